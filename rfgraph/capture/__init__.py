@@ -1,0 +1,82 @@
+"""Model -> Graph. The model is run on proxies by torch.fx and is left as it was, also on an error.
+
+In: a module, input shapes or none, a vocabulary of operators. Out: a `Capture`. Callers: the public
+functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from rfgraph.capture.guard import untouched
+from rfgraph.capture.inputs import Inputs, given, worked_out
+from rfgraph.capture.proxy import DataDependentError
+from rfgraph.capture.tracer import Tracer, source_of
+from rfgraph.errors import CaptureError, InputError, RfgraphError
+from rfgraph.graph import Graph
+from rfgraph.operators import Vocabulary
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A graph, and whether the shapes it was traced at came from the caller or were worked out."""
+
+    graph: Graph
+    worked_out: bool
+
+
+def capture(model: Any, inputs: Any, vocabulary: Vocabulary, training: bool = False) -> Capture:
+    """Capture `model` at `inputs` (shapes or tensors; None: work some out).
+
+    Raises:
+        InputError: not a module, or inputs that cannot be used.
+        CaptureError: the forward failed, or decided by data.
+    """
+    if not isinstance(model, nn.Module):
+        kind = model.__name__ + " (a class: call it first)" if isinstance(model, type) else ""
+        raise InputError(
+            f"expected a torch.nn.Module, got {kind or type(model).__name__}"
+            + ("" if kind else "; an exported program is not read yet: pass the module")
+        )
+    with untouched(model, training):
+        if inputs is not None:
+            return Capture(_trace(model, given(model, inputs), vocabulary), worked_out=False)
+        return Capture(_first_that_fits(model, vocabulary), worked_out=True)
+
+
+def _first_that_fits(model: nn.Module, vocabulary: Vocabulary) -> Graph:
+    """The graph at the first worked-out inputs that the model accepts."""
+    first: tuple[Inputs, CaptureError] | None = None
+    for inputs in worked_out(model):
+        try:
+            return _trace(model, inputs, vocabulary)
+        except DataDependentError:
+            raise
+        except CaptureError as error:
+            first = first or (inputs, error)
+    assert first is not None
+    shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].items())
+    raise CaptureError(
+        f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
+    ) from first[1]
+
+
+def _trace(model: nn.Module, inputs: Inputs, vocabulary: Vocabulary) -> Graph:
+    try:
+        return Tracer(model, vocabulary).run(inputs)
+    except RfgraphError:
+        raise
+    except Exception as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise CaptureError(
+            f"{type(model).__name__} could not be captured{_at(error)}: "
+            f"{type(error).__name__}: {text}"
+        ) from error
+
+
+def _at(error: Exception) -> str:
+    source = source_of(error)
+    return f" (at {source})" if source else ""

@@ -1,0 +1,117 @@
+"""`Shapes`: the shape and dtype of what a call returns, without running it on data.
+
+In: a call on proxies. Out: meta tensors. Callers: the tracer. An operator that knows its shape says
+so in a formula, because a formula costs a microsecond and a meta kernel up to a millisecond; every
+other call is asked of torch itself. Tests hold the formulas against torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from rfgraph.capture.proxy import TensorProxy
+from rfgraph.operators import Operator, Params
+
+_META = torch.device("meta")
+
+
+class Shapes:
+    """Remembers what torch answered within one capture: deep models repeat themselves."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+
+    def of(
+        self,
+        known: Operator,
+        params: Params,
+        operands: Sequence[TensorProxy],
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """The meta tensor(s) that a call of a known operator returns."""
+        if known.infer is None:
+            return self.run(target, args, kwargs)
+        first = operands[0].meta
+        shapes = known.infer(params, [tuple(p.meta.shape) for p in operands])
+        if shapes and isinstance(shapes[0], tuple):
+            return tuple(first.new_empty(shape) for shape in shapes)
+        return first if shapes == tuple(first.shape) else first.new_empty(shapes)
+
+    def run(
+        self,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        complain: Callable[[Exception], Exception] | None = None,
+    ) -> Any:
+        """What torch's meta kernels answer. Raises `complain(error)` where they refuse."""
+        key = _key(target, args, kwargs)
+        if key is not None and key in self._known:
+            return self._known[key]
+        try:
+            result = _on_meta(target, args, kwargs)
+        except Exception as error:
+            if complain is None:
+                raise
+            raise complain(error) from error
+        if key is not None:
+            self._known[key] = result
+        return result
+
+
+def _on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    moved = tuple(_to_meta(arg) for arg in args)
+    named = {name: _to_meta(value) for name, value in kwargs.items()}
+    with torch.no_grad():
+        if isinstance(target, str):
+            found = getattr(moved[0], target)
+            return found(*moved[1:], **named) if callable(found) else found
+        if isinstance(target, nn.Module):
+            state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
+            state = {name: tensor.to(_META) for name, tensor in state.items()}
+            return functional_call(target, state, moved, named)
+        return target(*moved, **named)
+
+
+def _to_meta(value: Any) -> Any:
+    if type(value) is TensorProxy:
+        return value.meta
+    if isinstance(value, torch.Tensor):
+        return value.to(_META)
+    if type(value) in (tuple, list):
+        return type(value)(_to_meta(entry) for entry in value)
+    if isinstance(value, torch.device):
+        return _META
+    if type(value) is slice:
+        return slice(*(_to_meta(end) for end in (value.start, value.stop, value.step)))
+    return value
+
+
+def _key(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """A hashable description of a call, or None: modules differ in more than their arguments."""
+    if isinstance(target, nn.Module):
+        return None
+    try:
+        key = (target, _describe(args), tuple((k, _describe(v)) for k, v in kwargs.items()))
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _describe(value: Any) -> Any:
+    if type(value) is TensorProxy or isinstance(value, torch.Tensor):
+        meta = value.meta if type(value) is TensorProxy else value
+        return "tensor", tuple(meta.shape), meta.stride(), meta.dtype
+    if type(value) in (tuple, list):
+        return type(value), tuple(map(_describe, value))
+    if type(value) is slice:
+        return "slice", _describe(value.start), _describe(value.stop), _describe(value.step)
+    return type(value), value

@@ -1,0 +1,96 @@
+"""Coordinates: where along a tensor's dims an axis lies, once reshapes have split and merged it.
+
+In: the reads of reshapes, slices and reductions. Out: digits. Callers: the periodic domain.
+
+A position `z` along the axis is a sum of digits, each taken from one dim: after merging H and W = 14
+into one token dim, `z` of H is `token // 14` and `z` of W is `token % 14`; after splitting H into
+windows of 7, `z = 7 * window + place`. An unmoved axis is one plain digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple, TypeAlias
+
+from rfgraph.reads import Regroup
+
+
+class Digit(NamedTuple):
+    """`coefficient * (((o[dim] - shift) // weight) % extent)`; `extent` None: no remainder is taken."""
+
+    dim: int
+    coefficient: int = 1
+    weight: int = 1
+    extent: int | None = None
+    shift: int = 0
+
+    @property
+    def is_index(self) -> bool:
+        """True where the digit is the dim's own index, times a coefficient."""
+        return self.weight == 1 and self.extent is None and self.shift == 0
+
+    def count(self, size: int) -> int:
+        """How many values it takes on a dim of `size`."""
+        return self.extent or -(-(size - self.shift) // self.weight)
+
+    def at(self, index: int) -> int:
+        """Its value at one index of its dim."""
+        value = (index - self.shift) // self.weight
+        return self.coefficient * (value % self.extent if self.extent else value)
+
+
+Digits: TypeAlias = tuple[Digit, ...]
+
+
+@lru_cache(maxsize=64)
+def plain(dim: int) -> Digits:
+    """The axis lies along `dim`, unmoved. One object for each dim."""
+    return (Digit(dim),)
+
+
+def tidy(digits: Sequence[Digit]) -> Digits:
+    """Digits in order, neighbours that make one digit made one: reshapes that undo each other cancel."""
+    merged: list[Digit] = []
+    for digit in sorted(digits):
+        low = merged[-1] if merged else None
+        if low is not None and _continues(low, digit):
+            extent = None if digit.extent is None else (low.extent or 1) * digit.extent
+            merged[-1] = low._replace(extent=extent)
+        else:
+            merged.append(digit)
+    return plain(merged[0].dim) if merged == [Digit(merged[0].dim)] else tuple(merged)
+
+
+def _continues(low: Digit, high: Digit) -> bool:
+    if low.extent is None or low.dim != high.dim or low.shift != high.shift:
+        return False
+    return (high.weight, high.coefficient) == (
+        low.weight * low.extent,
+        low.coefficient * low.extent,
+    )
+
+
+def regroup(digit: Digit, group: Regroup) -> list[Digit] | None:
+    """The digits that a digit becomes in a reshape; None where the new dims cut across it."""
+    if digit.shift:
+        return None
+    place = group.operand_dims.index(digit.dim)
+    size = group.operand_shape[place]
+    low = digit.weight * prod(group.operand_shape[place + 1 :])
+    high = low * (digit.extent or size // digit.weight)
+    found: list[Digit] = []
+    below = 1
+    for dim, extent in zip(reversed(group.dims), reversed(group.shape), strict=True):
+        above = below * extent
+        start, stop = max(low, below), min(high, above)
+        if start < stop:
+            if start % below or start % low or stop % start:
+                return None
+            rest = None if stop == above else stop // start
+            found.append(
+                Digit(dim, digit.coefficient * (start // low), start // below, rest)
+            )
+        below = above
+    return found

@@ -1,0 +1,234 @@
+"""The periodic domain: closed forms, valid at any input size where nothing says otherwise.
+
+In: reads. Out: `Periodic` values: the local relation of the axis, whole reads, and why a closed form
+ended. Callers: propagation and the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rfgraph.domains.coordinates import Digit, Digits, plain, regroup, tidy
+from rfgraph.domains.trail import Trail, extend, merge
+from rfgraph.graph import Node
+from rfgraph.positions import Positions
+from rfgraph.reads import Along, DimRead, Fixed, Read, Regroup, Shape, Table, Whole, along
+from rfgraph.relation import Relation
+
+_MOST_SCANS = 8  # a union of more differently moving parts than this is not worth keeping apart
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Reads that move with the output: `relation(z)`, with `z` given by `digits` (none: a constant).
+
+    `relation` None: the reads vary along the digits' dims, and no relation says how.
+    """
+
+    relation: Relation | None
+    digits: Digits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Periodic:
+    """What one tensor reads of one axis.
+
+    Attributes:
+        local: the union of these scans, whole-axis reads left out; empty where nothing local is left.
+        whole: the nodes that read the whole axis, with the kind of read; None where none does.
+        limits: why this holds at the analysed size only; None where it holds at any size.
+    """
+
+    local: tuple[Scan, ...]
+    whole: Trail | None = None
+    limits: Trail | None = None
+
+
+_SOURCES = {dim: Periodic((Scan(Relation.identity(), plain(dim)),)) for dim in range(8)}
+
+
+class PeriodicDomain:
+    """Composes reads into periodic relations (theory, sections 2 and 4)."""
+
+    def __init__(self) -> None:
+        # A dense block joins the same prefix of branches again and again.
+        self._joined: dict[tuple[Periodic, Periodic], Periodic] = {}
+
+    def initial(self, node: Node, dim: int) -> Periodic:
+        return _SOURCES.get(dim) or Periodic((Scan(Relation.identity(), plain(dim)),))
+
+    def compose(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
+        dims = read.dims
+        if all(dims[d.dim] is along(d.dim) for scan in value.local for d in scan.digits):
+            return value  # the axis stays where it is
+        scans: list[Scan] = []
+        whole, limits = value.whole, value.limits
+        shape = node.operand_shapes[read.operand]
+        for scan in value.local:
+            step = _compose(scan, dims, shape)
+            if step.whole:
+                whole = extend(whole, node.name, step.whole)
+            if step.limit:
+                limits = extend(limits, node.name, step.limit)
+            if step.scan is not None:
+                scans.append(step.scan)
+        return Periodic(tuple(scans), whole, limits)
+
+    def join(self, values: Sequence[Periodic], node: Node) -> Periodic | None:
+        if not values:
+            return None
+        result = values[0]
+        for value in values[1:]:
+            if value is not result:
+                pair = (result, value)
+                joined = self._joined.get(pair)
+                if joined is None:
+                    joined, clash = _join(result, value, node)
+                    if not clash:  # a clash is told at the node where it happens
+                        self._joined[pair] = joined
+                result = joined
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What becomes of a scan: a scan again, or a whole read of some kind; and why at this size only."""
+
+    scan: Scan | None
+    whole: str = ""
+    limit: str = ""
+
+
+def _compose(scan: Scan, dims: tuple[DimRead, ...], shape: Shape) -> _Step:
+    if scan.relation is None:
+        return _unresolved(scan.digits, dims)
+    if len(scan.digits) == 1 and scan.digits[0].is_index and scan.digits[0].coefficient == 1:
+        return _compose_plain(scan.relation, dims[scan.digits[0].dim], scan.digits[0])
+    return _compose_digits(scan.relation, scan.digits, dims, shape)
+
+
+def _compose_plain(relation: Relation, read: DimRead, digit: Digit) -> _Step:
+    """The common case: the axis lies along one dim, unmoved."""
+    if isinstance(read, Along):
+        return _Step(Scan(read.relation.compose(relation), plain(read.dim)))  # `read` after what was
+    if isinstance(read, Whole):
+        return _Step(None, whole=read.kind)
+    if isinstance(read, Fixed):
+        constant = Relation.constant(relation.at(read.index))
+        return _Step(Scan(constant, ()), limit=read.reason)
+    if isinstance(read, Table):
+        law = None if read.relation is None else read.relation.compose(relation)
+        return _Step(Scan(law, plain(read.dim)), limit=read.reason)
+    return _compose_digits(relation, (digit,), {digit.dim: read}, ())
+
+
+def _compose_digits(
+    relation: Relation,
+    digits: Digits,
+    dims: tuple[DimRead, ...] | dict[int, DimRead],
+    shape: Shape,
+) -> _Step:
+    """An axis that lies in several digits: each is renamed, moved, summed over or split by itself."""
+    kept: list[Digit] = []
+    kinds: list[str] = []
+    spread = Positions.progression(0, 1, 1)  # what the digits that are gone add to z
+    limits: list[str] = []
+    for digit in digits:
+        read = dims[digit.dim]
+        limits.append(getattr(read, "reason", ""))
+        if isinstance(read, Whole):
+            kinds.append(read.kind)
+            count = digit.count(shape[digit.dim])
+            spread = spread.plus(Positions.progression(0, digit.coefficient, count))
+        elif isinstance(read, Fixed):
+            spread = spread.shift(digit.at(read.index))
+        elif isinstance(read, Regroup):
+            parts = regroup(digit, read)
+            if parts is None:
+                return _unresolved(digits, dims, "a reshape cuts across the axis")
+            kept += parts
+        else:
+            moved = _move(digit, read)
+            if moved is None:
+                return _unresolved(digits, dims, "an operator slides over regrouped positions")
+            kept.append(moved[0])
+            spread = spread.plus(moved[1])
+    if not kept and len(kinds) == len(digits):
+        return _Step(None, whole=kinds[0])
+    if kinds:
+        limits.append("reads a group of positions whole, as many as the analysed size has")
+    moved_relation = Relation(1, 1, (spread,)).compose(relation)
+    if not kept:
+        moved_relation = Relation.constant(moved_relation.at(0))
+    return _Step(Scan(moved_relation, tidy(kept)), limit=next(filter(None, limits), ""))
+
+
+def _move(digit: Digit, read: DimRead) -> tuple[Digit, Positions] | None:
+    """A digit slid along by a relation of period 1: the new digit, and what it adds to z."""
+    law = getattr(read, "relation", None)
+    if law is None or law.period != 1:
+        return None
+    target: int = read.dim  # type: ignore[union-attr]
+    reads = law.sets[0]
+    if digit.is_index:
+        coefficient = digit.coefficient
+        moved = digit._replace(dim=target, coefficient=coefficient * law.advance)
+        return (moved, reads.scale(coefficient)) if law.advance else None
+    if law.advance == 1 and reads.length == 1:
+        return digit._replace(dim=target, shift=digit.shift - reads.lo), Positions(0, 1, 1, None)
+    return None
+
+
+def _unresolved(
+    digits: Digits, dims: tuple[DimRead, ...] | dict[int, DimRead], limit: str = ""
+) -> _Step:
+    """No relation says how the reads vary; along which dims they may vary is still known."""
+    varying: set[int] = set()
+    kinds: list[str] = []
+    for dim in {digit.dim for digit in digits}:
+        read = dims[dim]
+        if isinstance(read, Whole):
+            kinds.append(read.kind)
+        elif isinstance(read, Regroup):
+            varying.update(read.dims)
+        elif not isinstance(read, Fixed):
+            varying.add(read.dim)
+    if kinds and not varying:
+        return _Step(None, whole=kinds[0])
+    return _Step(Scan(None, tuple(Digit(dim) for dim in sorted(varying))), limit=limit)
+
+
+def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, str]:
+    """The union of two values, and the clash of rates that it met, if any."""
+    whole, limits = merge(one.whole, other.whole), merge(one.limits, other.limits)
+    scans, clash = list(one.local), ""
+    for scan in other.local:
+        if scan not in scans:
+            clash = _absorb(scans, scan) or clash
+    if clash:
+        limits = extend(limits, node.name, clash)
+    if len(scans) > _MOST_SCANS:
+        dims = sorted({digit.dim for scan in scans for digit in scan.digits})
+        scans = [Scan(None, tuple(map(Digit, dims)))]
+    local = tuple(scans)
+    unchanged = whole is one.whole and limits is one.limits and local == one.local
+    return (one if unchanged else Periodic(local, whole, limits)), clash
+
+
+def _absorb(scans: list[Scan], scan: Scan) -> str:
+    """Join `scan` into the one that moves alike, or append it. Returns the clash of rates, if any."""
+    clash = ""
+    for i, mine in enumerate(scans):
+        if mine.digits != scan.digits or mine.relation is None or scan.relation is None:
+            continue
+        if mine.relation.joinable(scan.relation):
+            joined = mine.relation.join(scan.relation)
+            scans[i] = mine if joined is mine.relation else replace(mine, relation=joined)
+            return ""
+        clash = (
+            f"rate mismatch: branches of effective strides {mine.relation.stride} "
+            f"and {scan.relation.stride} meet"
+        )
+    scans.append(scan)
+    return clash

@@ -1,0 +1,196 @@
+"""`Operator` and `Vocabulary`: one canonical name for every spelling of an operator.
+
+In: an operator's spellings (module classes, functions, tensor methods; ATen overloads are functions
+too) and how each binds its arguments. Out: the operator and bound parameters of one call. Callers:
+rules declare operators, capture looks calls up; neither imports the other.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from rfgraph.graph import Node
+from rfgraph.reads import Reads, Shape
+
+Params: TypeAlias = dict[str, Any]
+Rule: TypeAlias = Callable[[Node], Reads]
+Normalize: TypeAlias = Callable[[Params, Sequence[Shape]], Params]
+Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape, ...]]
+Target: TypeAlias = Callable[..., Any] | str
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The argument names of a call, in order, with defaults: `Signature.parse("input, dim=-1")`.
+
+    `variadic` takes the remaining positional arguments (a lone tuple or list counts as all of them);
+    `open` accepts any keyword.
+    """
+
+    names: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    variadic: str | None = None
+    open: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Signature:
+        """Read a signature written as in a `def`; defaults are literals."""
+        arguments = ast.parse(f"def call({text}): pass").body[0].args  # type: ignore[attr-defined]
+        positional = [*arguments.posonlyargs, *arguments.args]
+        optional = positional[len(positional) - len(arguments.defaults) :]
+        pairs = [*zip(optional, arguments.defaults, strict=True)]
+        pairs += [*zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+        return cls(
+            tuple(argument.arg for argument in positional),
+            {argument.arg: ast.literal_eval(value) for argument, value in pairs if value},
+            arguments.vararg.arg if arguments.vararg else None,
+            arguments.kwarg is not None,
+        )
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Signature:
+        """The signature of a Python function or method; one that cannot be inspected takes anything."""
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return cls((), {}, "operands", True)
+        named = [
+            p
+            for p in parameters
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "self"
+        ]
+        variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        return cls(
+            tuple(p.name for p in named if p.kind is not p.KEYWORD_ONLY),
+            {p.name: p.default for p in named if p.default is not p.empty},
+            variadic,
+            any(p.kind is p.VAR_KEYWORD for p in parameters),
+        )
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """Every argument that has a name."""
+        return frozenset((*self.names, *self.defaults))
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Params:
+        """Arguments by name, defaults filled in.
+
+        Raises:
+            TypeError: an argument that the signature does not have.
+        """
+        bound = {**self.defaults, **dict(zip(self.names, args, strict=False))}
+        rest = args[len(self.names) :]
+        if self.variadic is not None:
+            bound[self.variadic] = _flat(rest)
+        elif rest:
+            raise TypeError(f"takes at most {len(self.names)} arguments, got {len(args)}")
+        if kwargs:
+            if self.variadic in kwargs:
+                kwargs = {**kwargs, self.variadic: _flat((kwargs[self.variadic],))}
+            unknown = kwargs.keys() - self.known - {self.variadic}
+            if unknown and not self.open:
+                raise TypeError(f"has no argument {', '.join(sorted(map(repr, unknown)))}")
+            bound.update(kwargs)
+        return bound
+
+
+def _flat(rest: Sequence[Any]) -> tuple[Any, ...]:
+    """`view(2, 3)` and `view((2, 3))` are one call."""
+    alone = len(rest) == 1 and isinstance(rest[0], tuple | list)
+    return tuple(rest[0] if alone else rest)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A canonical operator: its name, its rule, and how a call of it becomes a node.
+
+    Attributes:
+        name: as in a report.
+        rule: what one output position reads.
+        signature: argument names, shared by every spelling that does not bring its own; None: inspect
+            the target.
+        normalize: turns bound arguments into canonical params (per-dim tuples, non-negative dims).
+            May raise `ValueError` for arguments that torch would reject.
+        infer: output shape(s) from canonical params and operand shapes; None: ask torch's meta kernels.
+    """
+
+    name: str
+    rule: Rule
+    signature: Signature | None = None
+    normalize: Normalize | None = None
+    infer: Infer | None = None
+
+
+@dataclass
+class Vocabulary:
+    """Every spelling of every operator. A spelling belongs to one operator; duplicates are refused."""
+
+    operators: dict[str, Operator] = field(default_factory=dict)
+    functions: dict[Callable[..., Any], tuple[Operator, Signature]] = field(default_factory=dict)
+    methods: dict[str, tuple[Operator, Signature]] = field(default_factory=dict)
+    modules: dict[type, tuple[Operator, Signature]] = field(default_factory=dict)
+
+    def add(self, operator: Operator, targets: Sequence[Target | tuple[Target, str]]) -> None:
+        """Teach an operator and its spellings; a pair `(target, signature)` brings its own signature.
+
+        Raises:
+            ValueError: the operator's name or one of its spellings is taken.
+        """
+        if operator.name in self.operators:
+            raise ValueError(f"there is a rule for operator {operator.name!r} already")
+        for target in targets:
+            spelled, text = target if isinstance(target, tuple) else (target, None)
+            own = Signature.parse(text) if text is not None else operator.signature
+            self._add_spelling(operator, spelled, own)
+        self.operators[operator.name] = operator
+
+    def _add_spelling(self, operator: Operator, target: Target, own: Signature | None) -> None:
+        table: dict[Any, tuple[Operator, Signature]]
+        if isinstance(target, str):
+            table, signature = self.methods, own or Signature((), {}, "operands", True)
+        elif isinstance(target, type):
+            # A module is called with the arguments of its forward; the rest are its attributes.
+            table, signature = self.modules, Signature.of(target.forward)  # type: ignore[attr-defined]
+        else:
+            table, signature = self.functions, own or Signature.of(target)
+        if target in table:
+            raise ValueError(f"there is a rule for {target!r} already: {table[target][0].name!r}")
+        table[target] = (operator, signature)
+
+    def copy(self) -> Vocabulary:
+        """A vocabulary that can be taught without teaching this one."""
+        return Vocabulary(
+            dict(self.operators), dict(self.functions), dict(self.methods), dict(self.modules)
+        )
+
+    def of_module(self, module: Any) -> tuple[Operator, Signature] | None:
+        """The operator of a module, or None where its class computes something of its own.
+
+        A subclass that keeps its base's `forward` is that operator; one that overrides it is not,
+        whatever it is called.
+        """
+        for base in type(module).__mro__:
+            found = self.modules.get(base)
+            if found is not None:
+                return found if type(module).forward is base.forward else None
+        return None
+
+
+def module_params(operator: Operator, module: Any) -> Params:
+    """The plain attributes of a module that are arguments of its operator.
+
+    An operator without a signature of its own (one that a user taught) gets every public attribute.
+    """
+    attributes = vars(module)
+    if operator.signature is None:
+        return {k: v for k, v in attributes.items() if not k.startswith("_") and k != "training"}
+    known = operator.signature.known
+    return {
+        **operator.signature.defaults,
+        **{k: attributes[k] for k in known if k in attributes},
+    }

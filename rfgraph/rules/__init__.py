@@ -1,0 +1,20 @@
+"""The rules: what one output position of each operator reads.
+
+In: nodes of the graph. Out: reads. One module per family; importing this package teaches all of them.
+"""
+
+from rfgraph.rules import (  # noqa: F401  (imported to register)
+    attention,
+    conv,
+    layout,
+    merge,
+    normalize,
+    pointwise,
+    pool,
+    reduce,
+    resample,
+    reshape,
+)
+from rfgraph.rules.registry import VOCABULARY, rule
+
+__all__ = ["VOCABULARY", "rule"]

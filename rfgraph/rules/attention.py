@@ -1,0 +1,121 @@
+"""Attention: scaled-dot-product attention and `nn.MultiheadAttention`.
+
+In: their nodes. Out: reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import nn
+
+from rfgraph.graph import Node, Operand
+from rfgraph.operators import Params
+from rfgraph.reads import DimRead, Read, Reads, Shape, Table, Whole, along, broadcast
+from rfgraph.relation import Relation
+from rfgraph.rules.registry import rule
+
+_WHOLE = Whole("attention")
+
+
+def _infer_attention(params: Params, shapes: Sequence[Shape]) -> Shape:
+    return (*params["query"].shape[:-1], params["value"].shape[-1])
+
+
+@rule(
+    F.scaled_dot_product_attention,
+    signature="query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, "
+    "enable_gqa=False",
+    infer=_infer_attention,
+)
+def scaled_dot_product_attention(node: Node) -> Reads:
+    """Scaled-dot-product attention.
+
+    Reads:      its own query; every key and every value, or with is_causal those up to its position.
+    Formula:    out[.., l, e] reads query[.., l, :], key[.., s, :] and value[.., s, e] for all s, or
+                for 0 <= s <= l with is_causal. Grouped queries share head floor(h * kv / heads).
+    Example:    5 tokens, is_causal: output token 2 reads tokens 0, 1, 2.
+    Precision:  exact, but for a constant attn_mask, of which no position is left out.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
+    """
+    params, rank = node.params, len(node.shape)
+    keys: DimRead = _WHOLE
+    if params["is_causal"]:
+        keys = Table(rank - 2, lambda o: range(o + 1), None, "causal attention reads 0 .. o")
+    features = Whole("linear")
+    last = {"query": (along(rank - 2), features), "key": (keys, features), "value": (keys, along(rank - 1))}
+    reads = []
+    for role, dims in last.items():
+        operand = params[role]
+        if isinstance(operand, Operand):
+            lead = broadcast(operand.shape[:-2], node.shape[:-2]).dims
+            if params["enable_gqa"] and role != "query" and operand.shape[-3] != node.shape[-3]:
+                sharing = Relation.spread(node.shape[-3] // operand.shape[-3])
+                lead = (*map(along, range(rank - 3)), along(rank - 3, sharing))
+            reads.append(Read(operand.index, (*lead, *dims)))
+    mask = params["attn_mask"]
+    if isinstance(mask, Operand):
+        dims = broadcast(mask.shape[:-1], node.shape[:-1]).dims
+        reads.append(Read(mask.index, (*dims, _WHOLE)))
+    return tuple(reads)
+
+
+def _infer_multihead(
+    params: Params, shapes: Sequence[Shape]
+) -> tuple[Shape, ...]:
+    query, key = tuple(params["query"].shape), tuple(params["key"].shape)
+    if query[-1] != params["embed_dim"]:
+        raise ValueError(f"expected {params['embed_dim']} features in the last dim, got {query[-1]}")
+    if not params["need_weights"]:
+        return query, None  # type: ignore[return-value]
+    tokens, batch = (1, 0) if params["batch_first"] else (0, 1)
+    if len(query) == 2:
+        weights: Shape = (query[0], key[0])
+    else:
+        weights = (query[batch], query[tokens], key[tokens])
+    if not params["average_attn_weights"]:
+        weights = (*weights[:-2], params["num_heads"], *weights[-2:])
+    return query, weights
+
+
+@rule(
+    nn.MultiheadAttention,
+    name="multi_head_attention",
+    signature="query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None, "
+    "average_attn_weights=True, is_causal=False, *, embed_dim=None, num_heads=None, "
+    "batch_first=False",
+    infer=_infer_multihead,
+)
+def multi_head_attention(node: Node) -> Reads:
+    """Multi-head attention, with its projections.
+
+    Reads:      its own query; every key and every value.
+    Formula:    out[n, l, :] reads query[n, l, :], key[n, :, :] and value[n, :, :]; the weights
+                [n, l, s], too, read every key, for their softmax.
+    Example:    self-attention over 5 tokens: output token 2 reads tokens 0 .. 4.
+    Precision:  exact, but for a constant attn_mask, of which no position is left out.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
+    """
+    params = node.params
+    batched = len(params["query"].shape) == 3
+    tokens = (1 if params["batch_first"] else 0) if batched else 0
+    weights = node.output == 1  # (N, L, S): its batch dim comes first, whatever the layout
+
+    def read(operand: Operand, own: DimRead) -> Read:
+        dims: list[DimRead] = [Whole("linear")] * len(operand.shape)
+        dims[tokens] = own
+        if batched:
+            dims[1 - tokens] = along(0 if weights else 1 - tokens)
+        return Read(operand.index, tuple(dims))
+
+    own = along(len(node.shape) - 2 if weights else tokens)
+    roles: dict[str, DimRead] = {"query": own, "key": _WHOLE, "value": _WHOLE}
+    if weights:
+        del roles["value"]
+    reads = [read(params[r], d) for r, d in roles.items() if isinstance(params[r], Operand)]
+    for role in ("key_padding_mask", "attn_mask"):
+        mask = params[role]
+        if isinstance(mask, Operand):
+            reads.append(Read(mask.index, (Whole("attention"),) * len(mask.shape)))
+    return tuple(reads)

@@ -1,0 +1,101 @@
+"""What several families need to bind arguments and to say where a window lands. Callers: families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from rfgraph.graph import Node
+from rfgraph.operators import Params
+from rfgraph.positions import Positions
+from rfgraph.reads import Along, DimRead, Shape, Table, Whole, along
+from rfgraph.relation import Relation
+
+Fold = Callable[[int, int], int]
+
+
+def per_dim(value: Any, count: int) -> tuple[int, ...]:
+    """An argument that may be one integer for all dims, or one for each."""
+    values = tuple(value) if isinstance(value, tuple | list) else (value,)
+    values = values * count if len(values) == 1 else values
+    if len(values) != count:
+        raise ValueError(f"expected 1 or {count} values, got {values}")
+    return tuple(int(entry) for entry in values)
+
+
+def nonnegative(dim: int, rank: int) -> int:
+    """A dim counted from the front."""
+    if not -rank <= dim < max(rank, 1):
+        raise ValueError(f"dim {dim} is out of range for a tensor of {rank} dims")
+    return dim % rank if rank else 0
+
+
+def all_dims(dims: Any, rank: int) -> tuple[int, ...]:
+    """The dims that a `dim` argument means; None and () mean all."""
+    if dims is None or dims == ():
+        return tuple(range(rank))
+    chosen = dims if isinstance(dims, tuple | list) else (dims,)
+    return tuple(sorted(nonnegative(dim, rank) for dim in chosen))
+
+
+def dim_of(params: Params, shapes: Sequence[Shape]) -> Params:
+    """Normalize: `dim` counted from the front of the first operand."""
+    return {**params, "dim": nonnegative(params["dim"], len(shapes[0]))}
+
+
+def unchanged(params: Params, shapes: Sequence[Shape]) -> Shape:
+    """Infer: the shape of the first operand."""
+    return shapes[0]
+
+
+@lru_cache(maxsize=512)
+def channels(inputs: int, outputs: int, groups: int) -> DimRead:
+    """What an output channel reads of the input channels, `groups` blocks apart."""
+    if groups == 1:
+        return Whole("linear")
+    each, per_group = inputs // groups, outputs // groups
+    block = Positions.progression(0, 1, each)
+    return along(1, Relation(per_group, each, (block,) * per_group))
+
+
+def moved(read: DimRead, dim: int) -> DimRead:
+    """The same read along another output dim."""
+    return along(dim, read.relation) if isinstance(read, Along) else read
+
+
+def reflect(index: int, size: int) -> int:
+    """Where reflect padding reads: the border itself is not repeated."""
+    return -index if index < 0 else 2 * (size - 1) - index if index >= size else index
+
+
+def replicate(index: int, size: int) -> int:
+    """Where replicate padding reads."""
+    return min(max(index, 0), size - 1)
+
+
+def circular(index: int, size: int) -> int:
+    """Where circular padding reads."""
+    return index % size
+
+
+FOLDS: dict[str, Fold] = {"reflect": reflect, "replicate": replicate, "circular": circular}
+
+
+def padded(dim: int, relation: Relation, size: int, mode: str) -> DimRead:
+    """`relation` over an operand dim of `size`, padded by `mode`: zeros read nothing, others fold back."""
+    fold = FOLDS.get(mode)
+    if fold is None:
+        return along(dim, relation)
+    return Table(dim, lambda o: sorted({fold(i, size) for i in relation.at(o)}), relation)
+
+
+def reduced(node: Node, dims: Sequence[int], kind: Any, keepdim: bool, operand: int = 0) -> Any:
+    """One read for a reduction over `dims`: whole there, the same position elsewhere."""
+    read: list[DimRead] = []
+    position = 0
+    for dim in range(len(node.operand_shapes[operand])):
+        gone = dim in dims
+        read.append(Whole(kind) if gone else along(position))
+        position += keepdim or not gone
+    return tuple(read)

@@ -1,0 +1,175 @@
+"""Convolutions and transposed convolutions, 1 to 3 spatial dims.
+
+In: nodes of `conv*d` and `conv_transpose*d`. Out: reads. Params are bound to `kernel_size`, `stride`,
+`dilation` (a tuple per spatial dim), `padding` (a (left, right) pair per spatial dim) and `groups`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import nn
+
+from rfgraph.graph import Node
+from rfgraph.operators import Params
+from rfgraph.reads import DimRead, Read, Reads, Shape, Whole, along
+from rfgraph.relation import Relation
+from rfgraph.rules.common import channels, moved, padded, per_dim
+from rfgraph.rules.registry import rule
+
+_CONV = (
+    "input, weight=None, bias=None, stride=1, padding=0, dilation=1, groups=1, *, "
+    "kernel_size=None, in_channels=None, out_channels=None, padding_mode='zeros'"
+)
+_TRANSPOSED = (
+    "input, weight=None, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, "
+    "kernel_size=None, in_channels=None, out_channels=None, output_size=None"
+)
+
+
+def _geometry(params: Params, shapes: Sequence[Shape], transposed: bool) -> Params:
+    weight = params["weight"]
+    groups = params["groups"]
+    if weight is not None:  # a function: the weight says what a module's attributes say
+        first, second = weight.shape[0], weight.shape[1] * groups
+        params["in_channels"], params["out_channels"] = (
+            (first, second) if transposed else (second, first)
+        )
+        params["kernel_size"] = tuple(weight.shape[2:])
+    kernel = params["kernel_size"]
+    spatial = len(kernel)
+    if len(shapes[0]) not in (spatial + 1, spatial + 2):
+        raise ValueError(f"expected a tensor of {spatial + 2} dims, got {len(shapes[0])}")
+    got = shapes[0][-spatial - 1]
+    if got != params["in_channels"]:
+        raise ValueError(f"expected {params['in_channels']} channels, got {got}")
+    stride, dilation = (per_dim(params[name], spatial) for name in ("stride", "dilation"))
+    return {**params, "kernel_size": kernel, "stride": stride, "dilation": dilation}
+
+
+def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
+    params = _geometry(params, shapes, transposed=False)
+    return {**params, "padding": _pairs(params["padding"], params)}
+
+
+def _pairs(padding: object, params: Params) -> tuple[tuple[int, int], ...]:
+    """Padding per spatial dim; `same` puts the odd one on the right."""
+    kernel, dilation = params["kernel_size"], params["dilation"]
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    return tuple((p, p) for p in per_dim(padding, len(kernel)))
+
+
+def _windows(params: Params) -> list[tuple[int, int, int, int]]:
+    """(kernel, stride, dilation, left padding) per spatial dim."""
+    left = [pair[0] for pair in params["padding"]]
+    geometry = (params["kernel_size"], params["stride"], params["dilation"], left)
+    return list(zip(*geometry, strict=True))
+
+
+def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
+    spatial = len(params["kernel_size"])
+    sizes = []
+    for size, (left, right), (k, s, d, _) in zip(
+        shapes[0][-spatial:], params["padding"], _windows(params), strict=True
+    ):
+        room = size + left + right - d * (k - 1) - 1
+        if room < 0:
+            raise ValueError(
+                f"kernel_size {k} with dilation {d} does not fit into a padded size of "
+                f"{size + left + right}"
+            )
+        sizes.append(room // s + 1)
+    return (*shapes[0][: -spatial - 1], params["out_channels"], *sizes)
+
+
+def _reads(node: Node, relations: Sequence[DimRead]) -> Reads:
+    shape = node.operand_shapes[0]
+    spatial = len(relations)
+    lead = len(shape) - spatial - 1
+    mix = channels(shape[lead], node.shape[lead], node.params["groups"])
+    read = Read(0, (*map(along, range(lead)), moved(mix, lead), *relations))
+    weights = [
+        Read(index, (Whole("linear"),) * len(node.operand_shapes[index]))
+        for index in range(1, len(node.operand_shapes))
+    ]
+    return (read, *weights)  # weights that are computed from the input are read whole
+
+
+def conv(node: Node) -> Reads:
+    """Convolution.
+
+    Reads:      a window of the input along each spatial dim; all channels of its group.
+    Formula:    R(o) = {stride * o - left_padding + dilation * t : 0 <= t < kernel_size};
+                `same` pads dilation * (kernel_size - 1) in all, the odd one on the right. Padding
+                modes other than zeros read the same window, folded back at the borders.
+    Example:    kernel_size 3, stride 2, padding 1: output 5 reads 2 * 5 - 1 + {0, 1, 2} = {9, 10, 11}.
+    Precision:  exact. A weight computed from the input is read whole.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
+    """
+    lead = len(node.shape) - len(node.params["kernel_size"])
+    mode = node.params["padding_mode"]
+    sizes = node.operand_shapes[0][lead:]
+    return _reads(
+        node,
+        [
+            padded(lead + dim, Relation.window(*window), size, mode)
+            for dim, (window, size) in enumerate(zip(_windows(node.params), sizes, strict=True))
+        ],
+    )
+
+
+def _normalize_transposed(params: Params, shapes: Sequence[Shape]) -> Params:
+    params = _geometry(params, shapes, transposed=True)
+    spatial = len(params["kernel_size"])
+    params["padding"] = tuple((p, p) for p in per_dim(params["padding"], spatial))
+    return {**params, "output_padding": per_dim(params["output_padding"], spatial)}
+
+
+def _infer_transposed(params: Params, shapes: Sequence[Shape]) -> Shape:
+    spatial = len(params["kernel_size"])
+    lead = (*shapes[0][: -spatial - 1], params["out_channels"])
+    if params["output_size"] is not None:
+        return (*lead, *(int(size) for size in params["output_size"][-spatial:]))
+    sizes = zip(shapes[0][-spatial:], params["output_padding"], _windows(params), strict=True)
+    return (*lead, *((i - 1) * s - 2 * p + d * (k - 1) + more + 1 for i, more, (k, s, d, p) in sizes))
+
+
+def conv_transpose(node: Node) -> Reads:
+    """Transposed convolution.
+
+    Reads:      the inputs whose window, in the convolution with the same arguments, holds the output.
+    Formula:    R(o) = {(o + padding - dilation * t) / stride : 0 <= t < kernel_size, divisible}: the
+                converse of the convolution's relation, with stride phases. output_padding adds
+                outputs on the right and changes no read.
+    Example:    kernel_size 3, stride 2, padding 1: output 4 reads {2}, output 5 reads {2, 3}.
+    Precision:  exact along each axis. Where kernel_size < stride some outputs read nothing.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html
+    """
+    lead = len(node.shape) - len(node.params["kernel_size"])
+    windows = _windows(node.params)
+    relations = (Relation.window(*window).converse() for window in windows)
+    return _reads(node, [along(lead + dim, relation) for dim, relation in enumerate(relations)])
+
+
+for _dims in (1, 2, 3):
+    rule(
+        getattr(nn, f"Conv{_dims}d"),
+        getattr(F, f"conv{_dims}d"),
+        name=f"conv{_dims}d",
+        signature=_CONV,
+        normalize=_normalize,
+        infer=_infer,
+    )(conv)
+    rule(
+        getattr(nn, f"ConvTranspose{_dims}d"),
+        getattr(F, f"conv_transpose{_dims}d"),
+        name=f"conv_transpose{_dims}d",
+        signature=_TRANSPOSED,
+        normalize=_normalize_transposed,
+        infer=_infer_transposed,
+    )(conv_transpose)

@@ -1,0 +1,99 @@
+"""Operators that put tensors side by side: cat, stack.
+
+In: their nodes. Out: reads. (Sums and products of branches are pointwise.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from rfgraph.graph import Node, Operand
+from rfgraph.operators import Params
+from rfgraph.reads import DimRead, Read, Reads, Shape, Table, along
+from rfgraph.relation import Relation
+from rfgraph.rules.common import nonnegative
+from rfgraph.rules.registry import rule, spellings
+
+
+def _tensors(params: Params) -> list[torch.Tensor | Operand]:
+    """What is put side by side; torch skips the empty tensor of one dim."""
+    return [t for t in params["tensors"] if tuple(t.shape) != (0,)]
+
+
+def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
+    return {**params, "dim": nonnegative(params["dim"], len(_tensors(params)[0].shape))}
+
+
+def _infer_cat(params: Params, shapes: Sequence[Shape]) -> Shape:
+    dim, tensors = params["dim"], [tuple(t.shape) for t in _tensors(params)]
+    rests = {shape[:dim] + shape[dim + 1 :] for shape in tensors}
+    if len(rests) > 1:
+        listed = " and ".join(map(str, dict.fromkeys(tensors)))
+        raise ValueError(f"sizes differ outside dim {dim}: {listed}")
+    return (*tensors[0][:dim], sum(shape[dim] for shape in tensors), *tensors[0][dim + 1 :])
+
+
+@rule(
+    *spellings("cat", torch.concat, torch.concatenate),
+    signature="tensors, dim=0, out=None",
+    normalize=_normalize,
+    infer=_infer_cat,
+)
+def cat(node: Node) -> Reads:
+    """Concatenation along `dim`.
+
+    Reads:      the one tensor whose stretch of `dim` holds the position.
+    Formula:    R(o) = {o - start_i} along dim, {o} elsewhere.
+    Example:    sizes 3 and 4: output 5 reads position 2 of the second tensor and nothing of the first.
+    Precision:  exact at the analysed size. Along dim there is a law only where all but one of the
+                tensors are constants of the model, such as a class token before the patch tokens.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.cat.html
+    """
+    dim, rank = node.params["dim"], len(node.shape)
+    alone = len(node.operands) == 1
+    reads: list[Read] = []
+    start = 0
+    for tensor in _tensors(node.params):
+        if isinstance(tensor, Operand):
+            piece = _piece(dim, start, alone)
+            own = tuple(piece if d == dim else along(d) for d in range(rank))
+            reads.append(Read(tensor.index, own))
+        start += tensor.shape[dim]
+    return tuple(reads)
+
+
+def _piece(dim: int, start: int, alone: bool) -> DimRead:
+    # Positions of other pieces fall outside this operand, as if into padding: they read nothing.
+    if alone:
+        return along(dim, Relation.window(1, 1, 1, start))
+    return Table(dim, _shifted(start), None, f"concatenation along dim {dim}")
+
+
+def _shifted(start: int) -> Callable[[int], tuple[int]]:
+    return lambda o: (o - start,)
+
+
+def _infer_stack(params: Params, shapes: Sequence[Shape]) -> Shape:
+    shape = tuple(params["tensors"][0].shape)
+    dim = nonnegative(params["dim"], len(shape) + 1)
+    return (*shape[:dim], len(params["tensors"]), *shape[dim:])
+
+
+@rule(*spellings("stack"), signature="tensors, dim=0, *, out=None", infer=_infer_stack)
+def stack(node: Node) -> Reads:
+    """Stack tensors along a new `dim`.
+
+    Reads:      the same position.
+    Formula:    R(o) = o without the new dim.
+    Example:    dim 1: output (0, 1, 2) reads position (0, 2) of the second tensor.
+    Precision:  exact over the new dim as a whole. Conservative for one position of it, which reads one
+                of the tensors and not all of them.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.stack.html
+    """
+    rank = len(node.shape)
+    new = nonnegative(node.params["dim"], rank)
+    own = tuple(along(d) for d in range(rank) if d != new)
+    operands = (t for t in node.params["tensors"] if isinstance(t, Operand))
+    return tuple(Read(tensor.index, own) for tensor in operands)

@@ -1,0 +1,225 @@
+"""Normalisation: the element itself, and the statistics of what it is normalised over.
+
+In: nodes of batch, layer, group, instance, RMS and local response norm, softmax, `normalize`. Out:
+reads. The statistics are a read of their own beside the element, so that the local relation stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from rfgraph.graph import Node
+from rfgraph.operators import Params
+from rfgraph.positions import Positions
+from rfgraph.reads import Kind, Read, Reads, Shape, Whole, along, mixed, same
+from rfgraph.relation import Relation
+from rfgraph.rules.common import all_dims, dim_of, unchanged
+from rfgraph.rules.registry import rule, spellings
+
+
+def _element_and(node: Node, dims: Sequence[int], kind: Kind) -> Reads:
+    rank = len(node.shape)
+    return same(rank), mixed(rank, dims, kind)
+
+
+def _check_features(params: Params, shapes: Sequence[Shape]) -> Params:
+    expected = params["num_features"]
+    if expected is not None and len(shapes[0]) > 1 and shapes[0][1] != expected:
+        raise ValueError(f"expected {expected} channels, got {shapes[0][1]}")
+    return params
+
+
+@rule(
+    *spellings(
+        "batch_norm", nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
+    ),
+    name="batch_norm",
+    signature="input, running_mean=None, running_var=None, weight=None, bias=None, training=False, "
+    "momentum=0.1, eps=1e-5, *, num_features=None, track_running_stats=True",
+    normalize=_check_features,
+    infer=unchanged,
+)
+def batch_norm(node: Node) -> Reads:
+    """Batch norm.
+
+    Reads:      the element; in training mode, or without running statistics, also the statistics of
+                its channel over batch and space.
+    Formula:    R(o) = {o}, and every position of every dim but 1 in training mode.
+    Example:    eval mode: output (0, 1, 2, 3) reads (0, 1, 2, 3) alone.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
+    """
+    if not (node.params["training"] or not node.params["track_running_stats"]):
+        return (same(len(node.shape)),)
+    return _element_and(node, [d for d in range(len(node.shape)) if d != 1], "statistics")
+
+
+@rule(
+    *spellings("instance_norm", nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    name="instance_norm",
+    signature="input, running_mean=None, running_var=None, weight=None, bias=None, "
+    "use_input_stats=True, momentum=0.1, eps=1e-5, *, training=True, track_running_stats=False",
+    infer=unchanged,
+)
+def instance_norm(node: Node) -> Reads:
+    """Instance norm.
+
+    Reads:      the element, and the statistics of its channel over space; not these in eval mode of a
+                module that tracks running statistics.
+    Formula:    R(o) = {o}, and every position of every dim from 2 on.
+    Example:    output (0, 1, 2, 3) reads (0, 1, h, w) for all h, w.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.InstanceNorm2d.html
+    """
+    params = node.params
+    tracked = params["track_running_stats"] and not params["training"]
+    if tracked or not params["use_input_stats"]:
+        return (same(len(node.shape)),)
+    return _element_and(node, range(2, len(node.shape)), "statistics")
+
+
+@rule(
+    *spellings("group_norm", nn.GroupNorm),
+    name="group_norm",
+    signature="input, num_groups, weight=None, bias=None, eps=1e-5",
+    infer=unchanged,
+)
+def group_norm(node: Node) -> Reads:
+    """Group norm.
+
+    Reads:      the element, and the statistics of its group of channels over space.
+    Formula:    R(o) = {o}, and every position of every dim from 2 on for the channels of its group.
+    Example:    4 channels in 2 groups: channel 3 reads channels 2 and 3 everywhere.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.GroupNorm.html
+    """
+    rank, each = len(node.shape), node.shape[1] // node.params["num_groups"]
+    group = along(1, Relation(each, each, (Positions.progression(0, 1, each),) * each))
+    space = (Whole("statistics"),) * (rank - 2)
+    return same(rank), Read(0, (along(0), group, *space))
+
+
+@rule(
+    *spellings("layer_norm", nn.LayerNorm),
+    name="layer_norm",
+    signature="input, normalized_shape, weight=None, bias=None, eps=1e-5",
+    infer=unchanged,
+)
+def layer_norm(node: Node) -> Reads:
+    """Layer norm and RMS norm.
+
+    Reads:      the element, and the statistics over the last dims, those of `normalized_shape`. Over
+                channels alone that is no whole read of an input axis.
+    Formula:    R(o) = {o}, and every position of the last len(normalized_shape) dims.
+    Example:    normalized_shape (8,) on (2, 5, 8): output (1, 3, 6) reads (1, 3, 0 .. 7).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html
+    """
+    normalized = node.params["normalized_shape"]
+    count = 1 if isinstance(normalized, int) else len(normalized)
+    rank = len(node.shape)
+    return _element_and(node, range(rank - count, rank), "statistics")
+
+
+if hasattr(nn, "RMSNorm"):
+    rule(
+        *spellings("rms_norm", nn.RMSNorm),
+        name="rms_norm",
+        signature="input, normalized_shape, weight=None, eps=None",
+        infer=unchanged,
+    )(layer_norm)
+
+
+@rule(
+    *spellings("local_response_norm", nn.LocalResponseNorm),
+    name="local_response_norm",
+    signature="input, size, alpha=1e-4, beta=0.75, k=1.0",
+    infer=unchanged,
+)
+def local_response_norm(node: Node) -> Reads:
+    """Local response norm.
+
+    Reads:      a window of channels; its own position elsewhere.
+    Formula:    R(c) = {c - floor(size / 2) + t : 0 <= t < size} along channels.
+    Example:    size 5: channel 4 reads channels 2 .. 6.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.LocalResponseNorm.html
+    """
+    size, rank = node.params["size"], len(node.shape)
+    window = along(1, Relation.window(size, 1, 1, size // 2))
+    return (Read(0, tuple(window if d == 1 else along(d) for d in range(rank))),)
+
+
+def softmax(node: Node) -> Reads:
+    """Softmax, log-softmax and softmin.
+
+    Reads:      the element, and all of `dim` for the sum.
+    Formula:    R(o) = {o}, and every position of dim.
+    Example:    dim -1 on (2, 5): output (1, 3) reads (1, 0 .. 4).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Softmax.html
+    """
+    return _element_and(node, [node.params["dim"]], "softmax")
+
+
+for _name, _module in {
+    "softmax": nn.Softmax,
+    "log_softmax": nn.LogSoftmax,
+    "softmin": nn.Softmin,
+}.items():
+    rule(
+        *spellings(_name, _module),
+        name=_name,
+        signature="input, dim=-1, _stacklevel=3, dtype=None",
+        normalize=dim_of,
+        infer=unchanged,
+    )(softmax)
+rule(
+    nn.Softmax2d,
+    name="softmax2d",
+    signature="input, dim=-3",
+    normalize=dim_of,
+    infer=unchanged,
+)(softmax)
+
+
+@rule(
+    *spellings("normalize"),
+    name="normalize",
+    signature="input, p=2.0, dim=1, eps=1e-12, out=None",
+    infer=unchanged,
+)
+def normalize(node: Node) -> Reads:
+    """Division by the p-norm over `dim`.
+
+    Reads:      the element, and all of `dim`.
+    Formula:    R(o) = {o}, and every position of dim.
+    Example:    dim 1 on (2, 5): output (1, 3) reads (1, 0 .. 4).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html
+    """
+    return _element_and(node, all_dims(node.params["dim"], len(node.shape)), "statistics")
+
+
+def fourier(node: Node) -> Reads:
+    """Discrete Fourier transforms, forward and inverse.
+
+    Reads:      all of the transformed dims.
+    Formula:    R(o) = every position of dim.
+    Example:    torch.fft.fft2 on (2, 3, 8, 8): output (0, 1, 2, 3) reads (0, 1, 0 .. 7, 0 .. 7).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/fft.html
+    """
+    return (mixed(len(node.shape), all_dims(node.params["dim"], len(node.shape)), "spectral"),)
+
+
+for _name in ("fft", "ifft", "rfft", "irfft"):
+    for _dims, _default in (("", "-1"), ("2", "(-2, -1)"), ("n", "None")):
+        rule(
+            getattr(torch.fft, _name + _dims),
+            name=_name + _dims,
+            signature=f"input, {'s' if _dims else 'n'}=None, dim={_default}, norm=None",
+        )(fourier)

@@ -1,0 +1,208 @@
+"""Operators whose output at a position reads their operands at that position, by torch's broadcasting.
+
+In: nodes of activations, arithmetic, comparisons, dropout, casts. Out: reads.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from rfgraph.graph import Node, Operand
+from rfgraph.operators import Params
+from rfgraph.reads import Read, Reads, Shape, Table, along, broadcast, same
+from rfgraph.relation import Relation
+from rfgraph.rules.common import unchanged
+from rfgraph.rules.registry import rule, spellings
+
+_ANY = "*operands, **options"
+
+
+def _broadcast(params: Params, shapes: Sequence[Shape]) -> Shape:
+    """Torch's broadcasting over every tensor argument, those of the model included."""
+    tensors = [*params["operands"], *params.values()]
+    all_shapes = [tuple(t.shape) for t in tensors if isinstance(t, torch.Tensor | Operand)]
+    if all(shape == all_shapes[0] for shape in all_shapes):
+        return all_shapes[0]
+    return tuple(torch.broadcast_shapes(*all_shapes))
+
+
+def pointwise(node: Node) -> Reads:
+    """Activations, arithmetic, comparisons and their like.
+
+    Reads:      every operand at the output's own position; an operand dim of size 1 that is broadcast
+                is read at 0.
+    Formula:    R(o) = {o}.
+    Example:    (2, 3, 5, 7) + (3, 1, 7): output (0, 1, 2, 3) reads (0, 1, 2, 3) and (1, 0, 3).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/notes/broadcasting.html
+    """
+    shape = node.shape
+    return tuple(broadcast(own, shape, i) for i, own in enumerate(node.operand_shapes))
+
+
+def first_only(node: Node) -> Reads:
+    """Casts, copies, dropout, and what else leaves the positions of its first operand as they are.
+
+    Reads:      the first operand at the output's own position; the others for their dtype alone.
+    Formula:    R(o) = {o}.
+    Example:    x.type_as(y): output (1, 2) reads x at (1, 2) and nothing of y.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to.html
+    """
+    return (same(len(node.shape)),)
+
+
+def constant(node: Node) -> Reads:
+    """Tensors made in another's image: `zeros_like`, `new_zeros`, `rand_like`.
+
+    Reads:      nothing.
+    Formula:    R(o) = {}.
+    Example:    torch.zeros_like(x): output (1, 2) reads no element of x.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.zeros_like.html
+    """
+    return ()
+
+
+# Activations keep the shape of their one operand; `inplace` is bound so that the tracer sees it.
+_ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "rrelu": nn.RReLU,
+    "elu": nn.ELU,
+    "celu": nn.CELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
+    "softshrink": nn.Softshrink,
+    "hardshrink": nn.Hardshrink,
+    "hardsigmoid": nn.Hardsigmoid,
+    "hardswish": nn.Hardswish,
+    "hardtanh": nn.Hardtanh,
+    "tanhshrink": nn.Tanhshrink,
+    "logsigmoid": nn.LogSigmoid,
+    "threshold": nn.Threshold,
+    "prelu": nn.PReLU,
+}
+for _name, _module in _ACTIVATIONS.items():
+    rule(
+        *spellings(_name, _module),
+        name=_name,
+        signature="input, *operands, inplace=False, **options",
+        infer=unchanged,
+    )(first_only)
+
+_DROPOUT = {
+    "dropout": nn.Dropout,
+    "dropout1d": nn.Dropout1d,
+    "dropout2d": nn.Dropout2d,
+    "dropout3d": nn.Dropout3d,
+    "alpha_dropout": nn.AlphaDropout,
+    "feature_alpha_dropout": nn.FeatureAlphaDropout,
+}
+for _name, _module in _DROPOUT.items():
+    rule(
+        *spellings(_name, _module),
+        name=_name,
+        signature="input, p=0.5, training=True, inplace=False",
+        infer=unchanged,
+    )(first_only)
+
+rule(nn.Identity, name="identity", signature="input", infer=unchanged)(first_only)
+
+# Casts and copies: torch is asked for the dtype.
+for _name in (
+    "to type type_as float double half bfloat16 int long short bool byte cpu cuda clone contiguous "
+    "detach requires_grad_ positive nan_to_num bernoulli"
+).split():
+    rule(*spellings(_name), name=_name, signature=_ANY)(first_only)
+
+_ARITHMETIC = {
+    "add": (operator.add, operator.iadd),
+    "sub": (operator.sub, operator.isub),
+    "mul": (operator.mul, operator.imul),
+    "div": (operator.truediv, operator.itruediv),
+    "floor_divide": (operator.floordiv, operator.ifloordiv),
+    "remainder": (operator.mod, operator.imod),
+    "pow": (operator.pow, operator.ipow),
+}
+for _name, _operators in _ARITHMETIC.items():
+    rule(*spellings(_name, *_operators), name=_name, signature=_ANY, infer=_broadcast)(pointwise)
+
+_OPERATORS: dict[str, tuple[Any, ...]] = {
+    "neg": (operator.neg,),
+    "abs": (operator.abs, abs),
+    "eq": (operator.eq,),
+    "ne": (operator.ne,),
+    "lt": (operator.lt,),
+    "le": (operator.le,),
+    "gt": (operator.gt,),
+    "ge": (operator.ge,),
+    "bitwise_and": (operator.and_, operator.iand),
+    "bitwise_or": (operator.or_, operator.ior),
+    "bitwise_xor": (operator.xor, operator.ixor),
+    "bitwise_not": (operator.invert,),
+}
+for _name, _operators in _OPERATORS.items():
+    rule(*spellings(_name, *_operators), name=_name, signature=_ANY)(pointwise)
+
+for _name in (
+    "clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub fmod maximum minimum fmax fmin where masked_fill lerp "
+    "addcmul addcdiv atan2 hypot xlogy logaddexp logaddexp2 logical_and logical_or logical_xor "
+    "logical_not exp exp2 expm1 log log2 log10 log1p logit sqrt rsqrt square reciprocal sign sgn "
+    "sin cos tan asin acos atan sinh cosh asinh acosh atanh erf erfc erfinv floor ceil round trunc "
+    "frac isnan isinf isfinite float_power ldexp heaviside copysign absolute negative sinc expit "
+    "angle real imag conj deg2rad rad2deg lgamma digamma"
+).split():
+    rule(*spellings(_name), name=_name, signature=_ANY)(pointwise)
+
+for _name in (
+    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
+    "new_empty new_tensor"
+).split():
+    rule(*spellings(_name), name=_name, signature=_ANY)(constant)
+
+
+@rule(
+    *spellings("embedding", nn.Embedding),
+    signature="input, weight=None, padding_idx=None, max_norm=None, norm_type=2.0, "
+    "scale_grad_by_freq=False, sparse=False",
+)
+def embedding(node: Node) -> Reads:
+    """Look-up of a row of a table for each index.
+
+    Reads:      the index at the output's own position; nothing along the embedding dim.
+    Formula:    R(o) = {o} along each dim of the indices.
+    Example:    indices (2, 5) and rows of 8: output (1, 3, 6) reads index (1, 3).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html
+    """
+    return (same(len(node.operand_shapes[0])),)
+
+
+@rule(*spellings("glu", nn.GLU), signature="input, dim=-1")
+def glu(node: Node) -> Reads:
+    """Gated linear unit: one half of `dim` gates the other.
+
+    Reads:      the same position, and along `dim` also the one half a dim further.
+    Formula:    R(o) = {o, o + n / 2} along dim.
+    Example:    8 channels: output channel 1 reads channels 1 and 5.
+    Precision:  exact; the half is counted at the analysed size.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.GLU.html
+    """
+    rank, dim = len(node.shape), node.params["dim"] % len(node.shape)
+    half = node.shape[dim]
+    gate = Relation.window(2, 1, half, 0)
+    table = Table(dim, gate.at, gate, f"glu pairs positions {half} apart at this size")
+    return (Read(0, tuple(table if d == dim else along(d) for d in range(rank))),)

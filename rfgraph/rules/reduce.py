@@ -1,0 +1,212 @@
+"""Reductions over dims, and products that sum over a dim: linear, matmul, einsum.
+
+In: nodes of `mean`, `sum`, `max`, `linear`, `matmul`, `einsum` and their like. Out: reads.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from rfgraph.graph import Node, Operand
+from rfgraph.operators import Params
+from rfgraph.reads import DimRead, Fixed, Kind, Read, Reads, Shape, Whole, along, broadcast, whole
+from rfgraph.rules.common import all_dims, reduced
+from rfgraph.rules.registry import rule, spellings
+
+
+def _infer_reduction(params: Params, shapes: Sequence[Shape]) -> Shape:
+    dims = all_dims(params["dim"], len(shapes[0]))
+    kept = 1 if params["keepdim"] else None
+    sizes = (kept if d in dims else size for d, size in enumerate(shapes[0]))
+    return tuple(size for size in sizes if size is not None)
+
+
+def reduction(node: Node, kind: Kind = "pooling") -> Reads:
+    """Sums, means, extremes, norms and variances over dims.
+
+    Reads:      all of the reduced dims; its own position elsewhere.
+    Formula:    R(o) = every position of dim.
+    Example:    x.mean((2, 3)) on (1, 8, 5, 7): output (0, 3) reads (0, 3, 0 .. 4, 0 .. 6).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.mean.html
+    """
+    if isinstance(node.params["dim"], Operand):  # torch.max(x, y) is a maximum of two tensors
+        return tuple(broadcast(own, node.shape, i) for i, own in enumerate(node.operand_shapes))
+    dims = all_dims(node.params["dim"], len(node.operand_shapes[0]))
+    return (Read(0, reduced(node, dims, kind, bool(node.params["keepdim"]))),)
+
+
+_DIM = "input, dim=None, keepdim=False, **options"
+for _name in ("mean", "sum", "amax", "amin", "nansum", "nanmean", "logsumexp"):
+    rule(*spellings(_name), name=_name, signature=_DIM, infer=_infer_reduction)(reduction)
+for _name in ("max", "min", "median", "mode", "prod", "all", "any", "argmax", "argmin"):
+    rule(*spellings(_name), name=_name, signature=_DIM)(reduction)
+for _name, _signature in {
+    "var": _DIM,
+    "std": _DIM,
+    "var_mean": _DIM,
+    "std_mean": _DIM,
+    "norm": "input, p=2, dim=None, keepdim=False, **options",
+    "vector_norm": "x, ord=2, dim=None, keepdim=False, **options",
+}.items():
+    rule(*spellings(_name), name=_name, signature=_signature)(partial(reduction, kind="statistics"))
+
+
+def _mixing(node: Node) -> Kind:
+    """Two tensors of the graph contracted with each other are attention; with weights, linear."""
+    return "attention" if len(node.operand_shapes) > 1 else "linear"
+
+
+def _infer_linear(params: Params, shapes: Sequence[Shape]) -> Shape:
+    weight = params["weight"]
+    features, out = params["in_features"], params["out_features"]
+    if weight is not None:
+        features, out = weight.shape[-1], weight.shape[0] if len(weight.shape) > 1 else None
+    if shapes[0][-1] != features:
+        raise ValueError(f"expected {features} features in the last dim, got {shapes[0][-1]}")
+    return shapes[0][:-1] if out is None else (*shapes[0][:-1], out)
+
+
+@rule(
+    *spellings("linear", nn.Linear),
+    name="linear",
+    signature="input, weight=None, bias=None, *, in_features=None, out_features=None",
+    infer=_infer_linear,
+)
+def linear(node: Node) -> Reads:
+    """Linear layer over the last dim.
+
+    Reads:      all of the last dim; its own position elsewhere.
+    Formula:    R(o) = every position of the last dim.
+    Example:    8 features to 4 on (2, 5, 8): output (1, 3, 2) reads (1, 3, 0 .. 7).
+    Precision:  exact. A weight computed from the input is read whole.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
+    """
+    own = node.operand_shapes[0]
+    first = Read(0, (*map(along, range(len(own) - 1)), Whole("linear")))
+    rest = enumerate(node.operand_shapes[1:], start=1)
+    return (first, *(whole(len(shape), "linear", i) for i, shape in rest))
+
+
+def _contracted(
+    node: Node, operand: int, labels: Sequence[object], output: Sequence[object], shape: Shape
+) -> Read:
+    """Labelled dims: along the output dim of the same label, whole where the output has none."""
+    kind = _mixing(node)
+
+    def of(label: object, size: int) -> DimRead:
+        if label not in output:
+            return Whole(kind)
+        position = list(output).index(label)
+        return Fixed(0) if size == 1 != node.shape[position] else along(position)
+
+    return Read(operand, tuple(of(*pair) for pair in zip(labels, shape, strict=True)))
+
+
+def _matmul_labels(left: int, right: int) -> tuple[list[object], list[object], list[object]]:
+    """Labels of both factors and of the product: batch dims by their place from the right."""
+    batch = max(left, right) - 2
+    one = [*range(batch - left + 2, batch), "i", "k"] if left > 1 else ["k"]
+    two = [*range(batch - right + 2, batch), "k", "j"] if right > 1 else ["k"]
+    out = [*range(max(batch, 0)), *(["i"] if left > 1 else []), *(["j"] if right > 1 else [])]
+    return one, two, out
+
+
+def _infer_matmul(params: Params, shapes: Sequence[Shape]) -> Shape:
+    left, right = tuple(params["input"].shape), tuple(params["other"].shape)
+    if left[-1] != right[-2 if len(right) > 1 else 0]:
+        raise ValueError(f"cannot multiply {left} by {right}: inner sizes differ")
+    batch = torch.broadcast_shapes(left[:-2], right[:-2])
+    return (*batch, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
+
+
+def matmul(node: Node) -> Reads:
+    """Matrix products.
+
+    Reads:      row i of the left factor and column j of the right one.
+    Formula:    out[.., i, j] reads left[.., i, :] and right[.., :, j]; batch dims are broadcast.
+    Example:    (2, 5, 8) @ (8, 3): output (1, 3, 2) reads left (1, 3, 0 .. 7).
+    Precision:  exact. The summed dim counts as attention where both factors depend on the input.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.matmul.html
+    """
+    factors = node.params["input"], node.params["other"]
+    one, two, out = _matmul_labels(*(len(factor.shape) for factor in factors))
+    return tuple(
+        _contracted(node, factor.index, labels, out, factor.shape)
+        for factor, labels in zip(factors, (one, two), strict=True)
+        if isinstance(factor, Operand)
+    )
+
+
+for _name in ("matmul", "bmm", "mm", "mv"):
+    rule(
+        *spellings(_name, *([operator.matmul] if _name == "matmul" else [])),
+        name=_name,
+        signature="input, other",
+        infer=_infer_matmul,
+    )(matmul)
+
+
+def _normalize_einsum(params: Params, shapes: Sequence[Shape]) -> Params:
+    """`labels` of each operand and `output` labels; `...` becomes numbers counted from the right."""
+    left, arrow, right = params["equation"].replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not arrow:
+        letters = "".join(terms).replace("...", "")
+        right = ("..." if "..." in left else "") + "".join(
+            sorted(letter for letter in letters if letters.count(letter) == 1)
+        )
+    ranks = [len(tensor.shape) for tensor in params["operands"]]
+    hidden = [
+        rank - len(term.replace("...", "")) if "..." in term else 0
+        for term, rank in zip(terms, ranks, strict=True)
+    ]
+    labels = [_labels(term, count) for term, count in zip(terms, hidden, strict=True)]
+    return {**params, "labels": labels, "output": _labels(right, max(hidden))}
+
+
+def _labels(term: str, hidden: int) -> list[object]:
+    before, dots, after = term.partition("...")
+    return [*before, *(range(-hidden, 0) if dots else ()), *after]
+
+
+@rule(*spellings("einsum"), signature="equation, *operands", normalize=_normalize_einsum)
+def einsum(node: Node) -> Reads:
+    """Einstein summation.
+
+    Reads:      along a labelled dim, the output's position of that label; all of a summed dim.
+    Formula:    out[labels] reads each factor at its own labels; labels that the output lacks are whole.
+    Example:    'bij,bjk->bik': output (0, 1, 2) reads the factors at (0, 1, :) and (0, :, 2).
+    Precision:  exact, but for a label repeated within one factor, of which only the diagonal is read.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.einsum.html
+    """
+    pairs = zip(node.params["operands"], node.params["labels"], strict=True)
+    return tuple(
+        _contracted(node, tensor.index, labels, node.params["output"], tensor.shape)
+        for tensor, labels in pairs
+        if isinstance(tensor, Operand)
+    )
+
+
+@rule(
+    *spellings("cosine_similarity", nn.CosineSimilarity),
+    name="cosine_similarity",
+    signature="x1, x2, dim=1, eps=1e-8",
+)
+def cosine_similarity(node: Node) -> Reads:
+    """Cosine of the angle between two tensors along `dim`.
+
+    Reads:      all of `dim` of both; its own position elsewhere.
+    Formula:    R(o) = every position of dim.
+    Example:    dim 1 on (2, 8, 5): output (1, 3) reads (1, 0 .. 7, 3) of both.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.CosineSimilarity.html
+    """
+    dims = all_dims(node.params["dim"], len(node.operand_shapes[0]))
+    count = len(node.operand_shapes)
+    return tuple(Read(i, reduced(node, dims, "linear", False, i)) for i in range(count))

@@ -1,0 +1,78 @@
+"""The registry: `@rule` teaches an operator, and refuses to teach it twice.
+
+In: a rule function and the spellings of its operator. Out: the vocabulary that capture and
+propagation look operators up in. Callers: the families in this folder, and users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from rfgraph.operators import Infer, Normalize, Operator, Rule, Signature, Target, Vocabulary
+
+VOCABULARY = Vocabulary()
+"""Every operator rfgraph knows."""
+
+
+def rule(
+    *targets: Target | tuple[Target, str],
+    name: str | None = None,
+    signature: str | None = None,
+    normalize: Normalize | None = None,
+    infer: Infer | None = None,
+    vocabulary: Vocabulary = VOCABULARY,
+) -> Callable[[Rule], Rule]:
+    """Teach rfgraph what an operator reads.
+
+    The decorated function takes a `Node` and returns its `Read`s: for every operand that matters,
+    what one output position reads of it, dim by dim. It sees the operator's arguments, bound and
+    named, in `node.params`, and shapes in `node.shape` and `node.operand_shapes`.
+
+    Args:
+        targets: spellings of the operator: module classes, functions, names of tensor methods. A pair
+            `(target, signature)` brings its own signature.
+        name: canonical name in reports; default: the name of the first target.
+        signature: argument names and defaults, as in a `def`; default: inspected. For a module class,
+            names not passed in the call are read from the module's attributes (all public ones,
+            where no signature is given).
+        normalize: turns bound arguments into canonical ones.
+        infer: the output shape; default: the operator is asked, on meta tensors.
+
+    Raises:
+        ValueError: there is a rule for that name or spelling already, or no target and no name.
+
+    Example:
+        >>> @rfgraph.rule(Blur)                       # an nn.Module with attributes size, stride
+        ... def blur(node):
+        ...     window = Relation.window(node.params["size"], node.params["stride"])
+        ...     return [Read(0, (along(0), along(1), along(2, window), along(3, window)))]
+    """
+    first = targets[0][0] if targets and isinstance(targets[0], tuple) else next(iter(targets), "")
+    known = name or (first if isinstance(first, str) else first.__name__)  # type: ignore[union-attr]
+    if not known:
+        raise ValueError("a rule needs a target or a name")
+
+    def teach(function: Rule) -> Rule:
+        parsed = Signature.parse(signature) if signature is not None else None
+        operator = Operator(known, function, parsed, normalize, infer)
+        vocabulary.add(operator, [target for target in targets if target is not None])
+        return function
+
+    return teach
+
+
+def spellings(name: str, *others: Target | tuple[Target, str]) -> list[Any]:
+    """Every spelling torch itself has of `name` (functions, in-place too, and methods), and `others`."""
+    found: dict[Any, None] = {}
+    for namespace in (torch, F, torch.special, torch.linalg, torch.fft):
+        for spelled in (name, name + "_"):
+            function = getattr(namespace, spelled, None)
+            if callable(function) and not isinstance(function, type):
+                found[function] = None
+    if hasattr(torch.Tensor, name):
+        found[name] = None
+    return [*found, *(other for other in others if other not in found)]

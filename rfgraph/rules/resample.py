@@ -1,0 +1,217 @@
+"""Interpolation, pixel shuffle and unshuffle.
+
+In: nodes of `interpolate`, `pixel_shuffle`, `pixel_unshuffle`, `channel_shuffle`. Out: reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, floor
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rfgraph.graph import Node
+from rfgraph.operators import Params
+from rfgraph.positions import Positions
+from rfgraph.reads import DimRead, Read, Reads, Shape, Table, along
+from rfgraph.relation import Relation
+from rfgraph.rules.common import replicate
+from rfgraph.rules.pool import cells
+from rfgraph.rules.registry import rule, spellings
+
+_LONGEST_PERIOD = 1024  # a law with more phases than this is a table, not a law
+_HALF = Fraction(1, 2)
+
+
+def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
+    """`out` (sizes) and `rates` (input positions per output position, or None: from the sizes)."""
+    sizes = shapes[0][2:]
+    size, factor = params["size"], params["scale_factor"]
+    if (size is None) == (factor is None):
+        raise ValueError("needs either size or scale_factor")
+    if size is not None:
+        out = tuple(size) if isinstance(size, tuple | list) else (size,) * len(sizes)
+        return {**params, "out": tuple(map(int, out)), "rates": (None,) * len(sizes)}
+    factors = tuple(factor) if isinstance(factor, tuple | list) else (factor,) * len(sizes)
+    exact = [Fraction(float(f)).limit_denominator(1 << 16) for f in factors]
+    out = tuple(floor(n * float(f)) for n, f in zip(sizes, factors, strict=True))
+    recomputed = params["recompute_scale_factor"] or params["mode"] == "area"
+    return {**params, "out": out, "rates": tuple(None if recomputed else 1 / f for f in exact)}
+
+
+def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
+    return (*shapes[0][:2], *params["out"])
+
+
+def _nearest(source: Fraction) -> set[int]:
+    return {floor(source)}
+
+
+def _linear(source: Fraction) -> set[int]:
+    return {floor(source), ceil(source)}
+
+
+def _cubic(source: Fraction) -> set[int]:
+    return {floor(source)} if source.denominator == 1 else {floor(source) + t for t in (-1, 0, 1, 2)}
+
+
+_TAPS: dict[str, Callable[[Fraction], set[int]]] = {
+    "nearest": _nearest,
+    "nearest-exact": _nearest,
+    "linear": _linear,
+    "bilinear": _linear,
+    "trilinear": _linear,
+    "bicubic": _cubic,
+}
+
+
+@lru_cache(maxsize=256)
+def _taps(mode: str, rate: Fraction, corners: bool, antialias: bool) -> Callable[[int], set[int]]:
+    """Output position -> the input positions of non-zero weight, as if the input had no borders."""
+    taps = _TAPS[mode]
+    if antialias and rate > 1:
+        return lambda o: _filtered(mode, rate, (o + _HALF) * rate)
+    if mode == "nearest" or corners:
+        return lambda o: taps(o * rate)
+    if mode == "nearest-exact":
+        return lambda o: taps((o + _HALF) * rate)
+    return lambda o: taps((o + _HALF) * rate - _HALF)
+
+
+def _filtered(mode: str, rate: Fraction, center: Fraction) -> set[int]:
+    """The taps of a triangle or cubic filter stretched by `rate` around `center`; cubic is 0 at 1."""
+    support = 2 if mode == "bicubic" else 1
+    near = range(floor(center - support * rate) - 1, ceil(center + support * rate) + 1)
+    distances = ((i, abs(i + _HALF - center) / rate) for i in near)
+    return {i for i, x in distances if x < support and (x != 1 or support == 1)}
+
+
+@lru_cache(maxsize=256)
+def _law(mode: str, rate: Fraction, corners: bool, antialias: bool) -> Relation | None:
+    period, advance = rate.denominator, rate.numerator
+    if period > _LONGEST_PERIOD:
+        return None
+    taps = _taps(mode, rate, corners, antialias)
+    return Relation(period, advance, (Positions.of(taps(o)) for o in range(period)))
+
+
+def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Params) -> DimRead:
+    mode = params["mode"]
+    if mode == "area":
+        return cells(dim, size, out, "area resampling")
+    corners = bool(params["align_corners"])
+    reason = ""
+    if corners:
+        rate = Fraction(size - 1, max(out - 1, 1))
+        reason = f"align_corners=True resamples {size} to {out} at a rate of this size"
+    elif rate is None:
+        rate = Fraction(size, out)
+        if 1 not in (rate.numerator, rate.denominator):
+            reason = f"resampling {size} to {out} is no integer ratio"
+    taps = _taps(mode, rate, corners, params["antialias"])
+    law = _law(mode, rate, corners, params["antialias"])
+    clamp = mode.startswith("nearest") or not (params["antialias"] and rate > 1)
+
+    def at(o: int) -> list[int]:
+        read = taps(o)
+        kept = {replicate(i, size) for i in read} if clamp else {i for i in read if 0 <= i < size}
+        return sorted(kept)
+
+    return Table(dim, at, law, reason)
+
+
+def interpolate(node: Node) -> Reads:
+    """Resampling by `size` or `scale_factor`, all modes.
+
+    Reads:      the taps of non-zero weight along each spatial dim; its own channel.
+    Formula:    with rate = 1 / scale_factor, or in / out for `size`: nearest {floor(rate * o)};
+                nearest-exact {floor(rate * (o + 1/2))}; linear {floor(x), ceil(x)} at
+                x = rate * (o + 1/2) - 1/2, or x = o * (in - 1) / (out - 1) with align_corners; cubic
+                floor(x) + {-1, 0, 1, 2}, alone {x} at an integer x; area as adaptive pooling. With
+                antialias and rate > 1 the filter is stretched by the rate. Borders are clamped.
+    Example:    linear by 2: output 4 has x = 1.75 and reads {1, 2}, output 5 has x = 2.25: {2, 3}.
+    Precision:  exact. A closed form at any size for scale_factor, and for `size` at an integer ratio;
+                at the analysed size alone with align_corners or another ratio.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html
+    """
+    params = node.params
+    dims = zip(node.operand_shapes[0][2:], params["out"], params["rates"], strict=True)
+    reads = (
+        _resampled(2 + i, size, out, rate, dict(params)) for i, (size, out, rate) in enumerate(dims)
+    )
+    return (Read(0, (along(0), along(1), *reads)),)
+
+
+rule(
+    nn.Upsample,
+    F.interpolate,
+    name="interpolate",
+    signature="input, size=None, scale_factor=None, mode='nearest', align_corners=None, "
+    "recompute_scale_factor=None, antialias=False",
+    normalize=_normalize,
+    infer=_infer,
+)(interpolate)
+
+
+@rule(*spellings("pixel_shuffle", nn.PixelShuffle), signature="input, upscale_factor")
+def pixel_shuffle(node: Node) -> Reads:
+    """Pixel shuffle (depth to space).
+
+    Reads:      one input pixel along each spatial axis.
+    Formula:    R(o) = {floor(o / f)} along height and width; channel c reads f * f channels from
+                c * f * f on.
+    Example:    f = 2: output 5 reads {2}.
+    Precision:  exact along height and width. Conservative along channels: of the f * f channels it
+                reads the one of its own phase.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PixelShuffle.html
+    """
+    factor = node.params["upscale_factor"]
+    lead = len(node.shape) - 3
+    block = along(lead, Relation.window(factor**2, factor**2))
+    spread = Relation.spread(factor)
+    dims = (*map(along, range(lead)), block, along(lead + 1, spread), along(lead + 2, spread))
+    return (Read(0, dims),)
+
+
+@rule(*spellings("pixel_unshuffle", nn.PixelUnshuffle), signature="input, downscale_factor")
+def pixel_unshuffle(node: Node) -> Reads:
+    """Pixel unshuffle (space to depth).
+
+    Reads:      a block of f pixels along each spatial axis, taken over its channels.
+    Formula:    R(o) = {f * o .. f * o + f - 1} along height and width; channel c reads {floor(c / f^2)}.
+    Example:    f = 2: output 5 reads {10, 11}.
+    Precision:  exact over all channels together. Conservative for one channel, which reads one pixel
+                of the block.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PixelUnshuffle.html
+    """
+    factor = node.params["downscale_factor"]
+    lead = len(node.shape) - 3
+    window = Relation.window(factor, factor)
+    channel = along(lead, Relation.spread(factor**2))
+    dims = (*map(along, range(lead)), channel, along(lead + 1, window), along(lead + 2, window))
+    return (Read(0, dims),)
+
+
+@rule(
+    torch.channel_shuffle,
+    *(t for t in (getattr(F, "native_channel_shuffle", None),) if t is not None),
+    nn.ChannelShuffle,
+    signature="input, groups",
+)
+def channel_shuffle(node: Node) -> Reads:
+    """Channel shuffle.
+
+    Reads:      one channel; the same position elsewhere.
+    Formula:    channel c reads (c mod groups) * (C / groups) + floor(c / groups).
+    Example:    6 channels in 2 groups: outputs 0 .. 5 read 0, 3, 1, 4, 2, 5.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.ChannelShuffle.html
+    """
+    groups, count = node.params["groups"], node.shape[1]
+    reads = (Positions.of([g * (count // groups)]) for g in range(groups))
+    dims = (along(d) if d != 1 else along(1, Relation(groups, 1, reads)) for d in range(len(node.shape)))
+    return (Read(0, tuple(dims)),)

@@ -1,0 +1,144 @@
+"""Operators that keep every element and its order: reshape, flatten, view, squeeze, expand.
+
+In: their nodes. Out: reads, with a `Regroup` wherever dims are split or merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import nn
+
+from rfgraph.graph import Node
+from rfgraph.operators import Params
+from rfgraph.reads import DimRead, Fixed, Read, Reads, Regroup, Shape, along, broadcast
+from rfgraph.rules.common import nonnegative
+from rfgraph.rules.registry import rule, spellings
+
+
+def groups(operand: Shape, shape: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The finest pairing (operand dims, output dims) of two shapes of equally many elements."""
+    pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    i = j = 0
+    while i < len(operand) or j < len(shape):
+        start, stop = i, j
+        left, right = prod(operand[i : i + 1]), prod(shape[j : j + 1])
+        i, j = min(i + 1, len(operand)), min(j + 1, len(shape))
+        while left != right:
+            if left < right and i < len(operand):
+                left, i = left * operand[i], i + 1
+            elif j < len(shape):
+                right, j = right * shape[j], j + 1
+            else:
+                left, i = left * operand[i], i + 1
+        pairs.append((tuple(range(start, i)), tuple(range(stop, j))))
+    return pairs
+
+
+def regrouped(node: Node) -> Reads:
+    """Reshape, view, flatten, unflatten.
+
+    Reads:      the element at the same place in the order of elements.
+    Formula:    with flat(p) = the row-major index of p: flat(R(o)) = flat(o).
+    Example:    (2, 12) to (2, 3, 4): output (1, 2, 3) reads (1, 11).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.reshape.html
+    """
+    own, shape = node.operand_shapes[0], node.shape
+    read: list[DimRead] = [Fixed(0)] * len(own)
+    for before, after in groups(own, shape):
+        wide_before = [d for d in before if own[d] != 1]
+        wide_after = [d for d in after if shape[d] != 1]
+        if len(wide_before) == len(wide_after) == 1:
+            read[wide_before[0]] = along(wide_after[0])
+        elif len(before) == len(after) == 1:
+            read[before[0]] = along(after[0])  # a dim of size 1 that stays where it is
+        elif wide_before:
+            sizes = tuple(own[d] for d in wide_before), tuple(shape[d] for d in wide_after)
+            group = Regroup(tuple(wide_before), sizes[0], tuple(wide_after), sizes[1])
+            for dim in wide_before:
+                read[dim] = group
+    return (Read(0, tuple(read)),)
+
+
+for _name, _signature in {
+    "reshape": "input, *shape",
+    "view": "input, *shape",
+    "reshape_as": "input, other",
+    "view_as": "input, other",
+    "ravel": "input",
+}.items():
+    rule(*spellings(_name), name=_name, signature=_signature)(regrouped)
+rule(
+    *spellings("unflatten", nn.Unflatten),
+    name="unflatten",
+    signature="input, dim, sizes=None, *, unflattened_size=None",
+)(regrouped)
+
+
+def _infer_flatten(params: Params, shapes: Sequence[Shape]) -> Shape:
+    own = shapes[0]
+    start, end = (nonnegative(params[name], len(own)) for name in ("start_dim", "end_dim"))
+    return (*own[:start], prod(own[start : end + 1]), *own[end + 1 :])
+
+
+rule(
+    *spellings("flatten", nn.Flatten),
+    name="flatten",
+    signature="input, start_dim=0, end_dim=-1",
+    infer=_infer_flatten,
+)(regrouped)
+
+
+@rule(*spellings("squeeze"), signature="input, *dim")
+def squeeze(node: Node) -> Reads:
+    """Squeeze: drop dims of size 1.
+
+    Reads:      the same element.
+    Formula:    R(o) = o with a 0 put in for each dropped dim.
+    Example:    (2, 1, 5) squeezed at 1: output (1, 3) reads (1, 0, 3).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.squeeze.html
+    """
+    own = node.operand_shapes[0]
+    asked = {nonnegative(d, len(own)) for d in node.params["dim"]} or set(range(len(own)))
+    read: list[DimRead] = []
+    position = 0
+    for dim, size in enumerate(own):
+        gone = size == 1 and dim in asked
+        read.append(Fixed(0) if gone else along(position))
+        position += not gone
+    return (Read(0, tuple(read)),)
+
+
+@rule(*spellings("unsqueeze"), signature="input, dim")
+def unsqueeze(node: Node) -> Reads:
+    """Unsqueeze: add a dim of size 1.
+
+    Reads:      the same element.
+    Formula:    R(o) = o without the new dim.
+    Example:    (2, 5) unsqueezed at 1: output (1, 0, 3) reads (1, 3).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.unsqueeze.html
+    """
+    rank = len(node.shape)
+    new = nonnegative(node.params["dim"], rank)
+    return (Read(0, tuple(along(d) for d in range(rank) if d != new)),)
+
+
+def expand(node: Node) -> Reads:
+    """Expand and broadcast_to: repeat dims of size 1.
+
+    Reads:      the same element; an expanded dim is read at 0.
+    Formula:    R(o) = o, with 0 in the expanded dims.
+    Example:    (2, 1) to (2, 4): output (1, 3) reads (1, 0).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.expand.html
+    """
+    own, shape = node.operand_shapes[0], node.shape
+    return (broadcast(own, shape),)
+
+
+for _name in ("expand", "broadcast_to", "expand_as"):
+    rule(*spellings(_name), name=_name, signature="input, *size")(expand)

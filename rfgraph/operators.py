@@ -20,7 +20,7 @@ from rfgraph.reads import Reads, Shape
 Params: TypeAlias = dict[str, Any]
 Rule: TypeAlias = Callable[[Node], Reads]
 Normalize: TypeAlias = Callable[[Params, Sequence[Shape]], Params]
-Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape, ...]]
+Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape | None, ...]]
 Target: TypeAlias = Callable[..., Any] | str
 
 

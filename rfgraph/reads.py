@@ -141,8 +141,14 @@ def check(reads: Reads, operand_shapes: Sequence[Shape], rank: int) -> str | Non
         expected = len(operand_shapes[read.operand])
         if len(read.dims) != expected:
             return f"says {len(read.dims)} dims of operand {read.operand}, which has {expected}"
-        for dim in read.dims:
-            used = dim.dims if isinstance(dim, Regroup) else (getattr(dim, "dim", 0),)
-            if rank and not all(0 <= d < rank for d in used):
-                return f"reads along output dims {used} of an output with {rank}"
+        if _highest(read) >= rank:
+            return f"reads along output dim {_highest(read)} of an output with {rank} dims"
     return None
+
+
+@lru_cache(maxsize=4096)
+def _highest(read: Read) -> int:
+    """The highest output dim that a read goes along; -1 where it goes along none."""
+    used = [read_dim for dim in read.dims for read_dim in getattr(dim, "dims", ())]
+    used += [dim.dim for dim in read.dims if isinstance(dim, Along | Table)]
+    return max(used, default=-1)

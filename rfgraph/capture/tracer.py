@@ -133,7 +133,7 @@ class Tracer:
 
     def _input(self, name: str, meta: torch.Tensor) -> TensorProxy:
         unique = self._unique(name)
-        self.nodes[unique] = Node(unique, "input", shape=tuple(meta.shape), params={"meta": meta})
+        self.nodes[unique] = Node(unique, "input", shape=tuple(meta.shape), params={"is_float": meta.is_floating_point()})
         return TensorProxy(unique, meta, self)
 
     def _record(

@@ -61,14 +61,12 @@ def scaled_dot_product_attention(node: Node) -> Reads:
     return tuple(reads)
 
 
-def _infer_multihead(
-    params: Params, shapes: Sequence[Shape]
-) -> tuple[Shape, ...]:
+def _infer_multihead(params: Params, shapes: Sequence[Shape]) -> tuple[Shape | None, ...]:
     query, key = tuple(params["query"].shape), tuple(params["key"].shape)
     if query[-1] != params["embed_dim"]:
         raise ValueError(f"expected {params['embed_dim']} features in the last dim, got {query[-1]}")
     if not params["need_weights"]:
-        return query, None  # type: ignore[return-value]
+        return query, None
     tokens, batch = (1, 0) if params["batch_first"] else (0, 1)
     if len(query) == 2:
         weights: Shape = (query[0], key[0])

@@ -5,7 +5,8 @@ In: their nodes. Out: reads. (Sums and products of branches are pointwise.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 
@@ -57,22 +58,19 @@ def cat(node: Node) -> Reads:
     start = 0
     for tensor in _tensors(node.params):
         if isinstance(tensor, Operand):
-            piece = _piece(dim, start, alone)
-            own = tuple(piece if d == dim else along(d) for d in range(rank))
-            reads.append(Read(tensor.index, own))
+            reads.append(_piece(tensor.index, dim, start, rank, alone))
         start += tensor.shape[dim]
     return tuple(reads)
 
 
-def _piece(dim: int, start: int, alone: bool) -> DimRead:
+@lru_cache(maxsize=4096)  # a dense block puts the same pieces side by side again and again
+def _piece(operand: int, dim: int, start: int, rank: int, alone: bool) -> Read:
     # Positions of other pieces fall outside this operand, as if into padding: they read nothing.
-    if alone:
-        return along(dim, Relation.window(1, 1, 1, start))
-    return Table(dim, _shifted(start), None, f"concatenation along dim {dim}")
-
-
-def _shifted(start: int) -> Callable[[int], tuple[int]]:
-    return lambda o: (o - start,)
+    shifted = Relation.window(1, 1, 1, start)
+    own: DimRead = along(dim, shifted)
+    if not alone:
+        own = Table(dim, shifted.at, None, f"concatenation along dim {dim}")
+    return Read(operand, tuple(own if d == dim else along(d) for d in range(rank)))
 
 
 def _infer_stack(params: Params, shapes: Sequence[Shape]) -> Shape:

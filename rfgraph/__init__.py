@@ -1,0 +1,42 @@
+"""rfgraph: for every node of a PyTorch model, which part of the input it sees."""
+
+from rfgraph.analysis import analyze
+from rfgraph.errors import (
+    CaptureError,
+    InputError,
+    RateMismatchError,
+    RfgraphError,
+    UnsupportedOperatorError,
+    VerificationError,
+)
+from rfgraph.reads import Along, Fixed, Read, Regroup, Table, Whole, along, same
+from rfgraph.relation import Relation
+from rfgraph.report import Cause, Limit, NodeReport, ReceptiveField, Report
+from rfgraph.rules import rule
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Along",
+    "CaptureError",
+    "Cause",
+    "Fixed",
+    "InputError",
+    "Limit",
+    "NodeReport",
+    "RateMismatchError",
+    "Read",
+    "ReceptiveField",
+    "Regroup",
+    "Relation",
+    "Report",
+    "RfgraphError",
+    "Table",
+    "UnsupportedOperatorError",
+    "VerificationError",
+    "Whole",
+    "along",
+    "analyze",
+    "rule",
+    "same",
+]

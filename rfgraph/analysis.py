@@ -1,0 +1,100 @@
+"""The public analysis: a model in, a report out.
+
+In: a model, input shapes or none, options. Out: a `Report`. Callers: users and the CLI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from rfgraph.capture import capture
+from rfgraph.domains.periodic import PeriodicDomain
+from rfgraph.errors import InputError, nearest_names
+from rfgraph.graph import Graph
+from rfgraph.propagate import Axis, propagate
+from rfgraph.report import Report
+from rfgraph.rules import VOCABULARY
+
+Axes = Sequence[int] | Mapping[str, Sequence[int]] | None
+
+
+def analyze(
+    model: Any,
+    inputs: Any = None,
+    *,
+    axes: Axes = None,
+    mode: Literal["eval", "train"] = "eval",
+    capture: Literal["auto", "fx"] = "auto",
+    on_unknown: Literal["raise", "whole"] = "raise",
+) -> Report:
+    """What every node of `model` reads of its inputs: size, stride, dilation, offset, in input pixels.
+
+    The model is run once, on proxies, and is left as it was, also where this raises.
+
+    Args:
+        model: an `nn.Module` (a `torch.fx.GraphModule` is one).
+        inputs: a shape such as `(1, 3, 224, 224)`, a tensor, a sequence of these, or a dict from the
+            names of forward's arguments. Default: a shape is worked out from the model's layers, and
+            the report says so. Most answers hold at any size; where one does not, its row says so.
+        axes: the dims to track, of every input or by input name. Default: every dim from 2 on of each
+            floating-point input.
+        mode: `"train"` lets batch norm read batch and space, as it does while training.
+        capture: how the graph is captured; `"auto"` and `"fx"` are one in this version.
+        on_unknown: what to do with operators that have no rule: `"raise"`, or `"whole"`: count them as
+            reads of everything, marked `unknown` in every row they reach.
+
+    Raises:
+        InputError: not a module, inputs or options that cannot be used.
+        CaptureError: the forward failed on these inputs, or decides by data.
+        UnsupportedOperatorError: operators without a rule, all of them named.
+    """
+    _option("mode", mode, ("eval", "train"))
+    _option("capture", capture, ("auto", "fx"))
+    _option("on_unknown", on_unknown, ("raise", "whole"))
+    captured = _capture(model, inputs, VOCABULARY, training=mode == "train")
+    tracked = _axes(captured.graph, axes)
+    values = propagate(
+        captured.graph, VOCABULARY, tracked, PeriodicDomain(), unknown_is_whole=on_unknown == "whole"
+    )
+    return Report(type(model).__name__, captured.graph, tracked, values, captured.worked_out)
+
+
+_capture = capture  # the option of the same name hides it inside `analyze`
+
+
+def _option(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        listed = " or ".join(map(repr, allowed))
+        raise InputError(f"{name} must be {listed}, got {value!r}")
+
+
+def _axes(graph: Graph, axes: Axes) -> list[Axis]:
+    """The tracked axes, input by input."""
+    if isinstance(axes, Mapping):
+        for name in axes:
+            if name not in graph.inputs:
+                near = nearest_names(name, graph.inputs)
+                raise InputError(f"axes names {name!r}, which is no input of the model{near}")
+    tracked: list[Axis] = []
+    for name, node in graph.inputs.items():
+        asked = axes.get(name) if isinstance(axes, Mapping) else axes
+        rank = len(node.shape)
+        if asked is None:
+            dims = list(range(2, rank)) if node.params["is_float"] else []
+        else:
+            dims = [_dim(name, dim, rank) for dim in asked]
+        tracked += [Axis(name, dim) for dim in dims]
+    if not tracked:
+        listed = ", ".join(f"{name} {tuple(node.shape)}" for name, node in graph.inputs.items())
+        raise InputError(
+            f"no axis to track: by default the dims from 2 on of float inputs, and the inputs are "
+            f"{listed}; name the dims with axes=, as in axes=(1,)"
+        )
+    return tracked
+
+
+def _dim(name: str, dim: object, rank: int) -> int:
+    if not isinstance(dim, int) or not -rank <= dim < rank:
+        raise InputError(f"axes: input {name!r} has {rank} dims and no dim {dim!r}")
+    return dim % rank

@@ -1,0 +1,145 @@
+"""The table of a report: cells of text, and the formats they are printed in.
+
+In: node reports. Out: text, Markdown, CSV, HTML. Callers: the report and the CLI.
+"""
+
+from __future__ import annotations
+
+import csv
+import html as html_escapes
+import io
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rfgraph.report import NodeReport, ReceptiveField
+
+Row = tuple[str, ...]
+HEADER: Row = ("node", "op", "size", "stride", "dilation", "offset", "notes")
+_NUMBERS = frozenset({"size", "stride", "dilation", "offset"})
+_MOST_CAUSES = 3
+
+
+def number(value: Any) -> str:
+    """A number as a person writes it; `?` where there is none."""
+    if value is None:
+        return "?"
+    if value == float("inf"):
+        return "whole"
+    return str(Fraction(value)) if isinstance(value, Fraction) else str(value)
+
+
+def each(values: Iterable[Any], show: Callable[[Any], str]) -> str:
+    """Per-axis values: one where all are alike, else joined by x."""
+    shown = [show(value) for value in values]
+    return shown[0] if len(set(shown)) == 1 else " x ".join(shown)
+
+
+def rows_of(node: NodeReport, several_inputs: bool) -> list[Row]:
+    """One row for each input that the node reads; one row of dashes where it reads none."""
+    if not node.rfs:
+        return [(node.name, node.op, "-", "-", "-", "-", "reads no tracked input")]
+    return [
+        (
+            node.name,
+            node.op,
+            each(field.size, number),
+            _seen(field, "stride"),
+            _seen(field, "dilation"),
+            _seen(field, "offset"),
+            "; ".join(([f"of {name}"] if several_inputs else []) + notes(field)),
+        )
+        for name, field in node.rfs.items()
+    ]
+
+
+def _seen(field: ReceptiveField, view: str) -> str:
+    """A view of the field; of its local part, where the whole axis is read."""
+    source = field if not any(field.whole) else field.local
+    return "-" if source is None else each(getattr(source, view), number)
+
+
+def notes(field: ReceptiveField) -> list[str]:
+    """What the figures of a row do not say."""
+    told: list[str] = []
+    local = field.local
+    if any(field.whole):
+        told.append(f"local {each(local.size, number)}" if local is not None else "nothing local")
+    if local is not None:
+        ranges = [pair for pair in local.size_range if pair is not None and pair[0] != pair[1]]
+        if ranges:
+            told.append("phases " + each(local.size_range, _range))
+        if any(local.holes):
+            told.append("holes " + each(local.holes, number))
+    if any(field.whole):
+        told.append("whole: " + _causes(field))
+    if not all(field.closed_form):
+        limits = [f"{limit.reason} ({limit.node})" for limit in field.limits]
+        told.append("this size only: " + (_some(limits) or "the axis is spread over several dims"))
+    return told
+
+
+def _range(pair: tuple[float, float] | None) -> str:
+    return "?" if pair is None else "-".join(dict.fromkeys(map(number, pair)))
+
+
+def _causes(field: ReceptiveField) -> str:
+    unknown = [f"{c.node} (unknown)" for c in field.causes if c.kind == "unknown"]
+    known = [f"{c.node} ({c.kind})" for c in field.causes if c.kind != "unknown"]
+    return _some(unknown + known, len(unknown) + _MOST_CAUSES)
+
+
+def _some(names: Sequence[str], most: int = _MOST_CAUSES) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def rich_table(rows: Sequence[Row], title: str = "") -> Table:
+    """The rows as a rich table."""
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in HEADER:
+        made.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
+
+
+def text(heading: str, rows: Sequence[Row]) -> str:
+    """Plain text, as wide as it needs to be."""
+    buffer = io.StringIO()
+    widths = [max(len(row[i]) for row in (HEADER, *rows)) for i in range(len(HEADER))]
+    console = Console(file=buffer, width=sum(widths) + 3 * len(widths), color_system=None)
+    console.print(heading, highlight=False, markup=False, soft_wrap=True)
+    console.print(rich_table(rows))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table."""
+    lines = [HEADER, tuple("---" for _ in HEADER), *rows]
+    escaped = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
+    return "".join(f"| {line} |\n" for line in escaped)
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Comma-separated values, with a header."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([HEADER, *rows])
+    return buffer.getvalue()
+
+
+def html(rows: Sequence[Row]) -> str:
+    """An HTML table, for notebooks."""
+
+    def line(cells: Row, tag: str) -> str:
+        inside = "".join(f"<{tag}>{html_escapes.escape(cell)}</{tag}>" for cell in cells)
+        return f"<tr>{inside}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table><thead>{line(HEADER, 'th')}</thead><tbody>{body}</tbody></table>"

@@ -60,7 +60,8 @@ def tidy(digits: Sequence[Digit]) -> Digits:
             merged[-1] = low._replace(extent=extent)
         else:
             merged.append(digit)
-    return plain(merged[0].dim) if merged == [Digit(merged[0].dim)] else tuple(merged)
+    unmoved = len(merged) == 1 and merged[0] == Digit(merged[0].dim)
+    return plain(merged[0].dim) if unmoved else tuple(merged)
 
 
 def _continues(low: Digit, high: Digit) -> bool:

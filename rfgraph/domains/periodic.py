@@ -142,6 +142,8 @@ def _compose_digits(
             count = digit.count(shape[digit.dim])
             spread = spread.plus(Positions.progression(0, digit.coefficient, count))
         elif isinstance(read, Fixed):
+            if read.index < digit.shift:
+                return _Step(None)  # a position put before the axis, such as a class token
             spread = spread.shift(digit.at(read.index))
         elif isinstance(read, Regroup):
             parts = regroup(digit, read)

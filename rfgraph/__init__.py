@@ -9,9 +9,10 @@ from rfgraph.errors import (
     UnsupportedOperatorError,
     VerificationError,
 )
+from rfgraph.field import Cause, Limit, ReceptiveField
 from rfgraph.reads import Along, Fixed, Read, Regroup, Table, Whole, along, same
 from rfgraph.relation import Relation
-from rfgraph.report import Cause, Limit, NodeReport, ReceptiveField, Report
+from rfgraph.report import NodeReport, Report
 from rfgraph.rules import rule
 
 __version__ = "0.1.0"

@@ -55,7 +55,11 @@ def analyze(
     captured = _capture(model, inputs, VOCABULARY, training=mode == "train")
     tracked = _axes(captured.graph, axes)
     values = propagate(
-        captured.graph, VOCABULARY, tracked, PeriodicDomain(), unknown_is_whole=on_unknown == "whole"
+        captured.graph,
+        VOCABULARY,
+        tracked,
+        PeriodicDomain(),
+        unknown_is_whole=on_unknown == "whole",
     )
     return Report(type(model).__name__, captured.graph, tracked, values, captured.worked_out)
 

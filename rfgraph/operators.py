@@ -21,7 +21,7 @@ Params: TypeAlias = dict[str, Any]
 Rule: TypeAlias = Callable[[Node], Reads]
 Normalize: TypeAlias = Callable[[Params, Sequence[Shape]], Params]
 Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape | None, ...]]
-Target: TypeAlias = Callable[..., Any] | str
+Target: TypeAlias = Any  # a module class, a function, or the name of a tensor method
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,15 @@ class Signature:
         bound = {**self.defaults, **dict(zip(self.names, args, strict=False))}
         rest = args[len(self.names) :]
         if self.variadic is not None:
-            bound[self.variadic] = _flat(rest)
+            named = (kwargs[self.variadic],) if self.variadic in kwargs else ()
+            bound[self.variadic] = _flat((*rest, *named))
         elif rest:
             raise TypeError(f"takes at most {len(self.names)} arguments, got {len(args)}")
         if kwargs:
-            if self.variadic in kwargs:
-                kwargs = {**kwargs, self.variadic: _flat((kwargs[self.variadic],))}
             unknown = kwargs.keys() - self.known - {self.variadic}
             if unknown and not self.open:
                 raise TypeError(f"has no argument {', '.join(sorted(map(repr, unknown)))}")
-            bound.update(kwargs)
+            bound.update((k, value) for k, value in kwargs.items() if k != self.variadic)
         return bound
 
 
@@ -131,9 +130,9 @@ class Vocabulary:
     """Every spelling of every operator. A spelling belongs to one operator; duplicates are refused."""
 
     operators: dict[str, Operator] = field(default_factory=dict)
-    functions: dict[Callable[..., Any], tuple[Operator, Signature]] = field(default_factory=dict)
-    methods: dict[str, tuple[Operator, Signature]] = field(default_factory=dict)
-    modules: dict[type, tuple[Operator, Signature]] = field(default_factory=dict)
+    functions: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
+    methods: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
+    modules: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
 
     def add(self, operator: Operator, targets: Sequence[Target | tuple[Target, str]]) -> None:
         """Teach an operator and its spellings; a pair `(target, signature)` brings its own signature.
@@ -150,12 +149,11 @@ class Vocabulary:
         self.operators[operator.name] = operator
 
     def _add_spelling(self, operator: Operator, target: Target, own: Signature | None) -> None:
-        table: dict[Any, tuple[Operator, Signature]]
         if isinstance(target, str):
             table, signature = self.methods, own or Signature((), {}, "operands", True)
         elif isinstance(target, type):
             # A module is called with the arguments of its forward; the rest are its attributes.
-            table, signature = self.modules, Signature.of(target.forward)  # type: ignore[attr-defined]
+            table, signature = self.modules, Signature.of(_forward(target))
         else:
             table, signature = self.functions, own or Signature.of(target)
         if target in table:
@@ -174,11 +172,15 @@ class Vocabulary:
         A subclass that keeps its base's `forward` is that operator; one that overrides it is not,
         whatever it is called.
         """
-        for base in type(module).__mro__:
+        for base in type(module).__mro__[:-1]:
             found = self.modules.get(base)
             if found is not None:
-                return found if type(module).forward is base.forward else None
+                return found if type(module).forward is _forward(base) else None
         return None
+
+
+def _forward(module_class: type) -> Any:
+    return getattr(module_class, "forward", None)
 
 
 def module_params(operator: Operator, module: Any) -> Params:

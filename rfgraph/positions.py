@@ -62,7 +62,7 @@ class Positions(NamedTuple):
         return self.step * (self.length - 1) + 1 if self.length else 0
 
     @property
-    def count(self) -> int:
+    def cardinality(self) -> int:
         """How many members."""
         return self.length if self.mask is None else self.mask.bit_count()
 
@@ -172,7 +172,7 @@ def _digits(mask: int) -> str:
 
 def _sum_bits(one: Positions, two: Positions) -> int:
     """Bits of the Minkowski sum of two sets over the same step."""
-    few, many = (one, two) if one.count <= two.count else (two, one)
+    few, many = (one, two) if one.cardinality <= two.cardinality else (two, one)
     bits, total = many.bits, 0
     if few.mask is None:  # a run: double what is there until it is as long as the run
         done = 1

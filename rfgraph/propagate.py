@@ -7,13 +7,13 @@ Callers: the public functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from rfgraph.domains.base import Domain
 from rfgraph.errors import RfgraphError, UnsupportedOperatorError
 from rfgraph.graph import Graph, Node
 from rfgraph.operators import Vocabulary
-from rfgraph.reads import Read, Reads, check, whole
+from rfgraph.reads import Reads, check, whole
 
 Value = TypeVar("Value")
 
@@ -41,24 +41,19 @@ def propagate(
     """
     if not unknown_is_whole:
         _refuse_unknown(graph)
-    values: dict[str, tuple[Value | None, ...]] = {}
+    walk = _Walk(domain, axes)
     for node in graph:
         if node.op == "input":
-            values[node.name] = tuple(
-                domain.initial(node, axis.dim) if axis.input == node.name else None for axis in axes
-            )
+            walk.enter(node)
         else:
-            operands = [values[name] for name in node.operands]
-            values[node.name] = _transfer(node, reads_of(node, vocabulary), operands, domain, len(axes))
-    return values
+            walk.visit(node, reads_of(node, vocabulary))
+    return walk.values
 
 
 def reads_of(node: Node, vocabulary: Vocabulary) -> Reads:
     """What the node's rule says, checked to fit the node; unknown operators read everything."""
     if not node.known:
-        return tuple(
-            whole(len(shape), "unknown", i) for i, shape in enumerate(node.operand_shapes)
-        )
+        return tuple(whole(len(shape), "unknown", i) for i, shape in enumerate(node.operand_shapes))
     reads = vocabulary.operators[node.op].rule(node)
     problem = check(reads, node.operand_shapes, len(node.shape))
     if problem:
@@ -66,35 +61,37 @@ def reads_of(node: Node, vocabulary: Vocabulary) -> Reads:
     return reads
 
 
-def _transfer(
-    node: Node,
-    reads: Reads,
-    operands: Sequence[tuple[Value | None, ...]],
-    domain: Domain[Value],
-    axes: int,
-) -> tuple[Value | None, ...]:
-    if len(reads) == 1:
-        return tuple(
-            None if value is None else domain.compose(value, reads[0], node)
-            for value in operands[reads[0].operand]
+class _Walk(Generic[Value]):
+    """The values found so far."""
+
+    def __init__(self, domain: Domain[Value], axes: Sequence[Axis]) -> None:
+        self.values: dict[str, tuple[Value | None, ...]] = {}
+        self._domain = domain
+        self._axes = axes
+
+    def enter(self, node: Node) -> None:
+        """An input: every position reads itself along the input's own axes."""
+        self.values[node.name] = tuple(
+            self._domain.initial(node, axis.dim) if axis.input == node.name else None
+            for axis in self._axes
         )
-    return tuple(_joined(node, reads, operands, domain, axis) for axis in range(axes))
 
+    def visit(self, node: Node, reads: Reads) -> None:
+        """A node whose operands have been visited."""
+        operands = [self.values[name] for name in node.operands]
+        self.values[node.name] = tuple(
+            self._value(node, reads, [operand[axis] for operand in operands])
+            for axis in range(len(self._axes))
+        )
 
-def _joined(
-    node: Node,
-    reads: Sequence[Read],
-    operands: Sequence[tuple[Value | None, ...]],
-    domain: Domain[Value],
-    axis: int,
-) -> Value | None:
-    parts: list[Value] = []
-    for read in reads:
-        value = operands[read.operand][axis]
-        part = None if value is None else domain.compose(value, read, node)
-        if part is not None:
-            parts.append(part)
-    return parts[0] if len(parts) == 1 else domain.join(parts, node)
+    def _value(self, node: Node, reads: Reads, operands: list[Value | None]) -> Value | None:
+        parts: list[Value] = []
+        for read in reads:
+            value = operands[read.operand]
+            part = None if value is None else self._domain.compose(value, read, node)
+            if part is not None:
+                parts.append(part)
+        return parts[0] if len(parts) == 1 else self._domain.join(parts, node)
 
 
 def _refuse_unknown(graph: Graph) -> None:

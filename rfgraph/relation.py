@@ -183,12 +183,12 @@ class Relation:
     @cached_property
     def holes(self) -> int:
         """Positions inside the hull that one output does not read."""
-        return max(phase.span - phase.count for phase in self.sets)
+        return max(phase.span - phase.cardinality for phase in self.sets)
 
     @cached_property
     def density(self) -> float:
         """Positions read / size."""
-        return min((p.count / p.span for p in self.sets if p.length), default=1.0)
+        return min((p.cardinality / p.span for p in self.sets if p.length), default=1.0)
 
     @property
     def phases(self) -> tuple[tuple[int, ...], ...]:
@@ -288,11 +288,11 @@ def _converse(relation: Relation) -> Relation:
 
 def _show(phase: Positions) -> str:
     """A set as a person would write it."""
-    if phase.count <= 3:
+    if phase.cardinality <= 3:
         return "{" + ", ".join(map(str, phase.members())) + "}"
     if phase.mask is None:
         return f"{{{phase.lo}, {phase.lo + phase.step}, ..., {phase.hi}}}"
-    return f"{{{phase.lo} .. {phase.hi}: {phase.count} positions}}"
+    return f"{{{phase.lo} .. {phase.hi}: {phase.cardinality} positions}}"
 
 
 _NOTHING = Relation(1, 0, (EMPTY,))

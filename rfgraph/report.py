@@ -7,191 +7,19 @@ Callers: the public functions make reports; everyone reads them. Definitions: `d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
-from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import networkx as nx
 
 from rfgraph import table
-from rfgraph.domains.coordinates import plain
 from rfgraph.domains.periodic import Periodic
 from rfgraph.errors import InputError, nearest_names
+from rfgraph.field import ReceptiveField, plain_data
 from rfgraph.graph import Graph, Node
 from rfgraph.propagate import Axis
-from rfgraph.relation import Relation
-
-T = TypeVar("T")
-
-
-class Cause(NamedTuple):
-    """A node that reads the whole of an input axis, the kind of read, and the axes (numbered as in the field)."""
-
-    node: str
-    kind: str
-    axes: tuple[int, ...]
-
-
-class Limit(NamedTuple):
-    """A node from which on the answer holds at the analysed size only, and why."""
-
-    node: str
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class ReceptiveField:
-    """What one position of a node reads of one input: one entry per tracked axis, in input pixels.
-
-    Where the whole axis is read (`whole`), `size`, `reach` and `halo` are `math.inf` and what depends
-    on the position is None: ask `local`. Where no relation describes the reads (`limits` say why),
-    every view of it is None.
-    """
-
-    _values: tuple[Periodic, ...]
-
-    def _each(self, view: Callable[[Relation], T], when_whole: T) -> tuple[T | None, ...]:
-        def of(value: Periodic) -> T | None:
-            if value.whole is not None:
-                return when_whole
-            law = _law(value)
-            return None if law is None else view(law)
-
-        return tuple(map(of, self._values))
-
-    @property
-    def size(self) -> tuple[float | None, ...]:
-        """`hi - lo + 1`; the largest over the phases."""
-        return self._each(lambda law: law.size, inf)
-
-    @property
-    def size_range(self) -> tuple[tuple[float, float] | None, ...]:
-        """The least and the largest size over the phases."""
-        return self._each(lambda law: law.size_range, (inf, inf))
-
-    @property
-    def stride(self) -> tuple[Fraction | None, ...]:
-        """Effective stride (Araujo, Norris and Sim 2019, doi 10.23915/distill.00021): a `Fraction`."""
-        return self._each(lambda law: law.stride, None)
-
-    @property
-    def offset(self) -> tuple[int | None, ...]:
-        """The least position that output 0 reads: minus the effective padding."""
-        return self._each(lambda law: law.offset, None)
-
-    @property
-    def dilation(self) -> tuple[int | None, ...]:
-        """The greatest common divisor of the gaps between the positions one output reads."""
-        return self._each(lambda law: law.dilation, 1)
-
-    @property
-    def holes(self) -> tuple[int | None, ...]:
-        """Positions inside the hull that are not read; the most over the phases."""
-        return self._each(lambda law: law.holes, 0)
-
-    @property
-    def density(self) -> tuple[float | None, ...]:
-        """Positions read / size; the least over the phases."""
-        return self._each(lambda law: law.density, 1.0)
-
-    @property
-    def period(self) -> tuple[int | None, ...]:
-        """After how many outputs the reads repeat."""
-        return self._each(lambda law: law.period, None)
-
-    @property
-    def advance(self) -> tuple[int | None, ...]:
-        """By how many input positions they have moved then."""
-        return self._each(lambda law: law.advance, None)
-
-    @property
-    def phases(self) -> tuple[tuple[tuple[int, ...], ...] | None, ...]:
-        """The positions that outputs `0 .. period - 1` read."""
-        return self._each(lambda law: law.phases, None)
-
-    @property
-    def reach(self) -> tuple[tuple[float, float] | None, ...]:
-        """How far left and right of `floor(stride * o)` any output `o` reads."""
-        return self._each(lambda law: law.reach, (inf, inf))
-
-    @property
-    def halo(self) -> tuple[tuple[float, float] | None, ...]:
-        """How far left and right of itself a tile aligned to the period reads."""
-        return self._each(lambda law: law.halo, (inf, inf))
-
-    def center(self, output: int) -> tuple[Fraction | None, ...]:
-        """`(lo + hi) / 2` of what position `output` reads, along each axis."""
-        return self._each(lambda law: law.center(output), None)
-
-    @property
-    def whole(self) -> tuple[bool, ...]:
-        """Is the whole input axis read?"""
-        return tuple(value.whole is not None for value in self._values)
-
-    @property
-    def causes(self) -> tuple[Cause, ...]:
-        """The nodes that read a whole axis, in the order of the model."""
-        axes: dict[tuple[str, str], list[int]] = {}
-        for axis, value in enumerate(self._values):
-            for origin in value.whole or ():
-                axes.setdefault(origin, []).append(axis)
-        return tuple(Cause(node, kind, tuple(found)) for (node, kind), found in axes.items())
-
-    @cached_property
-    def local(self) -> ReceptiveField | None:
-        """The field along the same paths with whole-axis reads left out; None where nothing is left."""
-        if not any(value.local for value in self._values):
-            return None
-        if not any(self.whole):
-            return self
-        return ReceptiveField(tuple(Periodic(v.local, None, v.limits) for v in self._values))
-
-    @property
-    def closed_form(self) -> tuple[bool, ...]:
-        """Does the answer hold at any input size? Else at the analysed size only: see `limits`."""
-        return tuple(_is_closed(value) for value in self._values)
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        """Why the answer holds at the analysed size only, in the order of the model."""
-        found = dict.fromkeys(origin for value in self._values for origin in value.limits or ())
-        return tuple(Limit(*origin) for origin in found)
-
-    @property
-    def relations(self) -> tuple[Relation | None, ...]:
-        """The relation from positions along the node's own dim to input positions, where there is one.
-
-        None for a whole read, and where a reshape has spread the axis over the node's dims.
-        """
-        return tuple(
-            None if value.whole is not None or not _is_plain(value) else _law(value)
-            for value in self._values
-        )
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """The node's own dims along which its reads vary."""
-        scans = (scan for value in self._values for scan in value.local)
-        return tuple(sorted({digit.dim for scan in scans for digit in scan.digits}))
-
-    def __repr__(self) -> str:
-        sizes = table.each(self.size, table.number)
-        return f"ReceptiveField(size={sizes}, stride={table.each(self.stride, table.number)})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: `null` for an infinite size (see `whole`), a string for a fraction."""
-        views = ("size", "size_range", "stride", "offset", "dilation", "holes", "density")
-        views += ("period", "advance", "reach", "halo", "whole", "closed_form")
-        return {
-            **{view: _plain_data(getattr(self, view)) for view in views},
-            "causes": [cause._asdict() for cause in self.causes],
-            "limits": [limit._asdict() for limit in self.limits],
-            "local": self.local.to_dict() if self.local is not None and any(self.whole) else None,
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +44,9 @@ class NodeReport:
             InputError: the model has several inputs (use `rfs[name]`), or the node reads none.
         """
         if len(self.rfs) != 1:
-            told = f"the inputs {sorted(self.rfs)}: use .rfs[name]" if self.rfs else "no tracked input"
+            told = (
+                f"the inputs {sorted(self.rfs)}: use .rfs[name]" if self.rfs else "no tracked input"
+            )
             raise InputError(f"node {self.name!r} reads {told}")
         return next(iter(self.rfs.values()))
 
@@ -233,7 +63,7 @@ class NodeReport:
         """Plain data for JSON."""
         names = ("name", "op", "module", "shape", "operands", "source", "dims")
         fields = {name: field.to_dict() for name, field in self.rfs.items()}
-        return {**{name: _plain_data(getattr(self, name)) for name in names}, "rfs": fields}
+        return {**{name: plain_data(getattr(self, name)) for name in names}, "rfs": fields}
 
 
 class Report:
@@ -322,13 +152,18 @@ class Report:
             told.append(f"input {name}: {tuple(node.shape)}{origin}; {tracked}")
         return tuple(told)
 
+    @property
+    def heading(self) -> str:
+        """The model and the notes, as printed above the table."""
+        return "\n".join((self.model, *self.notes))
+
     def rows(self, nodes: Sequence[NodeReport] | None = None) -> list[table.Row]:
         """The report as text cells, one row a node and input: `table.HEADER` names the columns."""
         several = len(self._graph.inputs) > 1
         return [row for node in nodes or self.nodes for row in table.rows_of(node, several)]
 
     def __str__(self) -> str:
-        return table.text(f"{self.model}\n" + "\n".join(self.notes), self.rows())
+        return table.text(self.heading, self.rows())
 
     def _repr_html_(self) -> str:
         return table.html(self.rows())
@@ -388,27 +223,3 @@ def _records(node: NodeReport) -> list[dict[str, Any]]:
         for name, field in node.rfs.items()
         for axis in range(len(field.size))
     ]
-
-
-def _law(value: Periodic) -> Relation | None:
-    """The relation of all local reads, in steps of the axis' coordinate."""
-    if not value.local:
-        return Relation.nothing()
-    return value.local[0].relation if len(value.local) == 1 else None
-
-
-def _is_plain(value: Periodic) -> bool:
-    digits = value.local[0].digits if value.local else ()
-    return len(digits) == 0 or digits == plain(digits[0].dim)
-
-
-def _is_closed(value: Periodic) -> bool:
-    return value.limits is None and len(value.local) < 2 and _is_plain(value) and _law(value) is not None
-
-
-def _plain_data(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_plain_data(entry) for entry in value]
-    if isinstance(value, Fraction):
-        return int(value) if value.denominator == 1 else str(value)
-    return None if value == inf else value

@@ -18,7 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from rfgraph.report import NodeReport, ReceptiveField
+    from rfgraph.field import ReceptiveField
+    from rfgraph.report import NodeReport
 
 Row = tuple[str, ...]
 HEADER: Row = ("node", "op", "size", "stride", "dilation", "offset", "notes")

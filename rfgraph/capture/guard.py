@@ -15,6 +15,22 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+_OPERATORS = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]
+_WRITERS = frozenset(("__setitem__", "__set__", *(f"__i{name}__" for name in _OPERATORS)))
 _CONTAINERS = ("_parameters", "_buffers", "_modules")
 
 
@@ -28,7 +44,7 @@ def untouched(model: nn.Module, training: bool) -> Iterator[None]:
     modules = list(model.modules())
     attributes = [dict(vars(module)) for module in modules]
     containers = [{name: dict(vars(module)[name]) for name in _CONTAINERS} for module in modules]
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         for module in modules:
@@ -49,11 +65,10 @@ def untouched(model: nn.Module, training: bool) -> Iterator[None]:
 
 def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
     """Give a dict back its entries, without touching it where nothing changed."""
-    if len(now) == len(before) and all(now.get(k) is v for k, v in before.items() if k in now):
-        if now.keys() == before.keys():
-            return
-    now.clear()
-    now.update(before)
+    same = now.keys() == before.keys() and all(now[name] is before[name] for name in before)
+    if not same:
+        now.clear()
+        now.update(before)
 
 
 class _CopyOnWrite(TorchFunctionMode):
@@ -72,13 +87,14 @@ class _CopyOnWrite(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         name = getattr(func, "__name__", "")
-        if args and _writes(name) and type(args[0]) in (torch.Tensor, nn.Parameter):
-            if self._owns(args[0]):
-                args = (args[0].detach().clone(), *args[1:])
+        if args and _writes(name) and self._owns(args[0]):
+            args = (args[0].detach().clone(), *args[1:])
         return func(*args, **(kwargs or {}))
 
-    def _owns(self, tensor: torch.Tensor) -> bool:
-        """True where the tensor shares memory with the model. Asked only where something is written."""
+    def _owns(self, tensor: Any) -> bool:
+        """True where a tensor shares memory with the model. Asked only where something is written."""
+        if type(tensor) not in (torch.Tensor, nn.Parameter):
+            return False
         if self._owned is None:
             tensors = (*self._model.parameters(), *self._model.buffers())
             self._owned = frozenset(t.untyped_storage().data_ptr() for t in tensors)
@@ -86,7 +102,5 @@ class _CopyOnWrite(TorchFunctionMode):
 
 
 def _writes(name: str) -> bool:
-    """True for `add_`, `__iadd__`, `__setitem__`, `__set__`: calls that write into their first argument."""
-    if name.startswith("__"):
-        return name.startswith("__i") and name != "__invert__" or name.startswith("__set")
-    return name.endswith("_")
+    """True for `add_`, `__iadd__`, `__setitem__`: calls that write into their first argument."""
+    return name in _WRITERS or (name.endswith("_") and not name.startswith("__"))

@@ -90,9 +90,9 @@ def worked_out(model: nn.Module) -> Iterator[Inputs]:
 def _meta(name: str, value: Any) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         return torch.empty(value.shape, dtype=value.dtype, device="meta")
-    if isinstance(value, Sequence) and value and all(map(_is_int, value)):
-        if all(size >= 1 for size in value):
-            return torch.empty(tuple(value), device="meta")
+    is_shape = isinstance(value, Sequence) and value and all(map(_is_int, value))
+    if is_shape and all(size >= 1 for size in value):
+        return torch.empty(tuple(value), device="meta")
     raise InputError(
         f"input {name!r} must be a tensor or a shape of positive integers such as (1, 3, 224, 224), "
         f"got {value!r}"
@@ -104,7 +104,7 @@ def _described(model: nn.Module) -> Iterator[tuple[int, int]]:
     for module in model.modules():
         for kind, rank in _RANKS.items():
             if isinstance(module, kind):
-                yield rank, getattr(module, "in_channels", 0) or module.num_features  # type: ignore[arg-type, misc]
+                yield rank, int(vars(module).get("in_channels") or vars(module)["num_features"])
         if isinstance(module, nn.Linear):
             yield 0, module.in_features
 
@@ -118,8 +118,8 @@ def _own_sides(model: nn.Module) -> Iterator[int]:
                 value = value.get("input_size")
             if isinstance(value, Sequence) and value and _is_int(value[-1]):
                 value = value[-1]
-            if _is_int(value) and value > 1:
-                yield value
+            if isinstance(value, int) and value > 1:
+                yield int(value)
 
 
 def _parameters(model: nn.Module) -> dict[str, inspect.Parameter]:

@@ -19,7 +19,9 @@ from rfgraph.errors import CaptureError
 if TYPE_CHECKING:
     from rfgraph.capture.tracer import Tracer
 
-_VALUE_READERS = frozenset({"item", "tolist", "numpy", "__array__", "__bool__", "__int__", "__float__"})
+_VALUE_READERS = frozenset(
+    {"item", "tolist", "numpy", "__array__", "__bool__", "__int__", "__float__"}
+)
 _VIEWS = {"T": ("T", ()), "mT": ("transpose", (-2, -1)), "data": ("detach", ())}
 
 
@@ -27,17 +29,18 @@ class DataDependentError(CaptureError):
     """The graph depends on values, so no other input shape will do better."""
 
 
-class TensorProxy(fx.Proxy):  # type: ignore[misc]
+class TensorProxy(fx.Proxy):
     """A tensor of known shape, dtype and device, and unknown values.
 
     `isinstance(proxy, torch.Tensor)` is true, for models that ask. Whatever would need the values
     (`if x.sum() > 0`, `x.item()`) raises `DataDependentError`.
     """
 
-    tracer: Tracer
+    node: Any  # the node's name: fx's Proxy reads it for its repr alone
+    tracer: Any  # a Tracer; fx would have one of its own
 
     def __init__(self, name: str, meta: torch.Tensor, tracer: Tracer) -> None:
-        self.node = name  # fx reads it for its repr alone
+        self.node = name
         self.tracer = tracer
         self.meta = meta
 
@@ -55,7 +58,7 @@ class TensorProxy(fx.Proxy):  # type: ignore[misc]
         return proxy.tracer.create_proxy("call_function", func, args, kwargs or {})
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:  # type: ignore[override]
+    def __class__(self) -> type:
         return torch.Tensor
 
     @property
@@ -68,7 +71,8 @@ class TensorProxy(fx.Proxy):  # type: ignore[misc]
 
     @property
     def device(self) -> torch.device:
-        return self.tracer.device
+        found: torch.device = self.tracer.device
+        return found
 
     def size(self, dim: int | None = None) -> Any:
         return self.meta.size() if dim is None else self.meta.size(dim)

@@ -39,7 +39,7 @@ class Shapes:
         if known.infer is None:
             return self.run(target, args, kwargs)
         first = operands[0].meta
-        shapes = known.infer(params, [tuple(p.meta.shape) for p in operands])
+        shapes: Any = known.infer(params, [tuple(p.meta.shape) for p in operands])
         if shapes and isinstance(shapes[0], tuple):
             return tuple(None if shape is None else first.new_empty(shape) for shape in shapes)
         return first if shapes == tuple(first.shape) else first.new_empty(shapes)

@@ -23,9 +23,10 @@ from rfgraph.capture.shapes import Shapes
 from rfgraph.errors import CaptureError, RfgraphError
 from rfgraph.graph import Graph, Node, Operand
 from rfgraph.operators import Operator, Signature, Vocabulary, module_params
-from rfgraph.reads import Shape
 
-_INPLACE = frozenset(getattr(operator, n) for n in dir(operator) if n[0] == "i" and hasattr(operator, f"__{n}__"))
+_INPLACE = frozenset(
+    getattr(operator, n) for n in dir(operator) if n[0] == "i" and hasattr(operator, f"__{n}__")
+)
 _LIBRARIES = tuple(
     os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, __file__)
 )
@@ -133,7 +134,9 @@ class Tracer:
 
     def _input(self, name: str, meta: torch.Tensor) -> TensorProxy:
         unique = self._unique(name)
-        self.nodes[unique] = Node(unique, "input", shape=tuple(meta.shape), params={"is_float": meta.is_floating_point()})
+        self.nodes[unique] = Node(
+            unique, "input", shape=tuple(meta.shape), params={"is_float": meta.is_floating_point()}
+        )
         return TensorProxy(unique, meta, self)
 
     def _record(

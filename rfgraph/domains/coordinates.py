@@ -90,8 +90,6 @@ def regroup(digit: Digit, group: Regroup) -> list[Digit] | None:
             if start % below or start % low or stop % start:
                 return None
             rest = None if stop == above else stop // start
-            found.append(
-                Digit(dim, digit.coefficient * (start // low), start // below, rest)
-            )
+            found.append(Digit(dim, digit.coefficient * (start // low), start // below, rest))
         below = above
     return found

@@ -111,7 +111,9 @@ def _compose(scan: Scan, dims: tuple[DimRead, ...], shape: Shape) -> _Step:
 def _compose_plain(relation: Relation, read: DimRead, digit: Digit) -> _Step:
     """The common case: the axis lies along one dim, unmoved."""
     if isinstance(read, Along):
-        return _Step(Scan(read.relation.compose(relation), plain(read.dim)))  # `read` after what was
+        return _Step(
+            Scan(read.relation.compose(relation), plain(read.dim))
+        )  # `read` after what was
     if isinstance(read, Whole):
         return _Step(None, whole=read.kind)
     if isinstance(read, Fixed):

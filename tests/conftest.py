@@ -1,0 +1,14 @@
+"""Hypothesis profiles: `ci` is thorough and repeats itself exactly, `dev` is quick and explores."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more of the machine than of the code, so nothing is timed.
+_UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+
+settings.register_profile("ci", max_examples=200, derandomize=True, **_UNTIMED)
+settings.register_profile("dev", max_examples=50, **_UNTIMED)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")

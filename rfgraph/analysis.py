@@ -40,7 +40,8 @@ def analyze(
         axes: the dims to track, of every input or by input name. Default: every dim from 2 on of each
             floating-point input.
         mode: `"train"` lets batch norm read batch and space, as it does while training.
-        capture: how the graph is captured; `"auto"` and `"fx"` are one in this version.
+        capture: how the graph is captured: `"fx"`, by running the forward on stand-ins for its
+            tensors, as torch.fx does; `"auto"` chooses, and has no other choice in this version.
         on_unknown: what to do with operators that have no rule: `"raise"`, or `"whole"`: count them as
             reads of everything, marked `unknown` in every row they reach.
 

@@ -50,6 +50,7 @@ class ReceptiveField:
     every view of it is None.
     """
 
+    _node: str
     _values: tuple[Periodic, ...]
 
     def _each(self, view: Callable[[Relation], T], when_whole: T) -> tuple[T | None, ...]:
@@ -146,7 +147,8 @@ class ReceptiveField:
             return None
         if not any(self.whole):
             return self
-        return ReceptiveField(tuple(Periodic(v.local, None, v.limits) for v in self._values))
+        values = (Periodic(value.local, None, value.limits) for value in self._values)
+        return ReceptiveField(self._node, tuple(values))
 
     @property
     def closed_form(self) -> tuple[bool, ...]:
@@ -156,8 +158,13 @@ class ReceptiveField:
     @property
     def limits(self) -> tuple[Limit, ...]:
         """Why the answer holds at the analysed size only, in the order of the model."""
-        found = dict.fromkeys(origin for value in self._values for origin in value.limits or ())
-        return tuple(Limit(*origin) for origin in found)
+        origins: dict[tuple[str, str], None] = {}
+        for value in self._values:
+            if not _is_closed(value):
+                origins.update(dict.fromkeys(value.limits or ()))
+                if _spread(value):
+                    origins[self._node, _spread(value)] = None
+        return tuple(Limit(*origin) for origin in origins)
 
     @property
     def relations(self) -> tuple[Relation | None, ...]:
@@ -203,12 +210,16 @@ def _is_plain(value: Periodic) -> bool:
 
 
 def _is_closed(value: Periodic) -> bool:
-    return (
-        value.limits is None
-        and len(value.local) < 2
-        and _is_plain(value)
-        and _law(value) is not None
-    )
+    if not value.local:
+        return True  # nothing, or the whole axis, at any size
+    return value.limits is None and not _spread(value) and _law(value) is not None
+
+
+def _spread(value: Periodic) -> str:
+    """Why the local reads are no relation along one dim of the node, or nothing."""
+    if len({scan.digits for scan in value.local}) > 1:
+        return "branches that move along the node's dims in different ways meet"
+    return "" if _is_plain(value) else "a reshape regroups the positions of this axis"
 
 
 def plain_data(value: Any) -> Any:

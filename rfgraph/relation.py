@@ -127,6 +127,8 @@ class Relation:
         Raises:
             ValueError: the relation does not move (`advance == 0`), so an input has endlessly many readers.
         """
+        if self is _NOTHING:
+            return self
         if not self.advance:
             raise ValueError(
                 "a relation with advance 0 has no converse: its positions are read by every output"

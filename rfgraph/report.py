@@ -99,7 +99,10 @@ class Report:
         for axis, value in zip(self.axes, self._values[name], strict=True):
             if value is not None:
                 by_input.setdefault(axis.input, []).append(value)
-        return {name: ReceptiveField(tuple(values)) for name, values in by_input.items()}
+        return {
+            input_name: ReceptiveField(name, tuple(values))
+            for input_name, values in by_input.items()
+        }
 
     def __contains__(self, name: object) -> bool:
         return name in self._graph

@@ -82,7 +82,7 @@ def notes(field: ReceptiveField) -> list[str]:
         told.append("whole: " + _causes(field))
     if not all(field.closed_form):
         limits = [f"{limit.reason} ({limit.node})" for limit in field.limits]
-        told.append("this size only: " + (_some(limits) or "positions are regrouped by a reshape"))
+        told.append("this size only: " + _some(limits))
     return told
 
 

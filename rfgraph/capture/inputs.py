@@ -50,7 +50,7 @@ def given(model: nn.Module, inputs: Any) -> Inputs:
             near = nearest_names(str(unknown[0]), names)
             raise InputError(f"forward has no argument {unknown[0]!r}{near or _listed(names)}")
         named = dict(inputs)
-    elif isinstance(inputs, Sequence) and inputs and not all(map(_is_int, inputs)):
+    elif _is_sequence(inputs) and not all(map(_is_int, inputs)):
         if len(inputs) > len(names):
             raise InputError(f"got {len(inputs)} inputs, but forward takes {len(names)}")
         named = dict(zip(names, inputs, strict=False))
@@ -90,7 +90,7 @@ def worked_out(model: nn.Module) -> Iterator[Inputs]:
 def _meta(name: str, value: Any) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         return torch.empty(value.shape, dtype=value.dtype, device="meta")
-    is_shape = isinstance(value, Sequence) and value and all(map(_is_int, value))
+    is_shape = _is_sequence(value) and all(map(_is_int, value))
     if is_shape and all(size >= 1 for size in value):
         return torch.empty(tuple(value), device="meta")
     raise InputError(
@@ -116,7 +116,7 @@ def _own_sides(model: nn.Module) -> Iterator[int]:
             value = vars(module).get(name)
             if isinstance(value, Mapping):
                 value = value.get("input_size")
-            if isinstance(value, Sequence) and value and _is_int(value[-1]):
+            if _is_sequence(value) and _is_int(value[-1]):
                 value = value[-1]
             if isinstance(value, int) and value > 1:
                 yield int(value)
@@ -135,6 +135,10 @@ def _required(model: nn.Module) -> list[str]:
 def _takes_any(model: nn.Module) -> bool:
     parameters = inspect.signature(model.forward).parameters.values()
     return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
 
 
 def _is_int(value: Any) -> bool:

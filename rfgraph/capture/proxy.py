@@ -1,136 +1,145 @@
-"""`TensorProxy`: stands for a tensor while the model's forward runs; its sizes are real integers.
+"""`TensorProxy`: stands for a tensor while the model's forward runs; its sizes are real, its values none.
 
-In: a captured tensor's name, shape and dtype. Out: what model code asks of a tensor. Callers: the
-tracer creates them, the model's forward uses them.
+In: a node's name, a shape, a dtype. Out: what model code asks of a tensor. Callers: the tracer creates
+proxies, the model's forward uses them.
+
+A proxy is a tensor subclass without storage, so `isinstance(x, torch.Tensor)`, `x.shape` and `x.dtype`
+are what the model expects, also in compiled code. Calls come by `__torch_function__`; one that reaches
+the dispatcher unseen is refused there: nothing is computed behind the tracer's back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import fx
 from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.errors import CaptureError
+from rfgraph.reads import Shape
 
 if TYPE_CHECKING:
     from rfgraph.capture.tracer import Tracer
 
 _VALUE_READERS = frozenset(
-    {"item", "tolist", "numpy", "__array__", "__bool__", "__int__", "__float__"}
+    (
+        *("item", "tolist", "numpy", "is_nonzero", "equal", "allclose", "data_ptr"),
+        *("__bool__", "__int__", "__float__", "__complex__", "__index__", "__contains__"),
+        *("__array__", "__cuda_array_interface__", "__dlpack__"),
+    )
 )
-_VIEWS = {"T": ("T", ()), "mT": ("transpose", (-2, -1)), "data": ("detach", ())}
+_METADATA = frozenset(
+    (
+        *("size", "dim", "ndimension", "numel", "nelement", "element_size", "stride", "__len__"),
+        *("is_contiguous", "is_floating_point", "is_complex", "is_signed", "get_device"),
+        *("storage_offset", "is_conj", "is_neg", "is_inference", "__hash__", "is_shared"),
+        *("requires_grad_", "has_names", "is_same_size", "is_pinned"),
+    )
+)
+_TENSOR_ATTRIBUTES = {
+    **{name: name for name in ("T", "mT", "real", "imag")},
+    **{"data": "detach", "H": "T", "mH": "mT"},
+}
+_SAME_TENSOR = frozenset(("aten::alias", "aten::detach", "aten::view", "aten::_unsafe_view"))
 
 
 class DataDependentError(CaptureError):
     """The graph depends on values, so no other input shape will do better."""
 
 
-class TensorProxy(fx.Proxy):
+class TensorProxy(torch.Tensor):
     """A tensor of known shape, dtype and device, and unknown values.
 
-    `isinstance(proxy, torch.Tensor)` is true, for models that ask. Whatever would need the values
-    (`if x.sum() > 0`, `x.item()`) raises `DataDependentError`.
+    Whatever would need the values (`if x.sum() > 0`, `x.item()`) raises `DataDependentError`.
     """
 
-    node: Any  # the node's name: fx's Proxy reads it for its repr alone
-    tracer: Any  # a Tracer; fx would have one of its own
+    name_of_node: str
+    tracer: Tracer
+    sizes: Shape
 
-    def __init__(self, name: str, meta: torch.Tensor, tracer: Tracer) -> None:
-        self.node = name
-        self.tracer = tracer
-        self.meta = meta
+    @staticmethod
+    def make(name: str, shape: Shape, dtype: torch.dtype, tracer: Tracer) -> TensorProxy:
+        """A proxy for the node called `name`."""
+        proxy: TensorProxy = torch.Tensor._make_wrapper_subclass(
+            TensorProxy, shape, dtype=dtype, device=tracer.device
+        )
+        proxy.name_of_node = name
+        proxy.tracer = tracer
+        proxy.sizes = shape
+        return proxy
 
-    def __repr__(self) -> str:
-        return f"TensorProxy({self.node!r}, shape={tuple(self.meta.shape)})"
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
+        return f"TensorProxy({self.name_of_node!r}, shape={self.sizes})"
 
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
+        name = func.__name__
+        if name == "__get__":
+            return _attribute(func, args)
         proxy = first_proxy((args, kwargs))
-        assert proxy is not None  # torch calls this only because an argument is a proxy
-        if is_tensor_method_or_property(func):
-            return proxy.tracer.create_proxy("call_method", func.__name__, args, kwargs or {})
-        return proxy.tracer.create_proxy("call_function", func, args, kwargs or {})
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return torch.Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.meta.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.meta.ndim
-
-    @property
-    def device(self) -> torch.device:
-        found: torch.device = self.tracer.device
-        return found
-
-    def size(self, dim: int | None = None) -> Any:
-        return self.meta.size() if dim is None else self.meta.size(dim)
-
-    def dim(self) -> int:
-        return self.meta.ndim
-
-    def __len__(self) -> int:
-        return len(self.meta)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.tracer.create_proxy("call_method", "unbind", (self, 0), {}))
-
-    def __bool__(self) -> bool:
-        return bool(self._value("a branch"))
-
-    def __int__(self) -> int:
-        return int(self._value("int()"))
-
-    def __float__(self) -> float:
-        return float(self._value("float()"))
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.tracer.create_proxy("call_method", "__setitem__", (self, index, value), {})
-
-    def __getattr__(self, name: str) -> Any:
+        if proxy is None or name in _METADATA:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **kwargs)
         if name in _VALUE_READERS:
-            return partial(self._value, f".{name}()")
-        if name in _VIEWS:
-            method, arguments = _VIEWS[name]
-            return self.tracer.create_proxy("call_method", method, (self, *arguments), {})
-        found = getattr(self.meta, name)  # AttributeError: as a tensor's
-        if callable(found):
-            return self._method(name)
-        return found
+            raise needs_values(proxy, name)
+        if name == "__iter__":
+            return iter(proxy.tracer.call("unbind", (proxy, 0), {}))
+        if name == "__deepcopy__":
+            return proxy
+        if hasattr(func, "__objclass__") or is_tensor_method_or_property(func):
+            return proxy.tracer.call(name, args, kwargs)
+        return proxy.tracer.call(func, args, kwargs)
 
-    def _method(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self.tracer.create_proxy("call_method", name, (self, *args), kwargs)
-
-        return call
-
-    def _value(self, use: str, *_: Any, **__: Any) -> Any:
-        raise DataDependentError(
-            f"the model's Python code needs the values of {self.node!r} ({use}"
-            f"{self.tracer.at_source()}), so its graph depends on the data; pass a part of the model "
-            "without that branch, or decide the branch by an argument or attribute"
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func._schema.name in _SAME_TENSOR and isinstance(args[0], TensorProxy):
+            return args[0]  # autograd aliases what a custom Function returns unchanged
+        proxy = first_proxy((args, kwargs))
+        at = proxy.tracer.at_source() if proxy is not None else ""
+        raise CaptureError(
+            f"{func._schema.name} is called from compiled code{at}, where it cannot be followed; "
+            "put that part into a module of its own and teach it with @rfgraph.rule"
         )
 
 
+def _attribute(getter: Any, args: Any) -> Any:
+    """`x.shape`, `x.device`: what the subclass itself knows; `x.T`: an operator."""
+    name = getter.__self__.__name__
+    method = _TENSOR_ATTRIBUTES.get(name)
+    if method is not None:
+        return args[0].tracer.call(method, args, {})
+    with torch._C.DisableTorchFunctionSubclass():
+        return getter(*args)
+
+
+def needs_values(proxy: TensorProxy, use: str) -> DataDependentError:
+    """The error for model code that decides by data."""
+    asked = {"__bool__": "a branch or assertion"}.get(use, f"{use.strip('_')}()")
+    return DataDependentError(
+        f"the model's Python code needs the values of {proxy.name_of_node!r} ({asked}"
+        f"{proxy.tracer.at_source()}), so its graph depends on the data; pass a part of the model "
+        "without that branch, or decide the branch by an argument or attribute"
+    )
+
+
 def first_proxy(value: Any) -> TensorProxy | None:
-    """The first proxy in nested tuples, lists and dicts."""
+    """The first proxy in nested tuples, lists, dicts and slices."""
     kind = type(value)
     if kind is TensorProxy:
         found: TensorProxy = value
         return found
     if kind is tuple or kind is list:
-        return next((p for p in map(first_proxy, value) if p is not None), None)
+        for entry in value:
+            proxy = first_proxy(entry)
+            if proxy is not None:
+                return proxy
     if kind is dict:
         return first_proxy(tuple(value.values()))
+    if kind is slice:
+        return first_proxy((value.start, value.stop, value.step))
     return None

@@ -1,13 +1,16 @@
 """`Shapes`: the shape and dtype of what a call returns, without running it on data.
 
-In: a call on proxies. Out: meta tensors. Callers: the tracer. An operator that knows its shape says
+In: a call on proxies. Out: shapes and dtypes. Callers: the tracer. An operator that knows its shape says
 so in a formula, because a formula costs a microsecond and a meta kernel up to a millisecond; every
 other call is asked of torch itself. Tests hold the formulas against torch.
 """
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,8 +19,18 @@ from torch.func import functional_call
 
 from rfgraph.capture.proxy import TensorProxy
 from rfgraph.operators import Operator, Params
+from rfgraph.reads import Shape
 
 _META = torch.device("meta")
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What is known of a tensor that a formula describes."""
+
+    shape: Shape
+    dtype: torch.dtype
 
 
 class Shapes:
@@ -35,14 +48,14 @@ class Shapes:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """The meta tensor(s) that a call of a known operator returns."""
+        """The shape and dtype of the tensor(s) that a call of a known operator returns."""
         if known.infer is None:
             return self.run(target, args, kwargs)
-        first = operands[0].meta
-        shapes: Any = known.infer(params, [tuple(p.meta.shape) for p in operands])
+        dtype = operands[0].dtype
+        shapes: Any = known.infer(params, [operand.sizes for operand in operands])
         if shapes and isinstance(shapes[0], tuple):
-            return tuple(None if shape is None else first.new_empty(shape) for shape in shapes)
-        return first if shapes == tuple(first.shape) else first.new_empty(shapes)
+            return tuple(None if shape is None else Meta(shape, dtype) for shape in shapes)
+        return Meta(shapes, dtype)
 
     def run(
         self,
@@ -69,7 +82,8 @@ class Shapes:
 def _on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     moved = tuple(_to_meta(arg) for arg in args)
     named = {name: _to_meta(value) for name, value in kwargs.items()}
-    with torch.no_grad():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the user did not call this
         if isinstance(target, str):
             found = getattr(moved[0], target)
             return found(*moved[1:], **named) if callable(found) else found
@@ -82,12 +96,12 @@ def _on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _to_meta(value: Any) -> Any:
     if type(value) is TensorProxy:
-        return value.meta
+        return torch.empty(value.sizes, dtype=value.dtype, device=_META)
     if isinstance(value, torch.Tensor):
         return value.to(_META)
     if type(value) in (tuple, list):
         return type(value)(_to_meta(entry) for entry in value)
-    if isinstance(value, torch.device):
+    if isinstance(value, torch.device) or (isinstance(value, str) and _DEVICE.fullmatch(value)):
         return _META
     if type(value) is slice:
         return slice(*(_to_meta(end) for end in (value.start, value.stop, value.step)))
@@ -107,9 +121,8 @@ def _key(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 
 def _describe(value: Any) -> Any:
-    if type(value) is TensorProxy or isinstance(value, torch.Tensor):
-        meta = value.meta if type(value) is TensorProxy else value
-        return "tensor", tuple(meta.shape), meta.stride(), meta.dtype
+    if isinstance(value, torch.Tensor):
+        return "tensor", tuple(value.shape), value.stride(), value.dtype
     if type(value) in (tuple, list):
         return type(value), tuple(map(_describe, value))
     if type(value) is slice:

@@ -1,13 +1,11 @@
 """The tracer: runs a model's forward on proxies and writes down a `Graph`.
 
 In: a module, its input tensors (meta), a vocabulary. Out: a `Graph` of canonical operators. Callers:
-`capture.capture`. torch.fx's `Proxy` supplies the interception of functions, methods and operators;
-the nodes are ours, because a node is named, bound and shaped once, here, and nowhere else.
+`capture.capture`. A node is named, bound and shaped once, here, and nowhere else.
 """
 
 from __future__ import annotations
 
-import operator
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,15 +16,36 @@ from typing import Any
 import torch
 from torch import nn
 
-from rfgraph.capture.proxy import TensorProxy, first_proxy
-from rfgraph.capture.shapes import Shapes
+from rfgraph.capture.proxy import DataDependentError, TensorProxy, first_proxy
+from rfgraph.capture.shapes import Meta, Shapes
 from rfgraph.errors import CaptureError, RfgraphError
 from rfgraph.graph import Graph, Node, Operand
-from rfgraph.operators import Operator, Signature, Vocabulary, module_params
+from rfgraph.operators import Operator, Vocabulary, module_params
 
-_INPLACE = frozenset(
-    getattr(operator, n) for n in dir(operator) if n[0] == "i" and hasattr(operator, f"__{n}__")
-)
+_BINARY = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "truediv": "div",
+    "div": "div",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "pow",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+}
+_UNARY = ("neg", "pos", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge")
+_METHODS = {
+    **{f"__{prefix}{name}__": op for name, op in _BINARY.items() for prefix in ("", "r", "i")},
+    **{f"__{name}__": name for name in _UNARY},
+    "__invert__": "bitwise_not",
+    "__pos__": "positive",
+}
+"""Python's operators, by the tensor method they call."""
+_REVERSED = frozenset(f"__r{name}__" for name in _BINARY)
+_INPLACE = frozenset((*(f"__i{name}__" for name in _BINARY), "__setitem__"))
 _LIBRARIES = tuple(
     os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, __file__)
 )
@@ -105,21 +124,23 @@ class Tracer:
         finally:
             self._modules.pop()
 
-    def create_proxy(
-        self,
-        kind: str,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """A function, operator or tensor method was called on proxies (`kind` is fx's word for which)."""
-        table: Mapping[Any, tuple[Operator, Signature]]
-        methods = kind == "call_method"
-        table = self._vocabulary.methods if methods else self._vocabulary.functions
+    def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A function, or the tensor method called `target`, was called on proxies."""
+        is_method = isinstance(target, str)
+        table = self._vocabulary.methods if is_method else self._vocabulary.functions
+        name = target if is_method else getattr(target, "__name__", "")
+        inplace = _is_inplace(name)
         found = table.get(target)
-        inplace = (methods and _is_inplace(target)) or target in _INPLACE
-        if found is None and inplace:
-            found = self._vocabulary.methods.get(target.rstrip("_")) if methods else None
+        if found is None and is_method:
+            found = table.get(_METHODS.get(target, target.rstrip("_") if inplace else ""))
+        if is_method and name in _REVERSED:
+            args = args[::-1]
+        if inplace and type(args[0]) is not TensorProxy:
+            raise CaptureError(
+                f"a traced tensor is written into a tensor that does not depend on the input"
+                f"{self.at_source()}, which cannot be followed; make that tensor with x.new_zeros, "
+                "torch.zeros_like or the like, or join the parts with torch.cat"
+            )
         if found is None:
             return self._unknown(target, args, kwargs, inplace)
         known, signature = found
@@ -133,11 +154,10 @@ class Tracer:
     # --- nodes ----------------------------------------------------------------------------------
 
     def _input(self, name: str, meta: torch.Tensor) -> TensorProxy:
-        unique = self._unique(name)
-        self.nodes[unique] = Node(
-            unique, "input", shape=tuple(meta.shape), params={"is_float": meta.is_floating_point()}
-        )
-        return TensorProxy(unique, meta, self)
+        unique, shape = self._unique(name), tuple(meta.shape)
+        params = {"is_float": meta.is_floating_point()}
+        self.nodes[unique] = Node(unique, "input", shape=shape, params=params)
+        return TensorProxy.make(unique, shape, meta.dtype, self)
 
     def _record(
         self,
@@ -154,7 +174,7 @@ class Tracer:
             return target(*args, **kwargs)
         try:
             if known.normalize is not None:
-                params = known.normalize(params, [tuple(p.meta.shape) for p in operands])
+                params = known.normalize(params, [operand.sizes for operand in operands])
             metas = self._shapes.of(known, params, operands, target, args, kwargs)
         except RfgraphError:
             raise
@@ -173,7 +193,7 @@ class Tracer:
         return type(metas)(*proxies) if named else type(metas)(proxies)
 
     def _proxy(self, draft: _Draft, meta: Any, output: int) -> Any:
-        if not isinstance(meta, torch.Tensor):
+        if not isinstance(meta, Meta | torch.Tensor):
             return meta
         path, module = self._modules[-1]
         own_name = draft.is_module and path
@@ -181,16 +201,16 @@ class Tracer:
         self.nodes[name] = Node(
             name,
             draft.op,
-            tuple(operand.node for operand in draft.operands),
+            tuple(operand.name_of_node for operand in draft.operands),
             draft.params,
             tuple(meta.shape),
-            tuple(tuple(operand.meta.shape) for operand in draft.operands),
+            tuple(operand.sizes for operand in draft.operands),
             output,
             type(module).__name__,
             _source(),
             draft.known,
         )
-        return TensorProxy(name, meta, self)
+        return TensorProxy.make(name, tuple(meta.shape), meta.dtype, self)
 
     def _unknown(
         self,
@@ -202,6 +222,8 @@ class Tracer:
     ) -> Any:
         """A call that no operator describes: answer it, or write it down as unknown."""
         metas = self._shapes.run(target, args, kwargs, self._complain(target))
+        if inplace and metas is None:  # __setitem__ returns nothing, but leaves a new tensor behind
+            metas = Meta(args[0].sizes, args[0].dtype)
         if not _has_tensor(metas):
             return metas  # a question about sizes or dtypes, not an operator
         operands: list[TensorProxy] = []
@@ -212,10 +234,15 @@ class Tracer:
 
     def _written(self, proxy: Any, result: Any) -> Any:
         """An in-place call: every reference to the tensor it wrote now means the result."""
-        if isinstance(result, TensorProxy) and type(proxy) is TensorProxy:
-            proxy.node, proxy.meta = result.node, result.meta
-            return proxy
-        return result
+        if type(proxy) is not TensorProxy or not isinstance(result, TensorProxy):
+            return result
+        if proxy.sizes != result.sizes:
+            raise CaptureError(
+                f"{proxy.name_of_node!r} changes its shape in place{self.at_source()}, which cannot "
+                "be followed; use the operator that returns a new tensor"
+            )
+        proxy.name_of_node = result.name_of_node
+        return proxy
 
     def _finish(self, result: Any) -> Graph:
         """The graph: every node but the unread outputs of operators with several."""
@@ -247,9 +274,13 @@ class Tracer:
         return lambda error: self._rejected(_name(target), [], error)
 
     def _rejected(self, op: str, operands: list[TensorProxy], error: Exception) -> CaptureError:
-        shapes = " and ".join(str(tuple(p.meta.shape)) for p in operands)
+        shapes = " and ".join(str(operand.sizes) for operand in operands)
         on = f" on a tensor of shape {shapes}" if shapes else ""
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "nonzero" in text or isinstance(error, NotImplementedError):
+            return DataDependentError(
+                f"the shape of what {op} returns depends on the data{self.at_source()}"
+            )
         return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
 
 
@@ -257,7 +288,7 @@ def _bound(value: Any, operands: list[TensorProxy]) -> Any:
     """`value` with each proxy replaced by an `Operand`, and appended to `operands`."""
     if type(value) is TensorProxy:
         operands.append(value)
-        return Operand(len(operands) - 1, tuple(value.meta.shape))
+        return Operand(len(operands) - 1, value.sizes)
     if type(value) in (tuple, list):
         return tuple(_bound(entry, operands) for entry in value)
     if type(value) is slice:
@@ -272,13 +303,13 @@ def _name(target: Any) -> str:
 def _has_tensor(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return any(map(_has_tensor, value))
-    return isinstance(value, torch.Tensor)
+    return isinstance(value, torch.Tensor | Meta)
 
 
 def _outputs(result: Any, path: str = "") -> list[tuple[str, str]]:
     """(key, node) of every tensor in what the model returned; the key is its path in the structure."""
     if type(result) is TensorProxy:
-        return [(path or "output", result.node)]
+        return [(path or "output", result.name_of_node)]
     if isinstance(result, Mapping):
         entries = [(str(key), value) for key, value in result.items()]
     elif hasattr(result, "_fields"):
@@ -298,8 +329,8 @@ def _hooked(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def _is_inplace(method: str) -> bool:
-    return (method.endswith("_") and not method.startswith("__")) or method == "__setitem__"
+def _is_inplace(name: str) -> bool:
+    return (name.endswith("_") and not name.startswith("__")) or name in _INPLACE
 
 
 def _source() -> str:

@@ -53,7 +53,7 @@ def plain(dim: int) -> Digits:
 def tidy(digits: Sequence[Digit]) -> Digits:
     """Digits in order, neighbours that make one digit made one: reshapes that undo each other cancel."""
     merged: list[Digit] = []
-    for digit in sorted(digits):
+    for digit in sorted(digits, key=_order):
         low = merged[-1] if merged else None
         if low is not None and _continues(low, digit):
             extent = None if digit.extent is None else (low.extent or 1) * digit.extent
@@ -62,6 +62,11 @@ def tidy(digits: Sequence[Digit]) -> Digits:
             merged.append(digit)
     unmoved = len(merged) == 1 and merged[0] == Digit(merged[0].dim)
     return plain(merged[0].dim) if unmoved else tuple(merged)
+
+
+def _order(digit: Digit) -> tuple[int, ...]:
+    """Digits of one dim from the finest to the coarsest; `extent` may be None, which does not compare."""
+    return digit.dim, digit.shift, digit.weight, digit.coefficient, digit.extent or 0
 
 
 def _continues(low: Digit, high: Digit) -> bool:
@@ -75,10 +80,10 @@ def _continues(low: Digit, high: Digit) -> bool:
 
 def regroup(digit: Digit, group: Regroup) -> list[Digit] | None:
     """The digits that a digit becomes in a reshape; None where the new dims cut across it."""
-    if digit.shift:
-        return None
     place = group.operand_dims.index(digit.dim)
     size = group.operand_shape[place]
+    if digit.shift or size % (digit.weight * (digit.extent or 1)):
+        return None  # a shift, or a last turn cut short, would not go on in a larger dim
     low = digit.weight * prod(group.operand_shape[place + 1 :])
     high = low * (digit.extent or size // digit.weight)
     found: list[Digit] = []
@@ -87,7 +92,7 @@ def regroup(digit: Digit, group: Regroup) -> list[Digit] | None:
         above = below * extent
         start, stop = max(low, below), min(high, above)
         if start < stop:
-            if start % below or start % low or stop % start:
+            if start % below or start % low or stop % start or above % stop:
                 return None
             rest = None if stop == above else stop // start
             found.append(Digit(dim, digit.coefficient * (start // low), start // below, rest))

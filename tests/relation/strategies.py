@@ -15,6 +15,9 @@ from rfgraph.positions import Positions
 from rfgraph.relation import Relation
 
 OUTPUTS = range(-30, 31)  # more than two of the longest periods that two drawn relations make
+ADVANCES = st.integers(-6, 6)
+FORWARD = st.integers(1, 6)
+MOVING = st.one_of(FORWARD, st.integers(-6, -1))
 
 
 class Twin(NamedTuple):
@@ -72,17 +75,21 @@ def position_sets() -> st.SearchStrategy[frozenset[int]]:
 
 
 @st.composite
-def relations(draw: st.DrawFn, *, moving: bool = False, rate: Fraction | None = None) -> Twin:
+def relations(
+    draw: st.DrawFn,
+    *,
+    advances: st.SearchStrategy[int] = ADVANCES,
+    rate: Fraction | None = None,
+) -> Twin:
     """Relations of up to four phases, which may be empty, that advance left, right or not at all.
 
-    `moving`: the advance is not 0. `rate`: advance / period, for relations that can be joined.
+    `rate`: advance / period, for relations that can be joined; it replaces `advances`.
     """
     if rate is not None:
         turns = draw(st.integers(1, 2))
         period, advance = rate.denominator * turns, rate.numerator * turns
     else:
-        period = draw(st.integers(1, 4))
-        advance = draw(st.integers(-6, 6).filter(bool) if moving else st.integers(-6, 6))
+        period, advance = draw(st.integers(1, 4)), draw(advances)
     sets = draw(st.lists(position_sets(), min_size=period, max_size=period))
     return Twin(period, advance, tuple(sets))
 

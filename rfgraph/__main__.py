@@ -1,0 +1,5 @@
+"""`python -m rfgraph`."""
+
+from rfgraph.cli import main
+
+main()

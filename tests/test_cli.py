@@ -1,0 +1,154 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import rfgraph
+from rfgraph.cli import app
+from rfgraph.gallery import UNet
+
+MODEL = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, channels=3, name="a"):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, (3, 5), stride=(2, 1))
+        self.name = name
+
+    def forward(self, image):
+        return self.conv(image)
+
+class Two(nn.Module):
+    def forward(self, image, mask):
+        return image[..., 1:] * mask[..., :-1]
+
+class Cumulative(nn.Module):
+    def forward(self, x):
+        return x.cumsum(2)
+
+ready = Net()
+not_a_model = 3
+
+def broken():
+    raise RuntimeError("no weights here")
+"""
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "my_models.py"
+    path.write_text(MODEL)
+    return str(path)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["analyze", *arguments])
+
+
+def test_the_table_is_on_standard_output_with_the_inputs_above(target):
+    result = run(f"{target}:Net", "--input", "1,3,20,30")
+    assert result.exit_code == 0 and result.stderr == ""
+    assert result.stdout.splitlines()[:2] == ["Net", "input image: (1, 3, 20, 30); tracked dims 2, 3"]
+    row = next(line for line in result.stdout.splitlines() if line.strip().startswith("conv "))
+    assert row.split() == ["conv", "conv2d", "3", "x", "5", "2", "x", "1", "1", "0"]
+
+
+def test_without_an_input_the_shape_is_worked_out_and_told(target):
+    assert "a shape worked out from the model" in run(f"{target}:Net").stdout
+
+
+@pytest.mark.parametrize("name", ["ready", "Net"])
+def test_a_target_is_a_module_or_a_callable_that_returns_one(target, name):
+    assert run(f"{target}:{name}", "--input", "1,3,20,30").exit_code == 0
+
+
+def test_arg_passes_literals_and_strings(target):
+    result = run(f"{target}:Net", "--arg", "channels=7", "--arg", "name=b", "--input", "1,7,9,9")
+    assert result.exit_code == 0
+
+
+def test_json_is_the_reports_own_dict():
+    result = run("rfgraph.gallery:UNet", "--arg", "depth=2", "--format", "json")
+    assert json.loads(result.stdout) == json.loads(rfgraph.analyze(UNet(2)).to_json())
+
+
+def test_csv_and_markdown_have_a_line_for_every_node(target):
+    rows = list(csv.reader(io.StringIO(run(f"{target}:Net", "--format", "csv").stdout)))
+    assert rows[0][:3] == ["node", "op", "size"] and [row[0] for row in rows[1:]] == ["image", "conv"]
+    lines = run(f"{target}:Net", "--format", "markdown").stdout.splitlines()
+    assert len(lines) == 4 and lines[3].startswith("| conv | conv2d | 3 x 5 | 2 x 1 |")
+
+
+def test_node_selects_rows_by_pattern():
+    result = run("rfgraph.gallery:unet", "--node", "merge.3.*", "--format", "csv")
+    assert [line.split(",")[0] for line in result.stdout.splitlines()[1:]] == [f"merge.3.{i}" for i in range(4)]
+
+
+def test_several_inputs_are_given_by_name(target):
+    result = run(f"{target}:Two", "--input", "image=1,2,9", "--input", "mask=1,1,9", "--format", "csv")
+    assert result.exit_code == 0
+    assert [line.rpartition(",")[2] for line in result.stdout.splitlines() if line.startswith("mul")] == ["of image", "of mask"]
+
+
+def test_axes_and_train_reach_the_analysis():
+    result = run("rfgraph.gallery:tcn", "--axes", "0,-1", "--format", "json")
+    assert [axis["dim"] for axis in json.loads(result.stdout)["axes"]] == [0, 2]
+    assert run("rfgraph.gallery:tcn", "--train").exit_code == 0
+
+
+REFUSED = {
+    "no colon": (["rfgraph.gallery"], "TARGET is package.module:callable or path/to/file.py:callable"),
+    "no package": (["rfgraph.galery:unet"], "cannot import rfgraph.galery: ModuleNotFoundError"),
+    "no name": (["rfgraph.gallery:unets"], "rfgraph.gallery has no 'unets'; the nearest are 'unet'"),
+    "no file": (["missing.py:net"], "there is no file missing.py"),
+    "no model": (["{target}:not_a_model"], "neither a module nor a callable"),
+    "a callable that fails": (["{target}:broken"], "broken() failed: RuntimeError: no weights here"),
+    "a callable that returns something else": (["json:dumps", "--arg", "obj=3"], "expected a torch.nn.Module, got str"),
+    "arguments for a module": (["{target}:ready", "--arg", "a=1"], "is a module already: it takes no --arg"),
+    "an argument without a value": (["{target}:Net", "--arg", "channels"], "--arg takes key=value, got 'channels'"),
+    "a shape of words": (["{target}:Net", "--input", "1,3,big"], "--input takes integers joined by commas, got '1,3,big'"),
+    "inputs without names": (["{target}:Two", "--input", "1,2,9", "--input", "1,1,9"], "several --input need names"),
+    "a misspelt node": (["rfgraph.gallery:unet", "--node", "merge.9*"], "no node of UNet matches 'merge.9*'; the nearest are 'merge."),
+    "channels": (["{target}:Net", "--input", "1,4,9,9"], "in 'conv', at my_models.py:12: expected 3 channels, got 4"),
+    "an unsupported operator": (["{target}:Cumulative", "--input", "1,4,9"], "'cumsum' (cumsum, my_models.py:20)"),
+    "an option's value": (["{target}:Net", "--on-unknown", "guess"], "on_unknown must be 'raise' or 'whole', got 'guess'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_answered_is_one_paragraph_on_standard_error_and_exit_2(name, target):
+    arguments, text = REFUSED[name]
+    result = run(*(argument.replace("{target}", target) for argument in arguments))
+    assert result.exit_code == 2 and result.stdout == ""
+    assert result.stderr.startswith("rfgraph: ") and text in result.stderr
+    assert "Traceback" not in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_whole_reads_of_unknown_operators_are_marked(target):
+    result = run(f"{target}:Cumulative", "--input", "1,4,9", "--on-unknown", "whole")
+    assert result.exit_code == 0 and "whole: cumsum (unknown)" in result.stdout
+
+
+def test_debug_shows_the_traceback(target):
+    result = run(f"{target}:Net", "--input", "1,4,9,9", "--debug")
+    assert isinstance(result.exception, rfgraph.CaptureError)
+
+
+def test_the_installed_command_and_its_version():
+    done = subprocess.run([sys.executable, "-m", "rfgraph", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"rfgraph {rfgraph.__version__}\n")
+
+
+def test_a_model_in_the_working_directory_is_found(tmp_path):
+    (tmp_path / "here.py").write_text(MODEL)
+    command = [sys.executable, "-m", "rfgraph", "analyze", "here:Net", "--format", "csv"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.splitlines()[2].startswith("conv,conv2d,3 x 5")

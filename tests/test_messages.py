@@ -1,0 +1,181 @@
+"""Error text is contract: what, at which node and line, what was expected, what to do next."""
+
+import pytest
+import torch
+from torch import nn
+
+import rfgraph
+from rfgraph import Relation
+from rfgraph.gallery import UNet
+
+
+class Forward(nn.Module):
+    """A module whose forward is a function of itself and `x`."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.function = function
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def forward(function):
+    return Forward(function)
+
+
+SHAPE = (1, 3, 9, 8)
+
+CASES = {
+    "a class": (nn.Conv2d, SHAPE, rfgraph.InputError, r"expected a torch.nn.Module, got Conv2d \(a class: call it first\)"),
+    "no module": (torch.relu, SHAPE, rfgraph.InputError, "expected a torch.nn.Module, got builtin_function_or_method"),
+    "a rank of 3": (
+        forward(lambda m, x: m.conv(x.flatten(2).flatten(1))),
+        SHAPE,
+        rfgraph.CaptureError,
+        r"conv2d failed on a tensor of shape \(1, 216\), in 'conv', at test_messages.py:\d+: expected a tensor of 4 dims, got 2",
+    ),
+    "channels": (
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(5, 6, 1)),
+        SHAPE,
+        rfgraph.CaptureError,
+        r"conv2d failed on a tensor of shape \(1, 4, 9, 8\), in '1'.*: expected 5 channels, got 4",
+    ),
+    "norm channels": (
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(5)),
+        SHAPE,
+        rfgraph.CaptureError,
+        "batch_norm failed .* in '1'.*: expected 5 channels, got 4",
+    ),
+    "features": (
+        nn.Linear(5, 2), (1, 3, 9), rfgraph.CaptureError, "linear failed .*: expected 5 features in the last dim, got 9"
+    ),
+    "a kernel too large": (
+        nn.Conv2d(3, 4, (3, 5), dilation=(1, 2), padding=(0, 0)),
+        SHAPE,
+        rfgraph.CaptureError,
+        "kernel_size 5 with dilation 2 does not fit into a padded size of 8",
+    ),
+    "a pool too large": (nn.MaxPool2d(10), SHAPE, rfgraph.CaptureError, "max_pool2d failed .*kernel_size 10 does not fit into a padded size of 9"),
+    "sizes that differ": (
+        forward(lambda m, x: torch.cat([x, x[:, :, 1:]], 1)),
+        SHAPE,
+        rfgraph.CaptureError,
+        r"cat failed .*: sizes differ outside dim 1: \(1, 3, 9, 8\) and \(1, 3, 8, 8\)",
+    ),
+    "broadcast": (forward(lambda m, x: x + m.conv(x)), SHAPE, rfgraph.CaptureError, "add failed on a tensor of shape .* and .*, at test_messages.py"),
+    "a branch on data": (
+        forward(lambda m, x: x if x.sum() > 0 else -x),
+        SHAPE,
+        rfgraph.CaptureError,
+        r"needs the values of 'gt' \(a branch or assertion, at test_messages.py:\d+\), so its graph depends on the data",
+    ),
+    "a value": (forward(lambda m, x: x * x.max().item()), SHAPE, rfgraph.CaptureError, r"needs the values of 'max' \(item\(\)"),
+    "a count": (forward(lambda m, x: range(int(x.sum()))), SHAPE, rfgraph.CaptureError, r"needs the values of 'sum' \(int\(\)"),
+    "an array": (forward(lambda m, x: x.detach().cpu().numpy()), SHAPE, rfgraph.CaptureError, r"needs the values of 'cpu' \(numpy\(\)"),
+    "a mask": (forward(lambda m, x: x[x > 0]), SHAPE, rfgraph.CaptureError, "the shape of what getitem returns depends on the data"),
+    "a write into a constant": (
+        forward(lambda m, x: torch.zeros(1, 3, 9, 8).add_(x)),
+        SHAPE,
+        rfgraph.CaptureError,
+        "written into a tensor that does not depend on the input.*x.new_zeros",
+    ),
+    "a resize in place": (forward(lambda m, x: x.clone().unsqueeze_(0)), SHAPE, rfgraph.CaptureError, "'clone' changes its shape in place"),
+    "an error of the model's own": (
+        forward(lambda m, x: m.missing(x)),
+        SHAPE,
+        rfgraph.CaptureError,
+        r"Forward could not be captured \(at test_messages.py:\d+\): AttributeError: .*missing",
+    ),
+    "unsupported operators": (
+        forward(lambda m, x: m.conv(x).cumsum(2).sort(-1)[0].cumprod(3)),
+        SHAPE,
+        rfgraph.UnsupportedOperatorError,
+        r"3 nodes use operators without a rule: 'cumsum' \(cumsum, test_messages.py:\d+\); 'sort' \(sort.*\); 'cumprod' "
+        r".*@rfgraph.rule.*on_unknown='whole'",
+    ),
+    "a misspelt input": (UNet(1), {"imgae": SHAPE}, rfgraph.InputError, "forward has no argument 'imgae'; the nearest are 'image'"),
+    "a missing input": (nn.Bilinear(2, 3, 4), {"input1": (1, 2)}, rfgraph.InputError, "forward also needs 'input2'"),
+    "too many inputs": (UNet(1), [SHAPE, SHAPE], rfgraph.InputError, "got 2 inputs, but forward takes 1"),
+    "no shape": (UNet(1), "224", rfgraph.InputError, "input 'image' must be a tensor or a shape of positive integers"),
+    "a size of 0": (UNet(1), (1, 0, 8, 8), rfgraph.InputError, r"input 'image' must be .* got \(1, 0, 8, 8\)"),
+    "no axis": (nn.Linear(5, 2), (3, 5), rfgraph.InputError, r"no axis to track: .* input \(3, 5\); name the dims with axes="),
+    "nothing to work a shape out from": (nn.ReLU(), None, rfgraph.InputError, "cannot work out an input shape for ReLU: pass one"),
+    "no shape fits": (
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)),
+        None,
+        rfgraph.CaptureError,
+        r"no input shape that was tried fits the model; pass one. With input: \(1, 3, 224, 224\), conv2d failed",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_message_says_what_where_and_what_to_do(name):
+    model, inputs, error, text = CASES[name]
+    with pytest.raises(error, match=text) as caught:
+        rfgraph.analyze(model, inputs)
+    assert isinstance(caught.value, rfgraph.RfgraphError)
+    assert "\n" not in str(caught.value)
+
+
+OPTIONS = {
+    "mode": ("test", "mode must be 'eval' or 'train', got 'test'"),
+    "capture": ("export", "capture must be 'auto' or 'fx', got 'export'"),
+    "on_unknown": ("ignore", "on_unknown must be 'raise' or 'whole', got 'ignore'"),
+    "axes": ((2, 7), "axes: input 'image' has 4 dims and no dim 7"),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_that_do_not_exist_are_refused(option):
+    value, text = OPTIONS[option]
+    with pytest.raises(rfgraph.InputError, match=text):
+        rfgraph.analyze(UNet(1), **{option: value})
+
+
+def test_axes_of_an_unknown_input_are_refused():
+    with pytest.raises(rfgraph.InputError, match="axes names 'imag', which is no input of the model; the nearest are 'image'"):
+        rfgraph.analyze(UNet(1), axes={"imag": (2,)})
+
+
+def test_a_misspelt_node_name_is_answered_with_the_nearest():
+    report = rfgraph.analyze(UNet(1))
+    with pytest.raises(rfgraph.InputError, match=r"UNet has no node named 'down.0.9'; the nearest are 'down.0.\d'"):
+        report["down.0.9"]
+    assert "down.0.9" not in report and "down.0.0" in report
+
+
+def test_relations_of_different_rates_do_not_join():
+    with pytest.raises(rfgraph.RateMismatchError, match="effective strides 2 and 1/3: their union is not periodic"):
+        Relation.window(3, stride=2).join(Relation.spread(3))
+
+
+def test_a_rule_whose_reads_do_not_fit_is_told_with_its_node():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return x * 2
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.odd = Odd()
+
+        def forward(self, x):
+            return self.odd(x)
+
+    from rfgraph.rules import VOCABULARY
+
+    wrong = [
+        ([rfgraph.Read(1, ())], "reads operand 1 of 1"),
+        ([rfgraph.Read(0, (rfgraph.along(0),))], "says 1 dims of operand 0, which has 4"),
+        ([rfgraph.Read(0, tuple(map(rfgraph.along, (0, 1, 2, 4))))], "reads along output dim 4 of an output with 4 dims"),
+    ]
+    for reads, text in wrong:
+        rfgraph.rule(Odd)(lambda node, reads=reads: reads)
+        try:
+            with pytest.raises(rfgraph.RfgraphError, match=rf"the rule of 'Odd' {text}, at node 'odd' \(Odd, "):
+                rfgraph.analyze(Model(), SHAPE)
+        finally:
+            del VOCABULARY.operators["Odd"], VOCABULARY.modules[Odd]

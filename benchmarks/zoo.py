@@ -2,9 +2,10 @@
 
     python benchmarks/zoo.py [--model GLOB]
 
-The first table holds the classification and segmentation models that `torch.fx.symbolic_trace` traces;
-exit 1 if one of them cannot be analysed or uses an operator without a rule. The second holds the other
-models, and the backbones of those that decide by data; it is for information.
+The first table holds the classification and segmentation models, which `torch.fx.symbolic_trace`
+traces. Exit 1 if one of them is not traced after all, cannot be analysed, or uses an operator without
+a rule. The tables below hold the other models, and the backbones of those whose graph depends on the
+data; they are for information.
 
 A row shows the last node that still has a local field: its size, stride and offset per axis without
 whole-axis reads, whether whole-axis reads come on top, whether the figures hold at any size, and where
@@ -21,7 +22,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -32,65 +32,64 @@ import rfgraph
 from rfgraph.report import ReceptiveField, Report
 from rfgraph.table import each, number
 
-NUMBERS = ("nodes", "unsupported", "size", "stride", "offset", "ms")
-COLUMNS = ("model", "traces", "nodes", "unsupported", "last local node", "size", "stride", "offset")
-COLUMNS += ("whole", "closed form", "why not", "ms")
+FIGURES = ("last local node", "size", "stride", "offset", "whole", "closed form", "why not")
+COLUMNS = ("model", "traced", "nodes", "unsupported", *FIGURES, "ms")
+NUMBERS = frozenset({"nodes", "size", "stride", "offset", "ms"})
+MOST_TEXT = 400
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model of a table."""
+    """One model: the cells of its row, or the error that the analysis ended in."""
 
-    cells: tuple[str, ...]
-    traces: bool
-    clean: bool
+    model: str
+    traced: bool
+    unsupported: str = ""
+    cells: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def is_clean(self) -> bool:
+        """Analysed, and every operator has a rule."""
+        return not self.error and not self.unsupported
 
 
-def analysed(name: str, model: nn.Module) -> Row:
-    """The row of one model."""
-    traces = is_traced(model)
+def row_of(name: str, model: nn.Module) -> Row:
+    """Trace and analyse one model."""
+    traced = is_traced(model)
     start = time.perf_counter()
     try:
         report = rfgraph.analyze(model, on_unknown="whole")
     except rfgraph.RfgraphError as error:
-        blank = ("-",) * (len(COLUMNS) - 4)
-        reason = f"{type(error).__name__}: {shortened(str(error))}"
-        return Row((name, yes(traces), *blank, reason, "-"), traces, False)
-    seconds = time.perf_counter() - start
+        return Row(name, traced, error=f"{type(error).__name__}: {str(error)[:MOST_TEXT]}")
+    milliseconds = f"{1e3 * (time.perf_counter() - start):.0f}"
     unsupported = unsupported_operators(report)
-    cells = (name, yes(traces), str(len(report)), unsupported or "none", *figures(report))
-    return Row((*cells, f"{1e3 * seconds:.0f}"), traces, not unsupported)
-
-
-def shortened(text: str, most: int = 240) -> str:
-    """The beginning of a long message."""
-    return text if len(text) <= most else text[:most] + "..."
+    counted = (name, yes(traced), str(len(report)), unsupported or "none")
+    return Row(name, traced, unsupported, (*counted, *figures(report), milliseconds))
 
 
 def is_traced(model: nn.Module) -> bool:
     """Does `torch.fx.symbolic_trace` trace the model?"""
     try:
         fx.symbolic_trace(model)
-    except Exception:  # it raises whatever the model's code raises on a proxy
+    except Exception:  # whatever the model's own code raises on a proxy
         return False
     return True
 
 
 def unsupported_operators(report: Report) -> str:
-    """`grid_sample x12` for every operator without a rule."""
+    """`grid_sample x12`, for every operator without a rule."""
     nodes = (found["node"] for _, found in report.graph.nodes(data=True))
     counts = Counter(node.op for node in nodes if not node.known)
     return ", ".join(f"{op} x{count}" for op, count in counts.most_common())
 
 
 def figures(report: Report) -> tuple[str, ...]:
-    """From `last local node` to `why not`."""
+    """The cells under `FIGURES`."""
     found = last_local(report)
     if found is None:
-        return ("none", *("-" for _ in range(6)))
+        return ("none", *("-" for _ in FIGURES[1:]))
     name, field, local = found
-    limits = [f"{limit.reason} ({limit.node})" for limit in field.limits]
-    more = f" and {len(limits) - 1} more" if len(limits) > 1 else ""
     return (
         name,
         each(local.size, number),
@@ -98,7 +97,7 @@ def figures(report: Report) -> tuple[str, ...]:
         each(local.offset, number),
         each(field.whole, yes),
         each(field.closed_form, yes),
-        limits[0] + more if limits else "",
+        why_not(field),
     )
 
 
@@ -107,6 +106,17 @@ def last_local(report: Report) -> tuple[str, ReceptiveField, ReceptiveField] | N
     fields = ((node.name, field) for node in reversed(report.nodes) for field in node.rfs.values())
     found = ((name, field, field.local) for name, field in fields)
     return next(((name, field, local) for name, field, local in found if local is not None), None)
+
+
+def why_not(field: ReceptiveField) -> str:
+    """Why a field holds at the analysed size only; empty where it holds at any."""
+    if all(field.closed_form):
+        return ""
+    if not field.limits:
+        return "positions are regrouped by a reshape"
+    first, *others = field.limits
+    more = f" and {len(others)} more" if others else ""
+    return f"{first.reason} ({first.node}){more}"
 
 
 def yes(value: bool) -> str:
@@ -118,44 +128,52 @@ def rows_of(names: Iterable[str], backbones: bool) -> Iterator[Row]:
     """A row a model; with `backbones`, one more for the backbone of a model that fails."""
     for name in names:
         model = build(name)
-        row = analysed(name, model)
+        row = row_of(name, model)
         yield row
-        if backbones and not row.clean and isinstance(getattr(model, "backbone", None), nn.Module):
-            yield analysed(f"{name}.backbone", model.backbone)
+        backbone = getattr(model, "backbone", None)
+        if backbones and row.error and isinstance(backbone, nn.Module):
+            yield row_of(f"{name}.backbone", backbone)
 
 
-def table_of(title: str, rows: Iterable[Row]) -> Table:
-    """The rows as a rich table."""
-    table = Table(title=title, title_justify="left")
+def show(console: Console, title: str, rows: Iterable[Row]) -> None:
+    """Print the analysed models as one table, the others, with their errors, as another."""
+    done = Table(title=title, title_justify="left")
+    failed = Table(title=f"{title}: not analysed", title_justify="left", style="red")
     for column in COLUMNS:
-        table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
+        done.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
+    for column in ("model", "traced", "error"):
+        failed.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row.cells, style="" if row.clean else "red")
-    return table
+        if row.error:
+            failed.add_row(row.model, yes(row.traced), row.error)
+        else:
+            done.add_row(*row.cells, style="" if row.is_clean else "red")
+    for table in (done, failed):
+        if table.row_count:
+            console.print(table)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="*", metavar="GLOB", help="only models of such a name")
     wanted = parser.parse_args().model
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    progress = Console(stderr=True)
-    chosen = [[n for n in names if fnmatch(n, wanted)] for names in (TRACEABLE, OTHERS)]
-    required, others = (
-        list(rows_of(track(names, title, console=progress), backbones=names is chosen[1]))
-        for names, title in zip(chosen, ("models", "others"), strict=True)
-    )
-    console.print(table_of("classification and segmentation", required))
-    console.print(table_of("detection, video, quantizable and optical flow (not required)", others))
-    clean = sum(row.clean for row in required)
-    traced = sum(row.traces for row in required)
+    console, stderr = Console(width=None if sys.stdout.isatty() else 200), Console(stderr=True)
+
+    def chosen(names: Iterable[str], title: str) -> Iterable[str]:
+        return track([n for n in names if fnmatch(n, wanted)], title, console=stderr)
+
+    required = list(rows_of(chosen(TRACEABLE, "traceable models"), backbones=False))
+    others = list(rows_of(chosen(OTHERS, "other models"), backbones=True))
+    show(console, "classification and segmentation", required)
+    show(console, "detection, video, quantizable and optical flow", others)
+    clean = sum(row.is_clean and row.traced for row in required)
     console.print(
-        f"{clean} of {len(required)} analysed without an unsupported operator, {traced} traced by "
-        f"torch.fx.symbolic_trace; of the others {sum(row.clean for row in others)} of {len(others)}"
+        f"{clean} of {len(required)} classification and segmentation models traced and analysed without "
+        f"an unsupported operator; of the others, backbones included, "
+        f"{sum(row.is_clean for row in others)} of {len(others)} analysed so"
     )
     return 0 if clean == len(required) else 1
 
 
 if __name__ == "__main__":
-    torch.set_grad_enabled(False)
     sys.exit(main())

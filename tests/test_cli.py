@@ -56,7 +56,10 @@ def run(*arguments):
 def test_the_table_is_on_standard_output_with_the_inputs_above(target):
     result = run(f"{target}:Net", "--input", "1,3,20,30")
     assert result.exit_code == 0 and result.stderr == ""
-    assert result.stdout.splitlines()[:2] == ["Net", "input image: (1, 3, 20, 30); tracked dims 2, 3"]
+    assert result.stdout.splitlines()[:2] == [
+        "Net",
+        "input image: (1, 3, 20, 30); tracked dims 2, 3",
+    ]
     row = next(line for line in result.stdout.splitlines() if line.strip().startswith("conv "))
     assert row.split() == ["conv", "conv2d", "3", "x", "5", "2", "x", "1", "1", "0"]
 
@@ -82,20 +85,29 @@ def test_json_is_the_reports_own_dict():
 
 def test_csv_and_markdown_have_a_line_for_every_node(target):
     rows = list(csv.reader(io.StringIO(run(f"{target}:Net", "--format", "csv").stdout)))
-    assert rows[0][:3] == ["node", "op", "size"] and [row[0] for row in rows[1:]] == ["image", "conv"]
+    assert rows[0][:3] == ["node", "op", "size"] and [row[0] for row in rows[1:]] == [
+        "image",
+        "conv",
+    ]
     lines = run(f"{target}:Net", "--format", "markdown").stdout.splitlines()
     assert len(lines) == 4 and lines[3].startswith("| conv | conv2d | 3 x 5 | 2 x 1 |")
 
 
 def test_node_selects_rows_by_pattern():
     result = run("rfgraph.gallery:unet", "--node", "merge.3.*", "--format", "csv")
-    assert [line.split(",")[0] for line in result.stdout.splitlines()[1:]] == [f"merge.3.{i}" for i in range(4)]
+    assert [line.split(",")[0] for line in result.stdout.splitlines()[1:]] == [
+        f"merge.3.{i}" for i in range(4)
+    ]
 
 
 def test_several_inputs_are_given_by_name(target):
-    result = run(f"{target}:Two", "--input", "image=1,2,9", "--input", "mask=1,1,9", "--format", "csv")
+    result = run(
+        f"{target}:Two", "--input", "image=1,2,9", "--input", "mask=1,1,9", "--format", "csv"
+    )
     assert result.exit_code == 0
-    assert [line.rpartition(",")[2] for line in result.stdout.splitlines() if line.startswith("mul")] == ["of image", "of mask"]
+    assert [
+        line.rpartition(",")[2] for line in result.stdout.splitlines() if line.startswith("mul")
+    ] == ["of image", "of mask"]
 
 
 def test_axes_and_train_reach_the_analysis():
@@ -143,7 +155,9 @@ def test_debug_shows_the_traceback(target):
 
 
 def test_the_installed_command_and_its_version():
-    done = subprocess.run([sys.executable, "-m", "rfgraph", "--version"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "rfgraph", "--version"], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (0, f"rfgraph {rfgraph.__version__}\n")
 
 

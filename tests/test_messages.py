@@ -136,19 +136,26 @@ def test_options_that_do_not_exist_are_refused(option):
 
 
 def test_axes_of_an_unknown_input_are_refused():
-    with pytest.raises(rfgraph.InputError, match="axes names 'imag', which is no input of the model; the nearest are 'image'"):
+    with pytest.raises(
+        rfgraph.InputError,
+        match="axes names 'imag', which is no input of the model; the nearest are 'image'",
+    ):
         rfgraph.analyze(UNet(1), axes={"imag": (2,)})
 
 
 def test_a_misspelt_node_name_is_answered_with_the_nearest():
     report = rfgraph.analyze(UNet(1))
-    with pytest.raises(rfgraph.InputError, match=r"UNet has no node named 'down.0.9'; the nearest are 'down.0.\d'"):
+    with pytest.raises(
+        rfgraph.InputError, match=r"UNet has no node named 'down.0.9'; the nearest are 'down.0.\d'"
+    ):
         report["down.0.9"]
     assert "down.0.9" not in report and "down.0.0" in report
 
 
 def test_relations_of_different_rates_do_not_join():
-    with pytest.raises(rfgraph.RateMismatchError, match="effective strides 2 and 1/3: their union is not periodic"):
+    with pytest.raises(
+        rfgraph.RateMismatchError, match="effective strides 2 and 1/3: their union is not periodic"
+    ):
         Relation.window(3, stride=2).join(Relation.spread(3))
 
 
@@ -170,12 +177,17 @@ def test_a_rule_whose_reads_do_not_fit_is_told_with_its_node():
     wrong = [
         ([rfgraph.Read(1, ())], "reads operand 1 of 1"),
         ([rfgraph.Read(0, (rfgraph.along(0),))], "says 1 dims of operand 0, which has 4"),
-        ([rfgraph.Read(0, tuple(map(rfgraph.along, (0, 1, 2, 4))))], "reads along output dim 4 of an output with 4 dims"),
+        (
+            [rfgraph.Read(0, tuple(map(rfgraph.along, (0, 1, 2, 4))))],
+            "reads along output dim 4 of an output with 4 dims",
+        ),
     ]
     for reads, text in wrong:
         rfgraph.rule(Odd)(lambda node, reads=reads: reads)
         try:
-            with pytest.raises(rfgraph.RfgraphError, match=rf"the rule of 'Odd' {text}, at node 'odd' \(Odd, "):
+            with pytest.raises(
+                rfgraph.RfgraphError, match=rf"the rule of 'Odd' {text}, at node 'odd' \(Odd, "
+            ):
                 rfgraph.analyze(Model(), SHAPE)
         finally:
             del VOCABULARY.operators["Odd"], VOCABULARY.modules[Odd]

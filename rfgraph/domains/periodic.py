@@ -101,6 +101,8 @@ class _Step:
 
 
 def _compose(scan: Scan, dims: tuple[DimRead, ...], shape: Shape) -> _Step:
+    if not scan.digits:
+        return _Step(scan)  # a constant, whichever positions are read
     if scan.relation is None:
         return _unresolved(scan.digits, dims)
     if len(scan.digits) == 1 and scan.digits[0].is_index and scan.digits[0].coefficient == 1:

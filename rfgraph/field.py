@@ -191,7 +191,7 @@ class ReceptiveField:
         """Plain data for JSON: `null` for an infinite size (see `whole`), a string for a fraction."""
         return {
             **{view: plain_data(getattr(self, view)) for view in _VIEWS},
-            "causes": [cause._asdict() for cause in self.causes],
+            "causes": [{**cause._asdict(), "axes": list(cause.axes)} for cause in self.causes],
             "limits": [limit._asdict() for limit in self.limits],
             "local": self.local.to_dict() if self.local is not None and any(self.whole) else None,
         }

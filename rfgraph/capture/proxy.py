@@ -36,9 +36,10 @@ _METADATA = frozenset(
         *("requires_grad_", "has_names", "is_same_size", "is_pinned"),
     )
 )
-_TENSOR_ATTRIBUTES = {
-    **{name: name for name in ("T", "mT", "real", "imag")},
-    **{"data": "detach", "H": "T", "mH": "mT"},
+_TENSOR_ATTRIBUTES: dict[str, tuple[str, tuple[int, ...]]] = {
+    **{name: (name, ()) for name in ("T", "real", "imag")},
+    **{"data": ("detach", ()), "H": ("T", ())},
+    **{name: ("transpose", (-2, -1)) for name in ("mT", "mH")},
 }
 _SAME_TENSOR = frozenset(("aten::alias", "aten::detach", "aten::view", "aten::_unsafe_view"))
 
@@ -110,9 +111,9 @@ class TensorProxy(torch.Tensor):
 def _attribute(getter: Any, args: Any) -> Any:
     """`x.shape`, `x.device`: what the subclass itself knows; `x.T`: an operator."""
     name = getter.__self__.__name__
-    method = _TENSOR_ATTRIBUTES.get(name)
-    if method is not None:
-        return args[0].tracer.call(method, args, {})
+    if name in _TENSOR_ATTRIBUTES:
+        method, arguments = _TENSOR_ATTRIBUTES[name]
+        return args[0].tracer.call(method, (args[0], *arguments), {})
     with torch._C.DisableTorchFunctionSubclass():
         return getter(*args)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from rfgraph.at_size import AtSize
 from rfgraph.capture import capture
 from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.graph import Graph
-from rfgraph.propagate import Axis, propagate
+from rfgraph.propagate import Axis, propagate, refuse_unknown
 from rfgraph.report import Report
 from rfgraph.rules import VOCABULARY
 
@@ -55,14 +56,13 @@ def analyze(
     _option("on_unknown", on_unknown, ("raise", "whole"))
     captured = _capture(model, inputs, VOCABULARY, training=mode == "train")
     tracked = _axes(captured.graph, axes)
-    values = propagate(
-        captured.graph,
-        VOCABULARY,
-        tracked,
-        PeriodicDomain(),
-        unknown_is_whole=on_unknown == "whole",
+    if on_unknown == "raise":
+        refuse_unknown(captured.graph)
+    values = propagate(captured.graph, VOCABULARY, tracked, PeriodicDomain())
+    at_size = AtSize(captured.graph, VOCABULARY, tracked)
+    return Report(
+        type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )
-    return Report(type(model).__name__, captured.graph, tracked, values, captured.worked_out)
 
 
 _capture = capture  # the option of the same name hides it inside `analyze`

@@ -6,22 +6,27 @@ In: abstract values. Out: the views of `docs/theory.md`, section 3. Callers: the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from math import inf
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from rfgraph import table
+from rfgraph.at_size import AtSize
 from rfgraph.domains.coordinates import plain
 from rfgraph.domains.periodic import Periodic
+from rfgraph.errors import InputError
 from rfgraph.relation import Relation
 
 T = TypeVar("T")
 
 
 class Cause(NamedTuple):
-    """A node that reads the whole of an input axis, the kind of read, and which axes (0: the first tracked)."""
+    """A node that reads the whole of an input axis, the kind of read, and its axes (0: the first tracked)."""
 
     node: str
     kind: str
@@ -47,40 +52,56 @@ class ReceptiveField:
 
     Where the whole axis is read (`whole`), `size`, `reach` and `halo` are `math.inf` and what depends
     on the position is None: ask `local`. Where no relation describes the reads (`limits` say why),
-    every view of it is None.
+    sizes, strides and offsets are counted at the analysed size, borders included, and the views that
+    only a relation has are None.
     """
 
     _node: str
     _values: tuple[Periodic, ...]
+    _axes: tuple[int, ...]
+    _at_size: AtSize
+    _is_local: bool = False
 
-    def _each(self, view: Callable[[Relation], T], when_whole: T) -> tuple[T | None, ...]:
-        def of(value: Periodic) -> T | None:
+    def _each(
+        self,
+        view: Callable[[Relation], T],
+        when_whole: T | None,
+        counted: Callable[[str, int, bool], T | None] | None = None,
+    ) -> tuple[T | None, ...]:
+        """`view` of each axis' relation; without one, what is `counted` over all positions."""
+
+        def of(value: Periodic, axis: int) -> T | None:
             if value.whole is not None:
                 return when_whole
             law = _law(value)
-            return None if law is None else view(law)
+            if law is not None:
+                return view(law)
+            return counted(self._node, axis, self._is_local) if counted is not None else None
 
-        return tuple(map(of, self._values))
+        return tuple(map(of, self._values, self._axes))
 
     @property
     def size(self) -> tuple[float | None, ...]:
-        """`hi - lo + 1`; the largest over the phases."""
-        return self._each(lambda law: law.size, inf)
+        """`hi - lo + 1`; the largest over the phases, or over all positions where there is no relation."""
+        return tuple(None if pair is None else pair[1] for pair in self.size_range)
 
     @property
     def size_range(self) -> tuple[tuple[float, float] | None, ...]:
-        """The least and the largest size over the phases."""
-        return self._each(lambda law: law.size_range, (inf, inf))
+        """The least and the largest size over the phases, or over all positions."""
+        return self._each(lambda law: law.size_range, (inf, inf), self._at_size.size_range)
 
     @property
     def stride(self) -> tuple[Fraction | None, ...]:
-        """Effective stride (Araujo, Norris and Sim 2019, doi 10.23915/distill.00021): a `Fraction`."""
-        return self._each(lambda law: law.stride, None)
+        """Effective stride (Araujo, Norris and Sim 2019, doi 10.23915/distill.00021): a `Fraction`.
+
+        Without a relation: of the positions in the middle of the node, None where they are irregular.
+        """
+        return self._each(lambda law: law.stride, None, self._at_size.stride)
 
     @property
     def offset(self) -> tuple[int | None, ...]:
         """The least position that output 0 reads: minus the effective padding."""
-        return self._each(lambda law: law.offset, None)
+        return self._each(lambda law: law.offset, None, self._at_size.offset)
 
     @property
     def dilation(self) -> tuple[int | None, ...]:
@@ -148,7 +169,7 @@ class ReceptiveField:
         if not any(self.whole):
             return self
         values = (Periodic(value.local, None, value.limits) for value in self._values)
-        return ReceptiveField(self._node, tuple(values))
+        return replace(self, _values=tuple(values), _is_local=True)
 
     @property
     def closed_form(self) -> tuple[bool, ...]:
@@ -182,6 +203,27 @@ class ReceptiveField:
         """The node's own dims along which its reads vary."""
         scans = (scan for value in self._values for scan in value.local)
         return tuple(sorted({digit.dim for scan in scans for digit in scan.digits}))
+
+    def hull_at(self, axis: int, index: tuple[int, ...]) -> tuple[int, int] | None:
+        """The extremes of what the position `index` (over all dims) reads along an axis of this field."""
+        found = self._at_size.sets_at(self._node, self._axes[axis], index, self._is_local)
+        if found is None:
+            return None
+        lo, hi = found[0].hull(found[1])
+        return (int(lo), int(hi)) if lo <= hi else None
+
+    def members_at(self, axis: int, index: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        """All that the position `index` reads along an axis of this field."""
+        found = self._at_size.sets_at(self._node, self._axes[axis], index, self._is_local)
+        if found is None:
+            return np.zeros(0, np.int64)
+        lattice, sets = found
+        if not lattice.exact:
+            raise InputError(
+                f"the sets of an axis of {lattice.length} positions exceed the memory budget: only hulls "
+                "are known, ask region()"
+            )
+        return lattice.members(sets)
 
     def __repr__(self) -> str:
         sizes = table.each(self.size, table.number)

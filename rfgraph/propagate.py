@@ -1,12 +1,12 @@
-"""One walk over the graph: each node's rule says what it reads, the domain composes the reads.
+"""The walk over the graph: each node's rule says what it reads, a domain composes the reads.
 
 In: a graph, a vocabulary, the tracked axes, a domain. Out: for every node one abstract value an axis.
-Callers: the public functions.
+Callers: the public functions, and `at_size` for the part of the graph that is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from rfgraph.domains.base import Domain
@@ -25,28 +25,63 @@ class Axis(NamedTuple):
     dim: int
 
 
+class Walk(Generic[Value]):
+    """The abstract values of the nodes visited so far, for every axis, in the order of `axes`."""
+
+    def __init__(
+        self, graph: Graph, vocabulary: Vocabulary, axes: Sequence[Axis], domain: Domain[Value]
+    ) -> None:
+        self.values: dict[str, tuple[Value | None, ...]] = {}
+        self._graph = graph
+        self._vocabulary = vocabulary
+        self._axes = axes
+        self._domain = domain
+
+    def visit(self, names: Container[str] | None = None) -> None:
+        """Visit the nodes called `names` (None: all), which must include what they read.
+
+        Raises:
+            RfgraphError: a rule returned reads that do not fit its node.
+        """
+        for node in self._graph:
+            if node.name not in self.values and (names is None or node.name in names):
+                self.values[node.name] = self._enter(node) if node.op == "input" else self._at(node)
+
+    def _enter(self, node: Node) -> tuple[Value | None, ...]:
+        """An input: every position reads itself along the input's own axes."""
+        return tuple(
+            self._domain.initial(node, axis.dim) if axis.input == node.name else None
+            for axis in self._axes
+        )
+
+    def _at(self, node: Node) -> tuple[Value | None, ...]:
+        reads = reads_of(node, self._vocabulary)
+        operands = [self.values[name] for name in node.operands]
+        return tuple(
+            self._along(node, reads, [operand[axis] for operand in operands])
+            for axis in range(len(self._axes))
+        )
+
+    def _along(self, node: Node, reads: Reads, operands: list[Value | None]) -> Value | None:
+        parts: list[Value] = []
+        for read in reads:
+            value = operands[read.operand]
+            part = None if value is None else self._domain.compose(value, read, node)
+            if part is not None:
+                parts.append(part)
+        return parts[0] if len(parts) == 1 else self._domain.join(parts, node)
+
+
 def propagate(
-    graph: Graph,
-    vocabulary: Vocabulary,
-    axes: Sequence[Axis],
-    domain: Domain[Value],
-    unknown_is_whole: bool = False,
+    graph: Graph, vocabulary: Vocabulary, axes: Sequence[Axis], domain: Domain[Value]
 ) -> dict[str, tuple[Value | None, ...]]:
-    """The abstract value of every node for every axis, in the order of `axes`.
+    """The abstract value of every node for every axis.
 
     Raises:
-        UnsupportedOperatorError: nodes without a rule, all of them at once; not with
-            `unknown_is_whole`, which reads them whole, marked `unknown`.
         RfgraphError: a rule returned reads that do not fit its node.
     """
-    if not unknown_is_whole:
-        _refuse_unknown(graph)
-    walk = _Walk(domain, axes)
-    for node in graph:
-        if node.op == "input":
-            walk.enter(node)
-        else:
-            walk.visit(node, reads_of(node, vocabulary))
+    walk = Walk(graph, vocabulary, axes, domain)
+    walk.visit()
     return walk.values
 
 
@@ -61,40 +96,8 @@ def reads_of(node: Node, vocabulary: Vocabulary) -> Reads:
     return reads
 
 
-class _Walk(Generic[Value]):
-    """The values found so far."""
-
-    def __init__(self, domain: Domain[Value], axes: Sequence[Axis]) -> None:
-        self.values: dict[str, tuple[Value | None, ...]] = {}
-        self._domain = domain
-        self._axes = axes
-
-    def enter(self, node: Node) -> None:
-        """An input: every position reads itself along the input's own axes."""
-        self.values[node.name] = tuple(
-            self._domain.initial(node, axis.dim) if axis.input == node.name else None
-            for axis in self._axes
-        )
-
-    def visit(self, node: Node, reads: Reads) -> None:
-        """A node whose operands have been visited."""
-        operands = [self.values[name] for name in node.operands]
-        self.values[node.name] = tuple(
-            self._value(node, reads, [operand[axis] for operand in operands])
-            for axis in range(len(self._axes))
-        )
-
-    def _value(self, node: Node, reads: Reads, operands: list[Value | None]) -> Value | None:
-        parts: list[Value] = []
-        for read in reads:
-            value = operands[read.operand]
-            part = None if value is None else self._domain.compose(value, read, node)
-            if part is not None:
-                parts.append(part)
-        return parts[0] if len(parts) == 1 else self._domain.join(parts, node)
-
-
-def _refuse_unknown(graph: Graph) -> None:
+def refuse_unknown(graph: Graph) -> None:
+    """Raise `UnsupportedOperatorError` where nodes have no rule, naming all of them."""
     unknown = [node for node in graph if not node.known]
     if not unknown:
         return

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import numpy as np
+import numpy.typing as npt
 
 from rfgraph import table
+from rfgraph.at_size import AtSize
 from rfgraph.domains.periodic import Periodic
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.field import ReceptiveField, plain_data
@@ -56,6 +59,64 @@ class NodeReport:
         found = {dim for field in self.rfs.values() for dim in field.dims}
         return tuple(sorted(found)) or tuple(range(2, len(self.shape)))
 
+    def region(
+        self, position: int | Sequence[int], input: str | None = None
+    ) -> tuple[tuple[int, int], ...] | None:
+        """The inclusive hull `(lo, hi)`, per tracked axis, of what one position reads at the analysed size.
+
+        Borders included: what would fall into padding is not counted. None where nothing is read.
+
+        Args:
+            position: a tuple over `dims`, or over all dims of the node; an int where one dim will do.
+            input: which input, where the model has several.
+
+        Raises:
+            InputError: a position outside the node, or an unknown input.
+        """
+        field = self._field(input)
+        index = self._index(position)
+        hulls = [field.hull_at(axis, index) for axis in range(len(field.whole))]
+        return None if None in hulls else tuple(hull for hull in hulls if hull is not None)
+
+    def reads(
+        self, axis: int, position: int | Sequence[int], input: str | None = None
+    ) -> npt.NDArray[np.int64]:
+        """The exact indices that one position reads along tracked axis number `axis`, in ascending order.
+
+        Raises:
+            InputError: as `region`; also where sets of so long an axis exceed the memory budget, so that
+                hulls alone are kept.
+        """
+        field = self._field(input)
+        if not 0 <= axis < len(field.whole):
+            raise InputError(
+                f"{self.name!r} has {len(field.whole)} tracked axes and no axis {axis}"
+            )
+        return field.members_at(axis, self._index(position))
+
+    def _field(self, input: str | None) -> ReceptiveField:
+        if input is None:
+            return self.rf
+        if input not in self.rfs:
+            raise InputError(f"node {self.name!r} does not read input {input!r}")
+        return self.rfs[input]
+
+    def _index(self, position: int | Sequence[int]) -> tuple[int, ...]:
+        """`position` over all dims of the node."""
+        given = (position,) if isinstance(position, int) else tuple(position)
+        index = [0] * len(self.shape)
+        dims = range(len(self.shape)) if len(given) == len(self.shape) else self.dims
+        if len(given) != len(dims):
+            raise InputError(
+                f"a position in {self.name!r} is {len(self.dims)} integers, over its dims {self.dims}, "
+                f"or {len(self.shape)}, over all of them; got {position!r}"
+            )
+        for dim, place in zip(dims, given, strict=True):
+            if not 0 <= place < self.shape[dim]:
+                raise InputError(f"{self.name!r} has shape {self.shape}: no position {position!r}")
+            index[dim] = place
+        return tuple(index)
+
     def __repr__(self) -> str:
         return f"NodeReport({self.name!r}, {self.op}, {dict(self.rfs)})"
 
@@ -75,6 +136,7 @@ class Report:
         graph: Graph,
         axes: Sequence[Axis],
         values: Mapping[str, tuple[Periodic | None, ...]],
+        at_size: AtSize,
         worked_out: bool,
     ) -> None:
         self.model = model
@@ -82,6 +144,7 @@ class Report:
         self.worked_out = worked_out
         self._graph = graph
         self._values = values
+        self._at_size = at_size
         self._nodes: dict[str, NodeReport] = {}
 
     def __getitem__(self, name: str) -> NodeReport:
@@ -95,14 +158,19 @@ class Report:
         return found
 
     def _fields(self, name: str) -> dict[str, ReceptiveField]:
-        by_input: dict[str, list[Periodic]] = {}
-        for axis, value in zip(self.axes, self._values[name], strict=True):
-            if value is not None:
-                by_input.setdefault(axis.input, []).append(value)
-        return {
-            input_name: ReceptiveField(name, tuple(values))
-            for input_name, values in by_input.items()
-        }
+        fields = {}
+        for input_name in self._graph.inputs:
+            read = {
+                number: value
+                for number, (axis, value) in enumerate(
+                    zip(self.axes, self._values[name], strict=True)
+                )
+                if axis.input == input_name and value is not None
+            }
+            if read:
+                values = tuple(read.values())
+                fields[input_name] = ReceptiveField(name, values, tuple(read), self._at_size)
+        return fields
 
     def __contains__(self, name: object) -> bool:
         return name in self._graph

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+import torch
 from hypothesis import HealthCheck, settings
+
+# Tensors of tests are small: threads cost more than they bring, and more yet beside other workers.
+torch.set_num_threads(1)
 
 # How long an example takes says more of the machine than of the code, so nothing is timed.
 _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

@@ -116,10 +116,9 @@ def _own_sides(model: nn.Module) -> Iterator[int]:
             value = vars(module).get(name)
             if isinstance(value, Mapping):
                 value = value.get("input_size")
-            if _is_sequence(value) and _is_int(value[-1]):
-                value = value[-1]
-            if isinstance(value, int) and value > 1:
-                yield int(value)
+            sizes = value if isinstance(value, tuple | list) else (value,)
+            if sizes and isinstance(sizes[-1], int) and sizes[-1] > 1:
+                yield int(sizes[-1])
 
 
 def _parameters(model: nn.Module) -> dict[str, inspect.Parameter]:

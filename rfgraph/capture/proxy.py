@@ -38,8 +38,9 @@ _METADATA = frozenset(
 )
 _TENSOR_ATTRIBUTES: dict[str, tuple[str, tuple[int, ...]]] = {
     **{name: (name, ()) for name in ("T", "real", "imag")},
-    **{"data": ("detach", ()), "H": ("T", ())},
-    **{name: ("transpose", (-2, -1)) for name in ("mT", "mH")},
+    "data": ("detach", ()),
+    "H": ("T", ()),
+    **dict.fromkeys(("mT", "mH"), ("transpose", (-2, -1))),
 }
 _SAME_TENSOR = frozenset(("aten::alias", "aten::detach", "aten::view", "aten::_unsafe_view"))
 

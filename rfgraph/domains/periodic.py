@@ -217,6 +217,7 @@ def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, str]:
     if len(scans) > _MOST_SCANS:
         dims = sorted({digit.dim for scan in scans for digit in scan.digits})
         scans = [Scan(None, tuple(map(Digit, dims)))]
+        limits = extend(limits, node.name, "too many differently moving branches meet")
     local = tuple(scans)
     unchanged = whole is one.whole and limits is one.limits and local == one.local
     return (one if unchanged else Periodic(local, whole, limits)), clash

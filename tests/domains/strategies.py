@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from rfgraph.reads import Regroup, Shape
 def merged(factors: list[int], cuts: set[int]) -> Shape:
     """Neighbouring factors multiplied together, but not across the cuts."""
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(factors)), len(factors)]
-    return tuple(prod(factors[a:b]) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(prod(factors[a:b]) for a, b in pairwise(edges))
 
 
 @st.composite

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 from math import prod
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from rfgraph.domains.coordinates import Digit, plain
 from rfgraph.domains.periodic import Periodic, PeriodicDomain, Scan
 from rfgraph.graph import Node
-from rfgraph.reads import Along, DimRead, Fixed, Read, Regroup, Shape, Table, Whole, along, same
+from rfgraph.reads import DimRead, Fixed, Read, Regroup, Shape, Table, Whole, along, same
 from rfgraph.relation import Relation
 from tests.domains import dense
 from tests.domains.strategies import factorizations
@@ -217,15 +216,267 @@ def test_a_closed_form_is_exact_where_no_operator_read_padding(tensor: Tensor) -
 
 @given(tensors())
 def test_reads_vary_along_the_dims_of_the_digits_alone(tensor: Tensor) -> None:
-    if tensor.padded:
-        return  # a position in the padding of another dim reads nothing at all
     varying = {digit.dim for scan in tensor.value.local for digit in scan.digits}
     for position in np.ndindex(*tensor.shape):
         start = tuple(index if dim in varying else 0 for dim, index in enumerate(position))
-        assert tensor.truth[position] == tensor.truth[start]
+        # A position in the padding of any dim reads nothing at all, whatever its other coordinates.
+        assert tensor.padded or tensor.truth[position] == tensor.truth[start]
 
 
 @given(tensors())
-def test_a_missing_relation_and_a_size_bound_one_are_told(tensor: Tensor) -> None:
+def test_a_missing_relation_is_never_silent(tensor: Tensor) -> None:
     unresolved = any(scan.relation is None for scan in tensor.value.local)
     assert not unresolved or tensor.value.limits is not None
+
+
+# --- by hand ------------------------------------------------------------------------------------
+
+DOMAIN = PeriodicDomain()
+WINDOW = Relation.window(3, 2, 1, 1)
+
+
+def node(*operand_shapes: Shape, name: str = "here") -> Node:
+    operands = tuple(f"x{i}" for i in range(len(operand_shapes)))
+    return Node(name, "op", operands, operand_shapes=operand_shapes)
+
+
+def moving(relation: Relation, dim: int = 2) -> Periodic:
+    """An axis that lies along `dim` alone."""
+    return Periodic((Scan(relation, plain(dim)),))
+
+
+def origins(trail) -> list[tuple[str, str]]:
+    return [tuple(origin) for origin in trail or ()]
+
+
+@pytest.mark.parametrize("dim", [0, 2, 11])
+def test_an_input_reads_itself_along_the_tracked_dim(dim: int) -> None:
+    value = DOMAIN.initial(Node("x", "input"), dim)
+    assert value.local == (Scan(Relation.identity(), (Digit(dim),)),)
+    assert value.whole is None
+    assert value.limits is None
+
+
+def test_a_value_that_stays_where_it_is_is_the_same_object() -> None:
+    value = moving(WINDOW)
+    assert DOMAIN.compose(value, same(4), node((1, 8, 9, 7))) is value
+    along_other_dims = keep(4, {1: Whole("linear"), 3: along(3, WINDOW)})
+    assert DOMAIN.compose(value, along_other_dims, node((1, 8, 9, 7))) is value
+
+
+def test_an_operator_is_composed_after_what_its_operand_reads() -> None:
+    padded = moving(Relation.window(1, 1, 1, 5))
+    value = DOMAIN.compose(padded, keep(3, {2: along(2, WINDOW)}), node((1, 8, 9)))
+    # output 4 of the window reads 7, 8, 9 of the padded tensor: 2, 3, 4 of the input
+    assert value.local[0].relation.at(4) == (2, 3, 4)
+
+
+def test_one_position_of_the_axis_is_a_constant_that_nothing_moves() -> None:
+    shape = (1, 8, 9)
+    read = Read(0, (along(0), along(1), Fixed(3)))
+    constant = DOMAIN.compose(moving(WINDOW), read, node(shape))
+    assert constant.local == (Scan(Relation.constant([5, 6, 7]), ()),)
+    further = DOMAIN.compose(constant, Read(0, (along(0), Whole("linear"))), node((1, 8)))
+    assert further.local == constant.local
+
+
+def test_a_constant_beside_what_moves_survives_the_next_operator() -> None:
+    """As in `conv(x - x[..., :1])`."""
+    shape = (1, 8, 9)
+    moves = moving(Relation.identity())
+    first = DOMAIN.compose(moves, Read(0, (along(0), along(1), Fixed(0))), node(shape))
+    both = DOMAIN.join([moves, first], node(shape, shape))
+    after = DOMAIN.compose(both, keep(3, {2: along(2, WINDOW)}), node(shape))
+    assert set(after.local) == {Scan(WINDOW, plain(2)), Scan(Relation.constant([0]), ())}
+    assert after.whole is None
+
+
+def test_a_whole_read_leaves_nothing_local_and_tells_its_node_and_kind() -> None:
+    pooled = Read(0, (along(0), along(1), Whole("pooling")))
+    value = DOMAIN.compose(moving(WINDOW), pooled, node((1, 8, 9), name="layer1.pool"))
+    assert value.local == ()
+    assert origins(value.whole) == [("layer1.pool", "pooling")]
+    assert value.limits is None
+
+
+def test_whole_and_local_reads_stand_side_by_side() -> None:
+    """As in squeeze-excite: the gate reads everything, the gated tensor its window."""
+    shape = (1, 8, 9)
+    gate = DOMAIN.compose(moving(WINDOW), keep(3, {2: Whole("pooling")}), node(shape, name="se"))
+    gated = DOMAIN.join([moving(WINDOW), gate], node(shape, shape, name="mul"))
+    assert gated.local == (Scan(WINDOW, plain(2)),)
+    assert origins(gated.whole) == [("se", "pooling")]
+    after = DOMAIN.compose(gated, keep(3, {2: along(2, WINDOW)}), node(shape, name="conv"))
+    assert after.local == (Scan(WINDOW.compose(WINDOW), plain(2)),)
+    assert after.whole is gated.whole
+
+
+def test_branches_along_one_dim_join_into_one_relation() -> None:
+    narrow, wide = Relation.window(1, 2), Relation.window(5, 2, 1, 2)
+    joined = DOMAIN.join([moving(narrow), moving(wide)], node((1, 8, 9), (1, 8, 9)))
+    assert joined.local == (Scan(wide, plain(2)),)
+    assert joined.limits is None
+
+
+def test_branches_along_different_dims_are_kept_apart() -> None:
+    """As in `x + x.transpose(2, 3)`: no relation of one coordinate is the union."""
+    joined = DOMAIN.join([moving(WINDOW, 2), moving(WINDOW, 3)], node((1, 8, 9, 9), (1, 8, 9, 9)))
+    assert set(joined.local) == {Scan(WINDOW, plain(2)), Scan(WINDOW, plain(3))}
+    assert joined.limits is None
+
+
+def test_too_many_different_coordinates_end_the_closed_form_and_say_where() -> None:
+    branches = [moving(Relation.identity(), dim) for dim in range(9)]
+    joined = DOMAIN.join(branches, node(*[(2,) * 9] * 9, name="sum"))
+    assert joined.local == (Scan(None, tuple(map(Digit, range(9)))),)
+    assert origins(joined.limits) == [("sum", "too many differently moving branches meet")]
+
+
+def test_a_rate_mismatch_names_the_node_and_both_strides() -> None:
+    fast, slow = moving(Relation.window(2, 2)), moving(Relation.spread(3))
+    joined = DOMAIN.join([fast, slow], node((1, 8, 9), (1, 8, 9), name="neck.add"))
+    told = "rate mismatch: branches of effective strides 2 and 1/3 meet"
+    assert origins(joined.limits) == [("neck.add", told)]
+    assert set(joined.local) == {*fast.local, *slow.local}
+
+
+def test_a_rate_mismatch_is_told_again_where_the_same_branches_meet_again() -> None:
+    fast, slow = moving(Relation.window(2, 2)), moving(Relation.identity())
+    for name in ("first", "second"):
+        joined = DOMAIN.join([fast, slow], node((1, 8, 9), (1, 8, 9), name=name))
+        assert [place for place, _ in joined.limits] == [name]
+
+
+def test_joins_that_add_nothing_are_the_first_operand() -> None:
+    wide = moving(Relation.window(5, 1, 1, 2))
+    assert DOMAIN.join([wide, moving(Relation.identity())], node((1, 8, 9), (1, 8, 9))) is wide
+
+
+def test_nothing_joined_reads_nothing() -> None:
+    assert DOMAIN.join([], node()) is None
+
+
+def test_a_table_with_a_law_keeps_the_law_and_its_reason() -> None:
+    law = Relation.window(2, 2)
+    table = Table(2, law.at, law, "pooling to 4 holds at this size (8)")
+    value = DOMAIN.compose(moving(WINDOW), keep(3, {2: table}), node((1, 8, 8), name="pool"))
+    assert value.local == (Scan(law.compose(WINDOW), plain(2)),)
+    assert origins(value.limits) == [("pool", "pooling to 4 holds at this size (8)")]
+
+
+def test_a_table_without_a_law_says_only_along_which_dim_it_varies() -> None:
+    table = Table(2, lambda o: {0, o}, None, "an index table")
+    value = DOMAIN.compose(moving(WINDOW), keep(3, {2: table}), node((1, 8, 8), name="index"))
+    assert value.local == (Scan(None, plain(2)),)
+    assert origins(value.limits) == [("index", "an index table")]
+    pooled = DOMAIN.compose(value, keep(3, {2: Whole("pooling")}), node((1, 8, 8), name="pool"))
+    assert pooled.local == ()
+    assert origins(pooled.whole) == [("pool", "pooling")]
+
+
+# --- by hand: an axis spread over several dims --------------------------------------------------
+
+TOKENS = Regroup((2, 3), (5, 7), (1,), (35,))  # 5 rows of 7 patches -> 35 tokens
+PATCHES = Relation.window(16, 16)
+
+
+def tokens(dim: int) -> Periodic:
+    """Rows (dim 2) or columns (dim 3) of patches, after they were flattened into tokens."""
+    flattened = Read(0, (along(0), along(2), TOKENS, TOKENS))
+    return DOMAIN.compose(moving(PATCHES, dim), flattened, node((1, 8, 5, 7)))
+
+
+def test_flattened_tokens_read_the_rows_and_columns_of_their_patches() -> None:
+    rows, columns = tokens(2), tokens(3)
+    assert rows.local == (Scan(PATCHES, (Digit(1, 1, 7),)),)
+    assert columns.local == (Scan(PATCHES, (Digit(1, 1, 1, 7),)),)
+    for token in (0, 6, 7, 34):
+        assert claimed(rows, (0, token, 0)) == {*range(16 * (token // 7), 16 * (token // 7) + 16)}
+        assert claimed(columns, (0, token, 0)) == {*range(16 * (token % 7), 16 * (token % 7) + 16)}
+
+
+def prepend(value: Periodic) -> Periodic:
+    """One class token put before the patch tokens."""
+    shifted = along(1, Relation.window(1, 1, 1, 1))
+    return DOMAIN.compose(value, keep(3, {1: shifted}), node((1, 35, 8)))
+
+
+def test_the_class_token_before_any_attention_reads_nothing() -> None:
+    class_token = DOMAIN.compose(
+        prepend(tokens(2)), Read(0, (along(0), Fixed(0), along(1))), node((1, 36, 8))
+    )
+    assert class_token.local == ()
+    assert class_token.whole is None
+
+
+def test_a_patch_token_after_the_class_token_reads_its_own_patch() -> None:
+    tenth = DOMAIN.compose(
+        prepend(tokens(2)), Read(0, (along(0), Fixed(10), along(1))), node((1, 36, 8))
+    )
+    # token 10 is patch 9: row 1 of 7 a row
+    assert tenth.local == (Scan(Relation.constant(range(16, 32)), ()),)
+
+
+def test_all_tokens_read_whole_are_the_whole_axis() -> None:
+    attended = keep(3, {1: Whole("attention")})
+    value = DOMAIN.compose(prepend(tokens(3)), attended, node((1, 36, 8), name="attention"))
+    assert value.local == ()
+    assert origins(value.whole) == [("attention", "attention")]
+
+
+WINDOWS = Regroup((1,), (21,), (1, 2), (3, 7))  # 21 positions -> 3 windows of 7
+
+
+def windows() -> Periodic:
+    split = Read(0, (along(0), WINDOWS))
+    return DOMAIN.compose(moving(Relation.identity(), 1), split, node((1, 21)))
+
+
+def test_all_places_of_a_window_read_whole_are_a_window_and_not_the_axis() -> None:
+    value = DOMAIN.compose(windows(), keep(3, {2: Whole("attention")}), node((1, 3, 7)))
+    assert value.whole is None
+    assert claimed(value, (0, 2, 5)) == {*range(14, 21)}
+    assert "reads a group of positions whole" in origins(value.limits)[0][1]
+
+
+def test_all_windows_read_whole_at_one_place_are_a_grid_with_holes() -> None:
+    value = DOMAIN.compose(windows(), keep(3, {1: Whole("attention")}), node((1, 3, 7)))
+    assert value.whole is None
+    assert claimed(value, (0, 0, 5)) == {5, 12, 19}
+    assert value.local[0].relation.holes == 12
+
+
+def test_windows_and_places_both_read_whole_are_the_whole_axis() -> None:
+    value = DOMAIN.compose(
+        windows(), keep(3, {1: Whole("attention"), 2: Whole("attention")}), node((1, 3, 7))
+    )
+    assert value.local == ()
+    assert value.whole is not None
+
+
+def test_one_window_taken_out_leaves_its_places() -> None:
+    value = DOMAIN.compose(windows(), Read(0, (along(0), Fixed(2), along(1))), node((1, 3, 7)))
+    assert claimed(value, (0, 4)) == {18}
+    assert value.whole is None
+
+
+def test_a_convolution_over_windows_reads_every_third_of_the_input() -> None:
+    """Windows side by side: a tap one window away is seven positions away."""
+    slide = along(1, Relation.window(2))
+    value = DOMAIN.compose(windows(), keep(3, {1: slide}), node((1, 3, 7)))
+    assert claimed(value, (0, 1, 3)) == {10, 17}
+
+
+def test_a_convolution_over_tokens_of_two_axes_is_not_resolved_but_told() -> None:
+    slide = along(1, Relation.window(3, 1, 1, 1))
+    value = DOMAIN.compose(tokens(2), keep(3, {1: slide}), node((1, 35, 8), name="conv"))
+    assert value.local == (Scan(None, plain(1)),)
+    assert origins(value.limits) == [("conv", "an operator slides over regrouped positions")]
+
+
+def test_a_reshape_that_cuts_across_the_axis_is_told() -> None:
+    cut = Regroup((2, 3), (5, 6), (1, 2), (6, 5))
+    columns = moving(Relation.identity(), 3)
+    value = DOMAIN.compose(columns, Read(0, (along(0), along(3), cut, cut)), node((1, 8, 5, 6)))
+    assert value.local == (Scan(None, (Digit(1), Digit(2))),)
+    assert origins(value.limits) == [("here", "a reshape cuts across the axis")]

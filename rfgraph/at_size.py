@@ -1,0 +1,107 @@
+"""`AtSize`: what every position of every node reads at the analysed size, worked out when it is asked for.
+
+In: a graph, a vocabulary, the tracked axes. Out: sets and hulls. Callers: the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import networkx as nx
+import numpy as np
+
+from rfgraph.domains.lattice import Array, Lattice
+from rfgraph.domains.sized import Sized, SizedDomain, TooLargeError
+from rfgraph.graph import Graph
+from rfgraph.operators import Vocabulary
+from rfgraph.propagate import Axis, Walk
+
+BUDGET = 1 << 28
+"""Bytes of sets kept for one axis before they give way to hulls."""
+_LONGEST_PERIOD = 64
+
+
+class AtSize:
+    """Answers per position, one walk an axis: exact sets, or hulls where those exceed the budget."""
+
+    def __init__(
+        self, graph: Graph, vocabulary: Vocabulary, axes: Sequence[Axis], budget: int = BUDGET
+    ) -> None:
+        self._graph = graph
+        self._vocabulary = vocabulary
+        self._axes = axes
+        self._budget = budget
+        self._walks: dict[int, tuple[Lattice, Walk[Sized]]] = {}
+
+    def sets(self, name: str, axis: int, local: bool = False) -> tuple[Lattice, Array] | None:
+        """What each position of a node reads along axis number `axis`; None where it reads nothing.
+
+        The array has the node's dims, of size 1 where the sets do not vary, and one for the set.
+        `local` leaves whole-axis reads out.
+        """
+        try:
+            lattice, walk = self._walked(name, axis, exact=True)
+        except TooLargeError:
+            del self._walks[axis]
+            lattice, walk = self._walked(name, axis, exact=False)
+        value = walk.values[name][0]
+        if value is None:
+            return None
+        found = value.local if local else value.sets(lattice)
+        return None if found is None else (lattice, found)
+
+    def sets_at(
+        self, name: str, axis: int, index: tuple[int, ...], local: bool = False
+    ) -> tuple[Lattice, Array] | None:
+        """What one position reads."""
+        found = self.sets(name, axis, local)
+        if found is None:
+            return None
+        lattice, sets = found
+        kept = tuple(i if size > 1 else 0 for i, size in zip(index, sets.shape[:-1], strict=True))
+        return lattice, sets[kept]
+
+    def _walked(self, name: str, axis: int, exact: bool) -> tuple[Lattice, Walk[Sized]]:
+        """The walk of an axis, which has come as far as the node."""
+        if axis not in self._walks:
+            tracked = self._axes[axis]
+            lattice = Lattice(self._graph[tracked.input].shape[tracked.dim], exact)
+            domain = SizedDomain(lattice, self._budget if exact else None)
+            walk = Walk(self._graph, self._vocabulary, [tracked], domain)
+            self._walks[axis] = (lattice, walk)
+        walk = self._walks[axis][1]
+        if name not in walk.values:
+            walk.visit({name, *nx.ancestors(self._graph.networkx, name)})
+        return self._walks[axis]
+
+    # --- figures of nodes without a closed form -------------------------------------------------
+
+    def size_range(self, name: str, axis: int, local: bool) -> tuple[int, int] | None:
+        """The least and the largest size over the positions that read anything."""
+        lo, hi = self._hull(name, axis, local)
+        spans = (hi - lo + 1)[hi >= lo]
+        return (int(spans.min()), int(spans.max())) if spans.size else None
+
+    def offset(self, name: str, axis: int, local: bool) -> int | None:
+        """The least position that the first position reads."""
+        lo, hi = self._hull(name, axis, local)
+        return int(lo.flat[0]) if lo.size and hi.flat[0] >= lo.flat[0] else None
+
+    def _hull(self, name: str, axis: int, local: bool) -> tuple[Array, Array]:
+        found = self.sets(name, axis, local)
+        return (np.zeros(0), np.zeros(0)) if found is None else found[0].hull(found[1])
+
+    def stride(self, name: str, axis: int, local: bool) -> Fraction | None:
+        """The effective stride, where the reads vary along one dim and are regular in its middle half."""
+        lo, hi = self._hull(name, axis, local)
+        varying = [dim for dim, size in enumerate(lo.shape) if size > 1]
+        if len(varying) != 1:
+            return None
+        center = (lo + hi).reshape(-1)
+        inner = center[len(center) // 4 : len(center) - len(center) // 4]
+        for period in range(1, min(_LONGEST_PERIOD, len(inner) - 1) + 1):
+            steps = inner[period:] - inner[:-period]
+            if np.all(steps == steps[0]):
+                return Fraction(int(steps[0]), 2 * period)
+        return None

@@ -1,0 +1,82 @@
+"""Two lattices behind one interface: sets of positions along an axis, held in numpy arrays.
+
+In: the length of an axis. Out: arrays whose last dim holds one set; `union` of two arrays is one ufunc.
+Callers: the sized domain. `bits` is exact, one bit a position; `hulls` keeps the extremes alone, for axes
+so long that the sets would not fit in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+_WORD = 64
+_NOWHERE = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """How sets of the positions `0 .. length - 1` are held.
+
+    `bits`: words of 64 positions, united by OR. `hulls`: the pair (lo, -hi), united by minimum; an
+    empty set is a pair of the largest integer.
+    """
+
+    length: int
+    exact: bool
+
+    @property
+    def union(self) -> np.ufunc:
+        """Elementwise union of arrays of sets."""
+        return np.bitwise_or if self.exact else np.minimum
+
+    @property
+    def width(self) -> int:
+        """How many numbers hold one set."""
+        return -(-self.length // _WORD) if self.exact else 2
+
+    def empty(self, *shape: int) -> Array:
+        """An array of empty sets."""
+        if self.exact:
+            return np.zeros((*shape, self.width), np.uint64)
+        return np.full((*shape, 2), _NOWHERE)
+
+    def singletons(self) -> Array:
+        """`{0}, {1}, ..`: position by position."""
+        positions = np.arange(self.length)
+        if not self.exact:
+            return np.stack([positions, -positions], axis=1)
+        sets = self.empty(self.length)
+        sets[positions, positions // _WORD] = np.uint64(1) << (positions % _WORD).astype(np.uint64)
+        return sets
+
+    def is_empty(self, sets: Array) -> Array:
+        """Which sets are empty."""
+        return np.logical_not(sets.any(axis=-1)) if self.exact else np.equal(sets[..., 0], _NOWHERE)
+
+    def hull(self, sets: Array) -> tuple[Array, Array]:
+        """(lo, hi) of each set; lo > hi where it is empty."""
+        if not self.exact:
+            nothing = self.is_empty(sets)
+            return np.where(nothing, 0, sets[..., 0]), np.where(nothing, -1, -sets[..., 1])
+        marks = self._marks(sets)
+        found = marks.any(axis=-1)
+        lo = marks.argmax(axis=-1)
+        hi = marks.shape[-1] - 1 - marks[..., ::-1].argmax(axis=-1)
+        return np.where(found, lo, 0), np.where(found, hi, -1)
+
+    def members(self, one: Array) -> npt.NDArray[np.int64]:
+        """The members of one set in ascending order; of a hull, all that it spans."""
+        if not self.exact:
+            lo, hi = self.hull(one)
+            return np.arange(int(lo), int(hi) + 1)
+        return np.flatnonzero(self._marks(one)).astype(np.int64)
+
+    def _marks(self, sets: Array) -> npt.NDArray[np.uint8]:
+        little = np.ascontiguousarray(sets).astype("<u8", copy=False)
+        return np.unpackbits(little.view(np.uint8), axis=-1, bitorder="little")[..., : self.length]

@@ -1,0 +1,252 @@
+"""The sized domain: at one input size, what every single position reads, borders included.
+
+In: reads. Out: `Sized` values: arrays of sets over the tensor's own dims. Callers: the report, on demand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from rfgraph.domains.lattice import Array, Lattice
+from rfgraph.domains.trail import Trail, extend, merge
+from rfgraph.graph import Node
+from rfgraph.positions import Positions
+from rfgraph.reads import Along, DimRead, Fixed, Read, Regroup, Shape, Table, Whole
+from rfgraph.relation import Relation
+
+
+class TooLargeError(MemoryError):
+    """The sets exceed the budget of the domain."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sized:
+    """What each position of a tensor reads of one axis.
+
+    Attributes:
+        local: sets over the tensor's dims (size 1 where they do not vary), whole-axis reads left out;
+            None where nothing local is left.
+        added: the same for what whole-axis reads added; None where there are none.
+        dims: the tensor's dims that carry the axis: where all of them are read whole, the axis is.
+        whole: the nodes that read the whole axis, with the kind of read.
+    """
+
+    local: Array | None
+    added: Array | None
+    dims: frozenset[int]
+    whole: Trail | None = None
+
+    def sets(self, lattice: Lattice) -> Array | None:
+        """All that is read."""
+        return _united([self.local, self.added], lattice)
+
+
+class SizedDomain:
+    """Composes reads into sets (theory: sized answers).
+
+    Raises `TooLargeError` where the sets of all tensors together exceed `budget` bytes (None: no limit).
+    """
+
+    def __init__(self, lattice: Lattice, budget: int | None = None) -> None:
+        self.lattice = lattice
+        self._left = budget
+
+    def initial(self, node: Node, dim: int) -> Sized:
+        length, width = self.lattice.length, self.lattice.width
+        if self._left is not None and length * width * 8 > self._left:
+            raise TooLargeError(f"the sets of {length} positions exceed the budget")
+        shape = [1] * len(node.shape)
+        shape[dim] = length
+        sets = self.lattice.singletons().reshape(*shape, width)
+        return Sized(sets, None, frozenset((dim,)))
+
+    def compose(self, value: Sized, read: Read, node: Node) -> Sized | None:
+        step = _Step(self.lattice, read.dims, node.operand_shapes[read.operand], node.shape)
+        wholes = {d: r for d, r in enumerate(read.dims) if isinstance(r, Whole) and d in value.dims}
+        local = None if value.local is None else self._checked(step.image(value.local))
+        added = None if value.added is None else self._checked(step.image(value.added))
+        if local is not None and value.dims and len(wholes) == len(value.dims):
+            kind = wholes[min(wholes)].kind
+            both = _united([local, added], self.lattice)
+            return Sized(None, both, frozenset(), extend(value.whole, node.name, kind))
+        dims = frozenset(e for d in value.dims for e in _targets(read.dims[d]))
+        return Sized(local, added, dims, value.whole)
+
+    def join(self, values: Sequence[Sized], node: Node) -> Sized | None:
+        if not values:
+            return None
+        return Sized(
+            self._checked(_united([value.local for value in values], self.lattice)),
+            self._checked(_united([value.added for value in values], self.lattice)),
+            frozenset().union(*(value.dims for value in values)),
+            reduce(merge, (value.whole for value in values)),
+        )
+
+    def _checked(self, sets: Array | None) -> Array | None:
+        if sets is not None and self._left is not None:
+            self._left -= sets.nbytes
+            if self._left < 0:
+                raise TooLargeError("the sets of this model exceed the budget")
+        return sets
+
+
+def _united(parts: Sequence[Array | None], lattice: Lattice) -> Array | None:
+    """The union of the arrays there are, broadcast to each other."""
+    arrays = [part for part in parts if part is not None]
+    return reduce(lattice.union, arrays) if arrays else None
+
+
+def _targets(read: DimRead) -> tuple[int, ...]:
+    """The output dims along which a read varies."""
+    if isinstance(read, Regroup):
+        return read.dims
+    return (read.dim,) if isinstance(read, Along | Table) else ()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One read, applied to arrays of sets over the operand's dims."""
+
+    lattice: Lattice
+    reads: tuple[DimRead, ...]
+    operand_shape: Shape
+    shape: Shape
+
+    def image(self, sets: Array) -> Array:
+        """The sets over the output's dims: each dim of the operand is replaced in turn."""
+        labels: list[int | None] = []  # of each dim of `sets` so far: the output dim it has become
+        for dim, read in enumerate(self.reads):
+            axis = len(labels)
+            if isinstance(read, Regroup):
+                if dim == read.operand_dims[0]:
+                    sets = self._regrouped(sets, axis, read)
+                    labels += read.dims
+                else:
+                    sets = np.squeeze(sets, axis)  # it went with the first dim of its group
+                continue
+            sets, label = self._along(sets, axis, read, self.operand_shape[dim])
+            labels.append(label)
+        return self._laid_out(sets, labels)
+
+    def _along(self, sets: Array, axis: int, read: DimRead, size: int) -> tuple[Array, int | None]:
+        if isinstance(read, Whole):
+            return self.lattice.union.reduce(sets, axis=axis, keepdims=True), None
+        if isinstance(read, Fixed):
+            varies = sets.shape[axis] > 1
+            return np.take(sets, [read.index if varies else 0], axis=axis), None
+        assert isinstance(read, Along | Table)
+        law = read.relation
+        if isinstance(read, Along) and law is Relation.identity() and size == self.shape[read.dim]:
+            return sets, read.dim
+        front = np.moveaxis(sets, axis, 0)
+        if front.shape[0] == 1 != size:  # it does not vary along this dim, but may read nothing
+            front = self._where_anything(front, read, size)
+        else:
+            front = self._gathered(front, read)
+        return np.moveaxis(front, 0, axis), read.dim
+
+    def _gathered(self, front: Array, read: Along | Table) -> Array:
+        """For each output position, the union of the sets at the positions that it reads."""
+        count = self.shape[read.dim]
+        if isinstance(read, Table):
+            return self._rows([read.at(o) for o in range(count)], front)
+        result = self.lattice.empty(count, *front.shape[1:-1])
+        relation = read.relation
+        for phase, reads in enumerate(relation.sets[:count]):
+            turns = -(-(count - phase) // relation.period)
+            result[phase :: relation.period] = self._slid(front, reads, relation.advance, turns)
+        return result
+
+    def _slid(self, front: Array, reads: Positions, advance: int, turns: int) -> Array:
+        """The union over `reads + advance * k`, for k in 0 .. turns - 1."""
+        runs = [reads] if reads.mask is None else [Positions.of([i]) for i in reads.members()]
+        parts = (self._window(front, run, advance, turns) for run in runs if run.length)
+        return reduce(self.lattice.union, parts, self.lattice.empty(turns, *front.shape[1:-1]))
+
+    def _window(self, front: Array, run: Positions, advance: int, turns: int) -> Array:
+        """Sliding union of an arithmetic progression, by doubling: a union twice is a union once."""
+        starts = run.base + advance * np.arange(turns)
+        low = min(int(starts.min()), 0)
+        high = max(int(starts.max()) + run.span, front.shape[0])
+        padded = self.lattice.empty(high - low, *front.shape[1:-1])
+        padded[-low : -low + front.shape[0]] = front
+        covered = 1
+        while covered < run.length:
+            more = min(covered, run.length - covered)
+            shifted = padded[run.step * more :]
+            padded[: len(shifted)] = self.lattice.union(padded[: len(shifted)], shifted)
+            covered += more
+        found: Array = padded[starts - low]
+        return found
+
+    def _rows(self, rows: Sequence[Iterable[int]], front: Array) -> Array:
+        """The union of given rows; a row that does not exist is empty."""
+        size = front.shape[0]
+        kept = [[i for i in row if 0 <= i < size] for row in rows]
+        most = max(map(len, kept), default=0)
+        result = self.lattice.empty(len(rows), *front.shape[1:-1])
+        padded = np.concatenate([front, self.lattice.empty(1, *front.shape[1:-1])])
+        for place in range(most):
+            taken = [row[place] if place < len(row) else size for row in kept]
+            result = self.lattice.union(result, padded[taken])
+        return result
+
+    def _where_anything(self, front: Array, read: Along | Table, size: int) -> Array:
+        """What does not vary along a dim does so only where some output reads nothing there."""
+        ones = Lattice(1, True)
+        probe = _Step(ones, (), (), self.shape)
+        reached = probe._gathered(np.broadcast_to(ones.singletons(), (size, 1)), read)
+        nothing = ones.is_empty(reached)
+        if not nothing.any():
+            return front
+        result = np.repeat(front, len(nothing), axis=0)
+        result[nothing] = self.lattice.empty(*front.shape[1:-1])
+        return result
+
+    def _regrouped(self, sets: Array, axis: int, group: Regroup) -> Array:
+        """The dims of a group reshaped; one that does not vary at all stays at size 1.
+
+        The first dim of the group is at `axis`; the others, still to come, follow at their distance and
+        are left behind at size 1.
+        """
+        places = [axis + dim - group.operand_dims[0] for dim in group.operand_dims]
+        if all(sets.shape[place] == 1 for place in places):
+            ones = (1,) * len(group.dims)
+            return sets.reshape(*sets.shape[:axis], *ones, *sets.shape[axis + 1 :])
+        full = list(sets.shape)
+        for place, size in zip(places, group.operand_shape, strict=True):
+            full[place] = size
+        whole = np.broadcast_to(sets, full)
+        for step, place in enumerate(places[1:], start=1):
+            whole = np.moveaxis(whole, place, axis + step)
+        rest = whole.shape[axis + len(places) :]
+        shaped = whole.reshape(*whole.shape[:axis], *group.shape, *rest)
+        for place in places[1:]:  # a dim of size 1 where each of the others stood
+            shaped = np.expand_dims(shaped, place + len(group.dims) - 1)
+        return shaped
+
+    def _laid_out(self, sets: Array, labels: Sequence[int | None]) -> Array:
+        """The dims in the output's order, size 1 where the output has a dim that the operand lacks."""
+        sets = np.squeeze(sets, tuple(axis for axis, label in enumerate(labels) if label is None))
+        kept = [label for label in labels if label is not None]
+        while len(set(kept)) < len(kept):
+            sets, kept = _diagonal(sets, kept)
+        order = sorted(range(len(kept)), key=lambda axis: kept[axis])
+        sets = np.transpose(sets, (*order, sets.ndim - 1))
+        missing = tuple(dim for dim in range(len(self.shape)) if dim not in kept)
+        return np.expand_dims(sets, missing)
+
+
+def _diagonal(sets: Array, labels: list[int]) -> tuple[Array, list[int]]:
+    """Two operand dims that are read along one output dim: the sets where both agree."""
+    twice = next(label for label in labels if labels.count(label) > 1)
+    first, second = [axis for axis, label in enumerate(labels) if label == twice][:2]
+    front = np.moveaxis(sets, (first, second), (0, 1))
+    one, two = front.shape[:2]
+    rows = np.arange(max(one, two))
+    rest = [label for axis, label in enumerate(labels) if axis not in (first, second)]
+    return front[rows % one, rows % two], [twice, *rest]

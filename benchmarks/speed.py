@@ -291,8 +291,8 @@ def scaling(console: Console, stacks: Sequence[str]) -> bool:
     growths = [
         (costs[small], costs[large]) for small, large in GROWTH if {small, large} <= costs.keys()
     ]
-    linear = all([grows_linearly(console, small, large) for small, large in growths])
-    return linear and all(cost.megabytes <= MEMORY_LIMIT for cost in costs.values())
+    linear = [grows_linearly(console, small, large) for small, large in growths]  # print all
+    return all(linear) and all(cost.megabytes <= MEMORY_LIMIT for cost in costs.values())
 
 
 def grows_linearly(console: Console, small: Cost, large: Cost) -> bool:

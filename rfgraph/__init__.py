@@ -10,7 +10,7 @@ from rfgraph.errors import (
     VerificationError,
 )
 from rfgraph.field import Cause, Limit, ReceptiveField
-from rfgraph.reads import Along, Fixed, Read, Regroup, Table, Whole, along, same
+from rfgraph.reads import Along, Fixed, Lookup, Read, Regroup, Table, Whole, along, same
 from rfgraph.relation import Relation
 from rfgraph.report import NodeReport, Report
 from rfgraph.rules import rule
@@ -24,6 +24,7 @@ __all__ = [
     "Fixed",
     "InputError",
     "Limit",
+    "Lookup",
     "NodeReport",
     "RateMismatchError",
     "Read",

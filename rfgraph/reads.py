@@ -69,6 +69,19 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """The output position over several dims, `o`, reads `at(o)`, exact at this size, borders included.
+
+    A table of more than one dim: `at` takes a tuple with one index for each of `dims`, in order. Where
+    several dims of one operand look up along the same output dims, the position they read is one.
+    """
+
+    dims: tuple[int, ...]
+    at: Callable[[tuple[int, ...]], Iterable[int]]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Regroup:
     """Operand dims `operand_dims` and output dims `dims` hold the same elements in the same order.
 
@@ -82,7 +95,7 @@ class Regroup:
     shape: Shape
 
 
-DimRead: TypeAlias = Along | Whole | Fixed | Table | Regroup
+DimRead: TypeAlias = Along | Whole | Fixed | Table | Lookup | Regroup
 
 
 @dataclass(frozen=True, slots=True)

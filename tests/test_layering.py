@@ -22,7 +22,7 @@ PACKAGE = Path(rfgraph.__file__).parent
 
 ALGEBRA = ("errors", "positions", "relation")
 FOUNDATION = (*ALGEBRA, "reads", "graph", "operators")
-REPORT = (*FOUNDATION, "domains", "propagate", "table", "field", "report")
+REPORT = (*FOUNDATION, "domains", "propagate", "at_size", "table", "field", "report")
 BELOW = (*REPORT, "rules", "capture", "probe", "verify", "audit", "render", "gallery", "analysis")
 
 
@@ -51,9 +51,10 @@ FLOORS = {
     "probe": Row(("errors", "graph"), ("torch", "numpy")),
     # 3
     "propagate": Row((*FOUNDATION, "domains")),
+    "at_size": Row((*FOUNDATION, "domains", "propagate"), ("numpy", "networkx")),
     "table": Row((*FOUNDATION, "domains", "propagate"), ("rich",)),
-    "field": Row((*FOUNDATION, "domains", "propagate", "table"), ("networkx",)),
-    "report": Row(REPORT, ("networkx", "pandas")),
+    "field": Row((*FOUNDATION, "domains", "propagate", "table", "at_size"), ("numpy",)),
+    "report": Row(REPORT, ("networkx", "numpy", "pandas")),
     # 4
     "verify": Row(
         (*FOUNDATION, "table", "field", "report", "probe"), ("torch", "numpy", "networkx")

@@ -13,7 +13,7 @@ from rfgraph.domains.coordinates import Digit, Digits, plain, regroup, tidy
 from rfgraph.domains.trail import Trail, extend, merge
 from rfgraph.graph import Node
 from rfgraph.positions import Positions
-from rfgraph.reads import Along, DimRead, Fixed, Read, Regroup, Shape, Table, Whole, along
+from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Regroup, Shape, Table, Whole, along
 from rfgraph.relation import Relation
 
 _MOST_SCANS = 8  # a union of more differently moving parts than this is not worth keeping apart
@@ -134,6 +134,9 @@ def _compose_digits(
     shape: Shape,
 ) -> _Step:
     """An axis that lies in several digits: each is renamed, moved, summed over or split by itself."""
+    looked_up = next((dims[d.dim] for d in digits if isinstance(dims[d.dim], Lookup)), None)
+    if looked_up is not None:
+        return _unresolved(digits, dims, getattr(looked_up, "reason", ""))
     kept: list[Digit] = []
     kinds: list[str] = []
     spread = Positions.progression(0, 1, 1)  # what the digits that are gone add to z
@@ -196,7 +199,7 @@ def _unresolved(
         read = dims[dim]
         if isinstance(read, Whole):
             kinds.append(read.kind)
-        elif isinstance(read, Regroup):
+        elif isinstance(read, Regroup | Lookup):
             varying.update(read.dims)
         elif not isinstance(read, Fixed):
             varying.add(read.dim)

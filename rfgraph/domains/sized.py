@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from rfgraph.domains.lattice import Array, Lattice
 from rfgraph.domains.trail import Trail, extend, merge
 from rfgraph.graph import Node
 from rfgraph.positions import Positions
-from rfgraph.reads import Along, DimRead, Fixed, Read, Regroup, Shape, Table, Whole
+from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Regroup, Shape, Table, Whole
 from rfgraph.relation import Relation
 
 
@@ -102,7 +103,7 @@ def _united(parts: Sequence[Array | None], lattice: Lattice) -> Array | None:
 
 def _targets(read: DimRead) -> tuple[int, ...]:
     """The output dims along which a read varies."""
-    if isinstance(read, Regroup):
+    if isinstance(read, Regroup | Lookup):
         return read.dims
     return (read.dim,) if isinstance(read, Along | Table) else ()
 
@@ -128,7 +129,11 @@ class _Step:
                 else:
                     sets = np.squeeze(sets, axis)  # it went with the first dim of its group
                 continue
-            sets, label = self._along(sets, axis, read, self.operand_shape[dim])
+            size = self.operand_shape[dim]
+            if isinstance(read, Lookup) or any(target in labels for target in _targets(read)):
+                sets, labels = self._looked_up(sets, labels, read, size)
+                continue
+            sets, label = self._along(sets, axis, read, size)
             labels.append(label)
         return self._laid_out(sets, labels)
 
@@ -183,17 +188,46 @@ class _Step:
         found: Array = padded[starts - low]
         return found
 
-    def _rows(self, rows: Sequence[Iterable[int]], front: Array) -> Array:
-        """The union of given rows; a row that does not exist is empty."""
-        size = front.shape[0]
+    def _rows(self, rows: Sequence[Iterable[int]], front: Array, *at: Array) -> Array:
+        """The union of given rows of `front[at]`; a row that does not exist is empty."""
+        size = front.shape[len(at)]
         kept = [[i for i in row if 0 <= i < size] for row in rows]
-        most = max(map(len, kept), default=0)
-        result = self.lattice.empty(len(rows), *front.shape[1:-1])
-        padded = np.concatenate([front, self.lattice.empty(1, *front.shape[1:-1])])
-        for place in range(most):
-            taken = [row[place] if place < len(row) else size for row in kept]
-            result = self.lattice.union(result, padded[taken])
+        result = self.lattice.empty(len(rows), *front.shape[len(at) + 1 : -1])
+        nothing = self.lattice.empty(*front.shape[: len(at)], 1, *front.shape[len(at) + 1 : -1])
+        padded = np.concatenate([front, nothing], axis=len(at))
+        for place in range(max(map(len, kept), default=0)):
+            taken = np.array([row[place] if place < len(row) else size for row in kept])
+            place_of = (*at, taken)
+            result = self.lattice.union(result, padded[place_of])
         return result
+
+    def _looked_up(
+        self, sets: Array, labels: list[int | None], read: DimRead, size: int
+    ) -> tuple[Array, list[int | None]]:
+        """The next dim of `sets`, read along output dims some of which earlier dims have become already."""
+        targets = _targets(read)
+        grid = list(np.ndindex(*(self.shape[target] for target in targets)))
+        rows: list[list[int]] = [
+            [i for i in _at(read, o if isinstance(read, Lookup) else o[0]) if 0 <= i < size]
+            for o in grid
+        ]
+        axis = len(labels)
+        if sets.shape[axis] == 1 != size:  # it does not vary along this dim, but may read nothing
+            if all(rows):
+                return sets, [*labels, None]
+            rows = [row and [0] for row in rows]
+        there = [labels.index(target) for target in targets if target in labels]
+        front = np.moveaxis(sets, (*there, axis), tuple(range(len(there) + 1)))
+        position = dict(zip(targets, np.array(grid, int).reshape(-1, len(targets)).T, strict=True))
+        at = (
+            position[target] if front.shape[i] > 1 else np.zeros(len(grid), int)
+            for i, target in enumerate(target for target in targets if target in labels)
+        )
+        found = self._rows(rows, front, *at)
+        shaped = found.reshape(*(self.shape[target] for target in targets), *found.shape[1:])
+        rest = [label for i, label in enumerate(labels) if i not in there]
+        # What has been replaced comes first; dims still to come keep their place behind it.
+        return shaped, [*targets, *rest]
 
     def _where_anything(self, front: Array, read: Along | Table, size: int) -> Array:
         """What does not vary along a dim does so only where some output reads nothing there."""
@@ -233,20 +267,15 @@ class _Step:
         """The dims in the output's order, size 1 where the output has a dim that the operand lacks."""
         sets = np.squeeze(sets, tuple(axis for axis, label in enumerate(labels) if label is None))
         kept = [label for label in labels if label is not None]
-        while len(set(kept)) < len(kept):
-            sets, kept = _diagonal(sets, kept)
         order = sorted(range(len(kept)), key=lambda axis: kept[axis])
         sets = np.transpose(sets, (*order, sets.ndim - 1))
         missing = tuple(dim for dim in range(len(self.shape)) if dim not in kept)
         return np.expand_dims(sets, missing)
 
 
-def _diagonal(sets: Array, labels: list[int]) -> tuple[Array, list[int]]:
-    """Two operand dims that are read along one output dim: the sets where both agree."""
-    twice = next(label for label in labels if labels.count(label) > 1)
-    first, second = [axis for axis, label in enumerate(labels) if label == twice][:2]
-    front = np.moveaxis(sets, (first, second), (0, 1))
-    one, two = front.shape[:2]
-    rows = np.arange(max(one, two))
-    rest = [label for axis, label in enumerate(labels) if axis not in (first, second)]
-    return front[rows % one, rows % two], [twice, *rest]
+def _at(read: DimRead, position: Any) -> Iterable[int]:
+    """What one output position reads, by any read that goes along output dims."""
+    if isinstance(read, Along):
+        return read.relation.at(position)
+    assert isinstance(read, Table | Lookup)
+    return read.at(position)

@@ -14,6 +14,7 @@ from rfgraph.rules import (  # noqa: F401  (imported to register)
     reduce,
     resample,
     reshape,
+    select,
 )
 from rfgraph.rules.registry import VOCABULARY, rule
 

@@ -44,27 +44,33 @@ def scaled_dot_product_attention(node: Node) -> Reads:
     if params["is_causal"]:
         keys = Table(rank - 2, lambda o: range(o + 1), None, "causal attention reads 0 .. o")
     features = Whole("linear")
-    last = {"query": (along(rank - 2), features), "key": (keys, features), "value": (keys, along(rank - 1))}
+    last: dict[str, tuple[DimRead, DimRead]] = {
+        "query": (along(rank - 2), features),
+        "key": (keys, features),
+        "value": (keys, along(rank - 1)),
+    }
     reads = []
     for role, dims in last.items():
         operand = params[role]
         if isinstance(operand, Operand):
-            lead = broadcast(operand.shape[:-2], node.shape[:-2]).dims
+            lead: tuple[DimRead, ...] = broadcast(operand.shape[:-2], node.shape[:-2]).dims
             if params["enable_gqa"] and role != "query" and operand.shape[-3] != node.shape[-3]:
                 sharing = Relation.spread(node.shape[-3] // operand.shape[-3])
                 lead = (*map(along, range(rank - 3)), along(rank - 3, sharing))
             reads.append(Read(operand.index, (*lead, *dims)))
     mask = params["attn_mask"]
     if isinstance(mask, Operand):
-        dims = broadcast(mask.shape[:-1], node.shape[:-1]).dims
-        reads.append(Read(mask.index, (*dims, _WHOLE)))
+        rows = broadcast(mask.shape[:-1], node.shape[:-1]).dims
+        reads.append(Read(mask.index, (*rows, _WHOLE)))
     return tuple(reads)
 
 
 def _infer_multihead(params: Params, shapes: Sequence[Shape]) -> tuple[Shape | None, ...]:
     query, key = tuple(params["query"].shape), tuple(params["key"].shape)
     if query[-1] != params["embed_dim"]:
-        raise ValueError(f"expected {params['embed_dim']} features in the last dim, got {query[-1]}")
+        raise ValueError(
+            f"expected {params['embed_dim']} features in the last dim, got {query[-1]}"
+        )
     if not params["need_weights"]:
         return query, None
     tokens, batch = (1, 0) if params["batch_first"] else (0, 1)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import torch
+
 from rfgraph.graph import Node
 from rfgraph.operators import Params
 from rfgraph.positions import Positions
-from rfgraph.reads import Along, DimRead, Shape, Table, Whole, along
+from rfgraph.reads import Along, DimRead, Read, Reads, Shape, Table, Whole, along
 from rfgraph.relation import Relation
 
 Fold = Callable[[int, int], int]
@@ -47,6 +49,11 @@ def dim_of(params: Params, shapes: Sequence[Shape]) -> Params:
 def unchanged(params: Params, shapes: Sequence[Shape]) -> Shape:
     """Infer: the shape of the first operand."""
     return shapes[0]
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """The shape of what these shapes broadcast to, by torch's rules."""
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=512)
@@ -99,3 +106,9 @@ def reduced(node: Node, dims: Sequence[int], kind: Any, keepdim: bool, operand: 
         read.append(Whole(kind) if gone else along(position))
         position += keepdim or not gone
     return tuple(read)
+
+
+def along_dim(node: Node, dim: int, read: DimRead) -> Reads:
+    """`read` along `dim` of the first operand; the same position elsewhere."""
+    rank = len(node.operand_shapes[0])
+    return (Read(0, tuple(read if d == dim else along(d) for d in range(rank))),)

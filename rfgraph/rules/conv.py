@@ -6,7 +6,8 @@ In: nodes of `conv*d` and `conv_transpose*d`. Out: reads. Params are bound to `k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import nn
@@ -64,7 +65,7 @@ def _pairs(padding: object, params: Params) -> tuple[tuple[int, int], ...]:
     return tuple((p, p) for p in per_dim(padding, len(kernel)))
 
 
-def _windows(params: Params) -> list[tuple[int, int, int, int]]:
+def _windows(params: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
     """(kernel, stride, dilation, left padding) per spatial dim."""
     left = [pair[0] for pair in params["padding"]]
     geometry = (params["kernel_size"], params["stride"], params["dilation"], left)
@@ -136,7 +137,10 @@ def _infer_transposed(params: Params, shapes: Sequence[Shape]) -> Shape:
     if params["output_size"] is not None:
         return (*lead, *(int(size) for size in params["output_size"][-spatial:]))
     sizes = zip(shapes[0][-spatial:], params["output_padding"], _windows(params), strict=True)
-    return (*lead, *((i - 1) * s - 2 * p + d * (k - 1) + more + 1 for i, more, (k, s, d, p) in sizes))
+    return (
+        *lead,
+        *((i - 1) * s - 2 * p + d * (k - 1) + more + 1 for i, more, (k, s, d, p) in sizes),
+    )
 
 
 def conv_transpose(node: Node) -> Reads:

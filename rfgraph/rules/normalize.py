@@ -33,9 +33,7 @@ def _check_features(params: Params, shapes: Sequence[Shape]) -> Params:
 
 
 @rule(
-    *spellings(
-        "batch_norm", nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
-    ),
+    *spellings("batch_norm", nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     name="batch_norm",
     signature="input, running_mean=None, running_var=None, weight=None, bias=None, training=False, "
     "momentum=0.1, eps=1e-5, *, num_features=None, track_running_stats=True",

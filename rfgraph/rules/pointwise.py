@@ -16,7 +16,7 @@ from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
 from rfgraph.reads import Read, Reads, Shape, Table, along, broadcast, same
 from rfgraph.relation import Relation
-from rfgraph.rules.common import unchanged
+from rfgraph.rules.common import broadcast_shapes, unchanged
 from rfgraph.rules.registry import rule, spellings
 
 _ANY = "*operands, **options"
@@ -28,7 +28,7 @@ def _broadcast(params: Params, shapes: Sequence[Shape]) -> Shape:
     all_shapes = [tuple(t.shape) for t in tensors if isinstance(t, torch.Tensor | Operand)]
     if all(shape == all_shapes[0] for shape in all_shapes):
         return all_shapes[0]
-    return tuple(torch.broadcast_shapes(*all_shapes))
+    return broadcast_shapes(*all_shapes)
 
 
 def pointwise(node: Node) -> Reads:
@@ -123,10 +123,12 @@ rule(nn.Identity, name="identity", signature="input", infer=unchanged)(first_onl
 
 # Casts and copies: torch is asked for the dtype.
 for _name in (
-    "to type type_as float double half bfloat16 int long short bool byte cpu cuda clone contiguous "
+    "to type type_as float double half bfloat16 int long short bool byte clone contiguous "
     "detach requires_grad_ positive nan_to_num bernoulli"
 ).split():
     rule(*spellings(_name), name=_name, signature=_ANY)(first_only)
+for _name in ("cpu", "cuda"):
+    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast)(first_only)
 
 _ARITHMETIC = {
     "add": (operator.add, operator.iadd),
@@ -158,12 +160,13 @@ for _name, _operators in _OPERATORS.items():
     rule(*spellings(_name, *_operators), name=_name, signature=_ANY)(pointwise)
 
 for _name in (
-    "clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub fmod maximum minimum fmax fmin where masked_fill lerp "
-    "addcmul addcdiv atan2 hypot xlogy logaddexp logaddexp2 logical_and logical_or logical_xor "
-    "logical_not exp exp2 expm1 log log2 log10 log1p logit sqrt rsqrt square reciprocal sign sgn "
-    "sin cos tan asin acos atan sinh cosh asinh acosh atanh erf erfc erfinv floor ceil round trunc "
-    "frac isnan isinf isfinite float_power ldexp heaviside copysign absolute negative sinc expit "
-    "angle real imag conj deg2rad rad2deg lgamma digamma"
+    "clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub fmod maximum "
+    "minimum fmax fmin where masked_fill lerp addcmul addcdiv atan2 hypot xlogy logaddexp "
+    "logaddexp2 logical_and logical_or logical_xor logical_not exp exp2 expm1 log log2 log10 "
+    "log1p logit sqrt rsqrt square reciprocal sign sgn sin cos tan asin acos atan sinh cosh "
+    "asinh acosh atanh erf erfc erfinv floor ceil round trunc frac isnan isinf isfinite "
+    "float_power ldexp heaviside copysign absolute negative sinc expit angle real imag conj "
+    "deg2rad rad2deg lgamma digamma"
 ).split():
     rule(*spellings(_name), name=_name, signature=_ANY)(pointwise)
 

@@ -6,7 +6,7 @@ to one value per spatial dim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ def _normalize(spatial: int, params: Params, shapes: Sequence[Shape]) -> Params:
     }
 
 
-def _windows(params: Params) -> list[tuple[int, int, int, int]]:
+def _windows(params: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
     names = ("kernel_size", "stride", "dilation", "padding")
     return list(zip(*(params[name] for name in names), strict=True))
 

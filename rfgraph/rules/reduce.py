@@ -9,13 +9,12 @@ import operator
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from torch import nn
 
 from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
 from rfgraph.reads import DimRead, Fixed, Kind, Read, Reads, Shape, Whole, along, broadcast, whole
-from rfgraph.rules.common import all_dims, reduced
+from rfgraph.rules.common import all_dims, broadcast_shapes, reduced
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -121,7 +120,7 @@ def _infer_matmul(params: Params, shapes: Sequence[Shape]) -> Shape:
     left, right = tuple(params["input"].shape), tuple(params["other"].shape)
     if left[-1] != right[-2 if len(right) > 1 else 0]:
         raise ValueError(f"cannot multiply {left} by {right}: inner sizes differ")
-    batch = torch.broadcast_shapes(left[:-2], right[:-2])
+    batch = broadcast_shapes(left[:-2], right[:-2])
     return (*batch, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
 
 

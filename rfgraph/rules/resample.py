@@ -56,7 +56,9 @@ def _linear(source: Fraction) -> set[int]:
 
 
 def _cubic(source: Fraction) -> set[int]:
-    return {floor(source)} if source.denominator == 1 else {floor(source) + t for t in (-1, 0, 1, 2)}
+    return (
+        {floor(source)} if source.denominator == 1 else {floor(source) + t for t in (-1, 0, 1, 2)}
+    )
 
 
 _TAPS: dict[str, Callable[[Fraction], set[int]]] = {
@@ -213,5 +215,7 @@ def channel_shuffle(node: Node) -> Reads:
     """
     groups, count = node.params["groups"], node.shape[1]
     reads = (Positions.of([g * (count // groups)]) for g in range(groups))
-    dims = (along(d) if d != 1 else along(1, Relation(groups, 1, reads)) for d in range(len(node.shape)))
+    dims = (
+        along(d) if d != 1 else along(1, Relation(groups, 1, reads)) for d in range(len(node.shape))
+    )
     return (Read(0, tuple(dims)),)

@@ -115,7 +115,7 @@ class Asks(nn.Module):
         assert x.device == next(self.parameters()).device and not x.requires_grad
         y = self.conv(x)
         y = y.view(b, 2, -1, *y.shape[2:]).sum(1)
-        rows = [row for row in y[:, :, : x.shape[2] // 2 * 2 : x.shape[2] // 2].unbind(2)]
+        rows = list(y[:, :, : x.shape[2] // 2 * 2 : x.shape[2] // 2].unbind(2))
         assert len(rows) == 2 and tuple(rows[0].shape) == (b, 3, x.shape[3])
         return y[:, :, :h, :w] * torch.arange(w, device=x.device) + torch.ones(
             x.size()[:2] + (1, 1)

@@ -157,5 +157,5 @@ def test_the_snapshot_notices_every_change():
         model = Messy()
         before = snapshot(model)
         change(model)
-        with pytest.raises(AssertionError, match="^/|^assert"):
+        with pytest.raises(AssertionError, match=r"^/|^assert"):
             assert_same(before, snapshot(model))

@@ -24,6 +24,26 @@ class Operand:
     shape: Shape
 
 
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Stands in a `Call` for the tensor of the node called `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """The call that made a node, as the model wrote it: `target(*args, **kwargs)`.
+
+    A `str` target is a tensor method or attribute of the first argument. `Value` stands for a tensor of
+    the graph; everything else stands for itself. No rule reads this: it is what probes run again.
+    """
+
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One tensor of the model and the operator that made it.
@@ -39,6 +59,7 @@ class Node:
         output: which output of the operator this is (0 but for operators such as `chunk`).
         module: class name of the module it is, or of the one it ran in.
         source: `file:line` of the call in the model's code; empty where there is none.
+        call: the call that made it; None for an input.
         known: False where the vocabulary has no operator for the call; `op` is then the name it was
             called by, and `params["problem"]` may say more.
     """
@@ -53,6 +74,7 @@ class Node:
     module: str = ""
     source: str = ""
     known: bool = True
+    call: Call | None = field(default=None, repr=False)
 
     def where(self) -> str:
         """`'layer1.add' (add, model.py:12)`, for messages."""

@@ -45,10 +45,11 @@ FLOORS = {
     "graph": Row((*ALGEBRA, "reads"), ("networkx",)),
     "operators": Row((*ALGEBRA, "reads", "graph"), ("networkx",)),
     # 2: rules, capture and domains do not know each other; the probe knows none of what it checks
+    "guard": Row(("errors",), ("torch", "numpy")),
     "domains": Row(FOUNDATION, ("numpy",)),
     "rules": Row(FOUNDATION, ("torch",)),
-    "capture": Row(FOUNDATION, ("torch", "numpy")),
-    "probe": Row(("errors", "graph"), ("torch", "numpy")),
+    "capture": Row((*FOUNDATION, "guard"), ("torch", "numpy")),
+    "probe": Row(("errors", "graph", "guard"), ("torch", "numpy")),
     # 3
     "propagate": Row((*FOUNDATION, "domains")),
     "at_size": Row((*FOUNDATION, "domains", "propagate"), ("numpy", "networkx")),

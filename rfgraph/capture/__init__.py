@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from rfgraph.capture.guard import untouched
 from rfgraph.capture.inputs import Inputs, given, worked_out
 from rfgraph.capture.proxy import DataDependentError
 from rfgraph.capture.tracer import Tracer, source_of
 from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph
+from rfgraph.guard import untouched
 from rfgraph.operators import Vocabulary
 
 

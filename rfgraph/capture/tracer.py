@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from rfgraph import guard
 from rfgraph.capture.proxy import DataDependentError, TensorProxy, first_proxy
 from rfgraph.capture.shapes import Meta, Shapes
 from rfgraph.errors import CaptureError, RfgraphError
-from rfgraph.graph import Graph, Node, Operand
+from rfgraph.graph import Call, Graph, Node, Operand, Value
 from rfgraph.operators import Operator, Vocabulary, module_params
 
 _BINARY = {
@@ -46,8 +47,9 @@ _METHODS = {
 """Python's operators, by the tensor method they call."""
 _REVERSED = frozenset(f"__r{name}__" for name in _BINARY)
 _INPLACE = frozenset((*(f"__i{name}__" for name in _BINARY), "__setitem__"))
-_LIBRARIES = tuple(
-    os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, __file__)
+_LIBRARIES = (
+    *(os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, __file__)),
+    os.path.abspath(guard.__file__),
 )
 
 
@@ -58,7 +60,7 @@ class _Draft:
     op: str
     params: Mapping[str, Any]
     operands: list[TensorProxy]
-    is_module: bool
+    call: Call
     known: bool = True
 
 
@@ -133,8 +135,6 @@ class Tracer:
         found = table.get(target)
         if found is None and is_method:
             found = table.get(_METHODS.get(target, target.rstrip("_") if inplace else ""))
-        if is_method and name in _REVERSED:
-            args = args[::-1]
         if inplace and type(args[0]) is not TensorProxy:
             raise CaptureError(
                 f"a traced tensor is written into a tensor that does not depend on the input"
@@ -145,7 +145,8 @@ class Tracer:
             return self._unknown(target, args, kwargs, inplace)
         known, signature = found
         try:
-            params = signature.bind(args, kwargs)
+            in_order = args[::-1] if is_method and name in _REVERSED else args
+            params = signature.bind(in_order, kwargs)
         except TypeError as error:
             return self._unknown(target, args, kwargs, inplace, f"{known.name} {error}")
         result = self._record(known, params, target, args, kwargs)
@@ -180,7 +181,7 @@ class Tracer:
             raise
         except Exception as error:
             raise self._rejected(known.name, operands, error) from error
-        draft = _Draft(known.name, params, operands, isinstance(target, nn.Module))
+        draft = _Draft(known.name, params, operands, _called(target, args, kwargs))
         result = self._proxies(draft, metas)
         return self._written(operands[0], result) if params.get("inplace") is True else result
 
@@ -196,7 +197,7 @@ class Tracer:
         if not isinstance(meta, Meta | torch.Tensor):
             return meta
         path, module = self._modules[-1]
-        own_name = draft.is_module and path
+        own_name = isinstance(draft.call.target, nn.Module) and path
         name = self._unique(path if own_name else f"{path}.{draft.op}".lstrip("."))
         self.nodes[name] = Node(
             name,
@@ -209,6 +210,7 @@ class Tracer:
             type(module).__name__,
             _source(),
             draft.known,
+            draft.call,
         )
         return TensorProxy.make(name, tuple(meta.shape), meta.dtype, self)
 
@@ -229,7 +231,8 @@ class Tracer:
         operands: list[TensorProxy] = []
         params = {"args": _bound(args, operands), "problem": problem}
         params.update((name, _bound(value, operands)) for name, value in kwargs.items())
-        result = self._proxies(_Draft(_name(target), params, operands, False, known=False), metas)
+        call = _called(target, args, kwargs)
+        result = self._proxies(_Draft(_name(target), params, operands, call, known=False), metas)
         return self._written(args[0], result) if inplace else result
 
     def _written(self, proxy: Any, result: Any) -> Any:
@@ -293,6 +296,25 @@ def _bound(value: Any, operands: list[TensorProxy]) -> Any:
         return tuple(_bound(entry, operands) for entry in value)
     if type(value) is slice:
         return slice(*(_bound(end, operands) for end in (value.start, value.stop, value.step)))
+    return value
+
+
+def _called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """The call, with the nodes' names in place of proxies."""
+    named = {name: _named(value) for name, value in kwargs.items()} if kwargs else kwargs
+    return Call(target, tuple(map(_named, args)), named)
+
+
+def _named(value: Any) -> Any:
+    kind = type(value)
+    if kind is TensorProxy:
+        return Value(value.name_of_node)
+    if kind is tuple or kind is list:
+        return kind(map(_named, value))
+    if kind is dict:
+        return {key: _named(entry) for key, entry in value.items()}
+    if kind is slice:
+        return slice(_named(value.start), _named(value.stop), _named(value.step))
     return value
 
 

@@ -1,6 +1,6 @@
 """`untouched`: run the model's own code and leave the model, and every random state, as they were.
 
-In: a module. Out: a context in which its forward may run. Callers: capture alone.
+In: a module. Out: a context in which its forward may run. Callers: capture, and whoever runs a probe.
 """
 
 from __future__ import annotations

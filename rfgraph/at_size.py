@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -20,6 +21,10 @@ from rfgraph.propagate import Axis, Walk
 BUDGET = 1 << 28
 """Bytes of sets kept for one axis before they give way to hulls."""
 _LONGEST_PERIOD = 64
+
+
+Index: TypeAlias = "tuple[int | None, ...]"
+"""A position over all dims of a node; None along a dim: all of it."""
 
 
 class AtSize:
@@ -52,15 +57,28 @@ class AtSize:
         return None if found is None else (lattice, found)
 
     def sets_at(
-        self, name: str, axis: int, index: tuple[int, ...], local: bool = False
+        self, name: str, axis: int, index: Index, local: bool = False
     ) -> tuple[Lattice, Array] | None:
-        """What one position reads."""
+        """What one position reads; where `index` is None, what any position along that dim reads."""
+        found = self._sets_along(
+            name, axis, [d for d, i in enumerate(index) if i is not None], local
+        )
+        if found is None:
+            return None
+        lattice, sets = found
+        kept = tuple(i or 0 if n > 1 else 0 for i, n in zip(index, sets.shape[:-1], strict=True))
+        return lattice, sets[kept]
+
+    def _sets_along(
+        self, name: str, axis: int, dims: Sequence[int], local: bool
+    ) -> tuple[Lattice, Array] | None:
+        """What each position over `dims` reads: united over all others, such as channels."""
         found = self.sets(name, axis, local)
         if found is None:
             return None
         lattice, sets = found
-        kept = tuple(i if size > 1 else 0 for i, size in zip(index, sets.shape[:-1], strict=True))
-        return lattice, sets[kept]
+        others = tuple(dim for dim in range(sets.ndim - 1) if dim not in dims)
+        return lattice, lattice.union.reduce(sets, axis=others, keepdims=True) if others else sets
 
     def _walked(self, name: str, axis: int, exact: bool) -> tuple[Lattice, Walk[Sized]]:
         """The walk of an axis, which has come as far as the node."""
@@ -75,33 +93,56 @@ class AtSize:
             walk.visit({name, *nx.ancestors(self._graph.networkx, name)})
         return self._walks[axis]
 
-    # --- figures of nodes without a closed form -------------------------------------------------
+    # --- figures of nodes without a closed form, over the positions along some of their dims ------
 
-    def size_range(self, name: str, axis: int, local: bool) -> tuple[int, int] | None:
+    def size_range(
+        self, name: str, axis: int, dims: Sequence[int], local: bool
+    ) -> tuple[int, int] | None:
         """The least and the largest size over the positions that read anything."""
-        lo, hi = self._hull(name, axis, local)
+        lo, hi = self._hull(name, axis, dims, local)
         spans = (hi - lo + 1)[hi >= lo]
         return (int(spans.min()), int(spans.max())) if spans.size else None
 
-    def offset(self, name: str, axis: int, local: bool) -> int | None:
+    def offset(self, name: str, axis: int, dims: Sequence[int], local: bool) -> int | None:
         """The least position that the first position reads."""
-        lo, hi = self._hull(name, axis, local)
+        lo, hi = self._hull(name, axis, dims, local)
         return int(lo.flat[0]) if lo.size and hi.flat[0] >= lo.flat[0] else None
 
-    def _hull(self, name: str, axis: int, local: bool) -> tuple[Array, Array]:
-        found = self.sets(name, axis, local)
+    def _hull(self, name: str, axis: int, dims: Sequence[int], local: bool) -> tuple[Array, Array]:
+        found = self._sets_along(name, axis, dims, local)
         return (np.zeros(0), np.zeros(0)) if found is None else found[0].hull(found[1])
 
-    def stride(self, name: str, axis: int, local: bool) -> Fraction | None:
-        """The effective stride, where the reads vary along one dim and are regular in its middle half."""
-        lo, hi = self._hull(name, axis, local)
+    def stride(self, name: str, axis: int, dims: Sequence[int], local: bool) -> Fraction | None:
+        """The effective stride, where reads vary along one dim and are regular in its middle half."""
+        lo, hi = self._hull(name, axis, dims, local)
+        if sum(size > 1 for size in lo.shape) != 1:
+            return None
+        count = lo.size // 4
+        inner = np.stack([lo.ravel(), hi.ravel()])[:, count : lo.size - count]
+        for period in range(1, min(_LONGEST_PERIOD, inner.shape[1] - 1) + 1):
+            steps = inner[:, period:] - inner[:, :-period]
+            if np.all(steps == steps[0, 0]):
+                return Fraction(int(steps[0, 0]), period)
+        return None
+
+    def reach(
+        self, name: str, axis: int, dims: Sequence[int], local: bool
+    ) -> tuple[int, int] | None:
+        """How far left and right of `floor(stride * o)` any position reads, along the one dim it varies on.
+
+        Where the stride is irregular, as in causal attention, that of the shapes stands for it.
+        """
+        lo, hi = self._hull(name, axis, dims, local)
         varying = [dim for dim, size in enumerate(lo.shape) if size > 1]
         if len(varying) != 1:
             return None
-        center = (lo + hi).reshape(-1)
-        inner = center[len(center) // 4 : len(center) - len(center) // 4]
-        for period in range(1, min(_LONGEST_PERIOD, len(inner) - 1) + 1):
-            steps = inner[period:] - inner[:-period]
-            if np.all(steps == steps[0]):
-                return Fraction(int(steps[0]), 2 * period)
-        return None
+        tracked = self._axes[axis]
+        stride = self.stride(name, axis, dims, local) or Fraction(
+            self._graph[tracked.input].shape[tracked.dim], lo.size
+        )
+        own = np.arange(lo.size) * stride.numerator // stride.denominator
+        lo, hi = lo.ravel(), hi.ravel()
+        some = hi >= lo
+        if not some.any():
+            return None
+        return int((own - lo)[some].max()), int((hi - own)[some].max())

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rfgraph import table
-from rfgraph.at_size import AtSize
+from rfgraph.at_size import AtSize, Index
 from rfgraph.domains.coordinates import plain
 from rfgraph.domains.periodic import Periodic
 from rfgraph.errors import InputError
@@ -66,19 +66,21 @@ class ReceptiveField:
         self,
         view: Callable[[Relation], T],
         when_whole: T | None,
-        counted: Callable[[str, int, bool], T | None] | None = None,
+        counted: Callable[[str, int, tuple[int, ...], bool], T | None] | None = None,
     ) -> tuple[T | None, ...]:
         """`view` of each axis' relation; without one, what is `counted` over all positions."""
 
-        def of(value: Periodic, axis: int) -> T | None:
+        def of(axis: int, value: Periodic) -> T | None:
             if value.whole is not None:
                 return when_whole
             law = _law(value)
             if law is not None:
                 return view(law)
-            return counted(self._node, axis, self._is_local) if counted is not None else None
+            if counted is None:
+                return None
+            return counted(self._node, self._axes[axis], self.dims_of(axis), self._is_local)
 
-        return tuple(map(of, self._values, self._axes))
+        return tuple(of(axis, value) for axis, value in enumerate(self._values))
 
     @property
     def size(self) -> tuple[float | None, ...]:
@@ -135,8 +137,8 @@ class ReceptiveField:
 
     @property
     def reach(self) -> tuple[tuple[float, float] | None, ...]:
-        """How far left and right of `floor(stride * o)` any output `o` reads."""
-        return self._each(lambda law: law.reach, (inf, inf))
+        """How far left and right of `floor(stride * o)` any output `o` reads: context and look-ahead."""
+        return self._each(lambda law: law.reach, (inf, inf), self._at_size.reach)
 
     @property
     def halo(self) -> tuple[tuple[float, float] | None, ...]:
@@ -201,10 +203,15 @@ class ReceptiveField:
     @property
     def dims(self) -> tuple[int, ...]:
         """The node's own dims along which its reads vary."""
-        scans = (scan for value in self._values for scan in value.local)
-        return tuple(sorted({digit.dim for scan in scans for digit in scan.digits}))
+        found = {dim for axis in range(len(self._values)) for dim in self.dims_of(axis)}
+        return tuple(sorted(found))
 
-    def hull_at(self, axis: int, index: tuple[int, ...]) -> tuple[int, int] | None:
+    def dims_of(self, axis: int) -> tuple[int, ...]:
+        """The node's own dims along which the reads of one axis vary."""
+        digits = (digit for scan in self._values[axis].local for digit in scan.digits)
+        return tuple(sorted({digit.dim for digit in digits}))
+
+    def hull_at(self, axis: int, index: Index) -> tuple[int, int] | None:
         """The extremes of what the position `index` (over all dims) reads along an axis of this field."""
         found = self._at_size.sets_at(self._node, self._axes[axis], index, self._is_local)
         if found is None:
@@ -212,7 +219,7 @@ class ReceptiveField:
         lo, hi = found[0].hull(found[1])
         return (int(lo), int(hi)) if lo <= hi else None
 
-    def members_at(self, axis: int, index: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    def members_at(self, axis: int, index: Index) -> npt.NDArray[np.int64]:
         """All that the position `index` reads along an axis of this field."""
         found = self._at_size.sets_at(self._node, self._axes[axis], index, self._is_local)
         if found is None:

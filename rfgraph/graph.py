@@ -16,12 +16,25 @@ from rfgraph.errors import InputError, nearest_names
 from rfgraph.reads import Shape
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Masked:
+    """Positions whose value the model fixes, whatever the input: they read nothing.
+
+    `where` is a boolean tensor that broadcasts to the shape of the tensor it describes. `value` is 0, by
+    which a product reads nothing of its other factor, or -inf, which a softmax turns into 0.
+    """
+
+    where: Any
+    value: float
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
     """Stands in a node's params for its operand number `index`, a tensor of `shape`."""
 
     index: int
     shape: Shape
+    masked: Masked | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,7 @@ class Node:
         module: class name of the module it is, or of the one it ran in.
         source: `file:line` of the call in the model's code; empty where there is none.
         call: the call that made it; None for an input.
+        masked: positions whose value the model fixes; None where there are none.
         known: False where the vocabulary has no operator for the call; `op` is then the name it was
             called by, and `params["problem"]` may say more.
     """
@@ -75,6 +89,7 @@ class Node:
     source: str = ""
     known: bool = True
     call: Call | None = field(default=None, repr=False)
+    masked: Masked | None = field(default=None, repr=False)
 
     def where(self) -> str:
         """`'layer1.add' (add, model.py:12)`, for messages."""

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from rfgraph.graph import Node
+from rfgraph.graph import Masked, Node
 from rfgraph.reads import Reads, Shape
 
 Params: TypeAlias = dict[str, Any]
 Rule: TypeAlias = Callable[[Node], Reads]
 Normalize: TypeAlias = Callable[[Params, Sequence[Shape]], Params]
 Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape | None, ...]]
+Masks: TypeAlias = Callable[[Params, Shape], Masked | None]
 Target: TypeAlias = Any  # a module class, a function, or the name of a tensor method
 
 
@@ -116,6 +117,8 @@ class Operator:
         normalize: turns bound arguments into canonical params (per-dim tuples, non-negative dims).
             May raise `ValueError` for arguments that torch would reject.
         infer: output shape(s) from canonical params and operand shapes; None: ask torch's meta kernels.
+        masks: positions of the output whose value the model fixes, from canonical params and the output's
+            shape; None: there never are any.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Operator:
     signature: Signature | None = None
     normalize: Normalize | None = None
     infer: Infer | None = None
+    masks: Masks | None = None
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rfgraph import table
-from rfgraph.at_size import AtSize
+from rfgraph.at_size import AtSize, Index
 from rfgraph.domains.periodic import Periodic
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.field import ReceptiveField, plain_data
@@ -67,14 +67,15 @@ class NodeReport:
         Borders included: what would fall into padding is not counted. None where nothing is read.
 
         Args:
-            position: a tuple over `dims`, or over all dims of the node; an int where one dim will do.
+            position: a tuple over `dims` (what any channel there reads), or over all dims of the node;
+                an int where the node has one such dim.
             input: which input, where the model has several.
 
         Raises:
             InputError: a position outside the node, or an unknown input.
         """
         field = self._field(input)
-        index = self._index(position)
+        index = self._index(position, self.dims)
         hulls = [field.hull_at(axis, index) for axis in range(len(field.whole))]
         return None if None in hulls else tuple(hull for hull in hulls if hull is not None)
 
@@ -92,7 +93,8 @@ class NodeReport:
             raise InputError(
                 f"{self.name!r} has {len(field.whole)} tracked axes and no axis {axis}"
             )
-        return field.members_at(axis, self._index(position))
+        dims = field.dims_of(axis) if isinstance(position, int) else self.dims
+        return field.members_at(axis, self._index(position, dims or self.dims))
 
     def _field(self, input: str | None) -> ReceptiveField:
         if input is None:
@@ -101,14 +103,14 @@ class NodeReport:
             raise InputError(f"node {self.name!r} does not read input {input!r}")
         return self.rfs[input]
 
-    def _index(self, position: int | Sequence[int]) -> tuple[int, ...]:
-        """`position` over all dims of the node."""
+    def _index(self, position: int | Sequence[int], dims: Sequence[int]) -> Index:
+        """`position`, over `dims` or over all of them, as an index over all; None: every position."""
         given = (position,) if isinstance(position, int) else tuple(position)
-        index = [0] * len(self.shape)
-        dims = range(len(self.shape)) if len(given) == len(self.shape) else self.dims
+        index: list[int | None] = [None] * len(self.shape)
+        dims = range(len(self.shape)) if len(given) == len(self.shape) else dims
         if len(given) != len(dims):
             raise InputError(
-                f"a position in {self.name!r} is {len(self.dims)} integers, over its dims {self.dims}, "
+                f"a position in {self.name!r} is {len(dims)} integers, over its dims {tuple(dims)}, "
                 f"or {len(self.shape)}, over all of them; got {position!r}"
             )
         for dim, place in zip(dims, given, strict=True):

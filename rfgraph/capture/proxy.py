@@ -16,6 +16,7 @@ import torch
 from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.errors import CaptureError
+from rfgraph.graph import Masked
 from rfgraph.reads import Shape
 
 if TYPE_CHECKING:
@@ -58,9 +59,16 @@ class TensorProxy(torch.Tensor):
     name_of_node: str
     tracer: Tracer
     sizes: Shape
+    masked: Masked | None
 
     @staticmethod
-    def make(name: str, shape: Shape, dtype: torch.dtype, tracer: Tracer) -> TensorProxy:
+    def make(
+        name: str,
+        shape: Shape,
+        dtype: torch.dtype,
+        tracer: Tracer,
+        masked: Masked | None = None,
+    ) -> TensorProxy:
         """A proxy for the node called `name`."""
         proxy: TensorProxy = torch.Tensor._make_wrapper_subclass(
             TensorProxy, shape, dtype=dtype, device=tracer.device
@@ -68,6 +76,7 @@ class TensorProxy(torch.Tensor):
         proxy.name_of_node = name
         proxy.tracer = tracer
         proxy.sizes = shape
+        proxy.masked = masked
         return proxy
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]

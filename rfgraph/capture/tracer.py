@@ -21,7 +21,7 @@ from rfgraph.capture.proxy import DataDependentError, TensorProxy, first_proxy
 from rfgraph.capture.shapes import Meta, Shapes
 from rfgraph.errors import CaptureError, RfgraphError
 from rfgraph.graph import Call, Graph, Node, Operand, Value
-from rfgraph.operators import Operator, Vocabulary, module_params
+from rfgraph.operators import Masks, Operator, Vocabulary, module_params
 
 _BINARY = {
     "add": "add",
@@ -62,6 +62,7 @@ class _Draft:
     operands: list[TensorProxy]
     call: Call
     known: bool = True
+    masks: Masks | None = None
 
 
 class Tracer:
@@ -181,7 +182,8 @@ class Tracer:
             raise
         except Exception as error:
             raise self._rejected(known.name, operands, error) from error
-        draft = _Draft(known.name, params, operands, _called(target, args, kwargs))
+        called = _called(target, args, kwargs)
+        draft = _Draft(known.name, params, operands, called, masks=known.masks)
         result = self._proxies(draft, metas)
         return self._written(operands[0], result) if params.get("inplace") is True else result
 
@@ -199,20 +201,23 @@ class Tracer:
         path, module = self._modules[-1]
         own_name = isinstance(draft.call.target, nn.Module) and path
         name = self._unique(path if own_name else f"{path}.{draft.op}".lstrip("."))
+        shape = tuple(meta.shape)
+        masked = None if draft.masks is None else draft.masks(dict(draft.params), shape)
         self.nodes[name] = Node(
             name,
             draft.op,
             tuple(operand.name_of_node for operand in draft.operands),
             draft.params,
-            tuple(meta.shape),
+            shape,
             tuple(operand.sizes for operand in draft.operands),
             output,
             type(module).__name__,
             _source(),
             draft.known,
             draft.call,
+            masked,
         )
-        return TensorProxy.make(name, tuple(meta.shape), meta.dtype, self)
+        return TensorProxy.make(name, shape, meta.dtype, self, masked)
 
     def _unknown(
         self,
@@ -244,7 +249,7 @@ class Tracer:
                 f"{proxy.name_of_node!r} changes its shape in place{self.at_source()}, which cannot "
                 "be followed; use the operator that returns a new tensor"
             )
-        proxy.name_of_node = result.name_of_node
+        proxy.name_of_node, proxy.masked = result.name_of_node, result.masked
         return proxy
 
     def _finish(self, result: Any) -> Graph:
@@ -291,7 +296,7 @@ def _bound(value: Any, operands: list[TensorProxy]) -> Any:
     """`value` with each proxy replaced by an `Operand`, and appended to `operands`."""
     if type(value) is TensorProxy:
         operands.append(value)
-        return Operand(len(operands) - 1, value.sizes)
+        return Operand(len(operands) - 1, value.sizes, value.masked)
     if type(value) in (tuple, list):
         return tuple(_bound(entry, operands) for entry in value)
     if type(value) is slice:

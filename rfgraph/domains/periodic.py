@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rfgraph.domains.coordinates import Digit, Digits, plain, regroup, tidy
+from rfgraph.domains.masked import masked_dims
 from rfgraph.domains.trail import Trail, extend, merge
 from rfgraph.graph import Node
 from rfgraph.positions import Positions
@@ -60,8 +61,24 @@ class PeriodicDomain:
 
     def compose(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
         dims = read.dims
+        if node.masked is not None:
+            return self._masked(value, read, node)
         if all(dims[d.dim] is along(d.dim) for scan in value.local for d in scan.digits):
             return value  # the axis stays where it is
+        return self._composed(value, read, node)
+
+    def _masked(self, value: Periodic, read: Read, node: Node) -> Periodic:
+        """A constant mask fixes some positions: which ones read nothing is known at this size."""
+        found = self._composed(value, read, node)
+        moving = {digit.dim for scan in found.local for digit in scan.digits}
+        if not moving:
+            return found
+        digits = tuple(map(Digit, sorted(moving | masked_dims(node))))
+        limits = extend(found.limits, node.name, "a constant mask fixes positions at this size")
+        return replace(found, local=(Scan(None, digits),), limits=limits)
+
+    def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
+        dims = read.dims
         scans: list[Scan] = []
         whole, limits = value.whole, value.limits
         shape = node.operand_shapes[read.operand]

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from rfgraph.domains.lattice import Array, Lattice
+from rfgraph.domains.masked import masked_dims
 from rfgraph.domains.trail import Trail, extend, merge
-from rfgraph.graph import Node
+from rfgraph.graph import Masked, Node
 from rfgraph.positions import Positions
 from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Regroup, Shape, Table, Whole
 from rfgraph.relation import Relation
@@ -68,13 +69,17 @@ class SizedDomain:
     def compose(self, value: Sized, read: Read, node: Node) -> Sized | None:
         step = _Step(self.lattice, read.dims, node.operand_shapes[read.operand], node.shape)
         wholes = {d: r for d, r in enumerate(read.dims) if isinstance(r, Whole) and d in value.dims}
-        local = None if value.local is None else self._checked(step.image(value.local))
-        added = None if value.added is None else self._checked(step.image(value.added))
+        local, added = (
+            None if sets is None else self._checked(self._unmasked(step.image(sets), node.masked))
+            for sets in (value.local, value.added)
+        )
         if local is not None and value.dims and len(wholes) == len(value.dims):
             kind = wholes[min(wholes)].kind
             both = _united([local, added], self.lattice)
             return Sized(None, both, frozenset(), extend(value.whole, node.name, kind))
         dims = frozenset(e for d in value.dims for e in _targets(read.dims[d]))
+        if node.masked is not None and dims:
+            dims |= masked_dims(node)
         return Sized(local, added, dims, value.whole)
 
     def join(self, values: Sequence[Sized], node: Node) -> Sized | None:
@@ -86,6 +91,17 @@ class SizedDomain:
             frozenset().union(*(value.dims for value in values)),
             reduce(merge, (value.whole for value in values)),
         )
+
+    def _unmasked(self, sets: Array, masked: Masked | None) -> Array:
+        """Nothing is read where the model fixes the value."""
+        if masked is None:
+            return sets
+        where = np.asarray(masked.where)
+        where = where.reshape(*(1,) * (sets.ndim - 1 - where.ndim), *where.shape)
+        shape = np.broadcast_shapes(where.shape, sets.shape[:-1])
+        result: Array = np.broadcast_to(sets, (*shape, self.lattice.width)).copy()
+        result[np.broadcast_to(where, shape)] = self.lattice.empty()
+        return result
 
     def _checked(self, sets: Array | None) -> Array | None:
         if sets is not None and self._left is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -14,6 +15,7 @@ from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
 from rfgraph.reads import DimRead, Read, Reads, Shape, Table, Whole, along, broadcast
 from rfgraph.relation import Relation
+from rfgraph.rules.masks import allowed_by, attended
 from rfgraph.rules.registry import rule
 
 _WHOLE = Whole("attention")
@@ -36,11 +38,11 @@ def scaled_dot_product_attention(node: Node) -> Reads:
     Formula:    out[.., l, e] reads query[.., l, :], key[.., s, :] and value[.., s, e] for all s, or
                 for 0 <= s <= l with is_causal. Grouped queries share head floor(h * kv / heads).
     Example:    5 tokens, is_causal: output token 2 reads tokens 0, 1, 2.
-    Precision:  exact, but for a constant attn_mask, of which no position is left out.
+    Precision:  exact; a constant attn_mask leaves out the keys that it masks.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
     """
     params, rank = node.params, len(node.shape)
-    keys: DimRead = _WHOLE
+    keys = attended(allowed_by(params["attn_mask"]), range(rank - 1), "attention")
     if params["is_causal"]:
         keys = Table(rank - 2, lambda o: range(o + 1), None, "causal attention reads 0 .. o")
     features = Whole("linear")
@@ -98,7 +100,7 @@ def multi_head_attention(node: Node) -> Reads:
     Formula:    out[n, l, :] reads query[n, l, :], key[n, :, :] and value[n, :, :]; the weights
                 [n, l, s], too, read every key, for their softmax.
     Example:    self-attention over 5 tokens: output token 2 reads tokens 0 .. 4.
-    Precision:  exact, but for a constant attn_mask, of which no position is left out.
+    Precision:  exact; a constant attn_mask or key_padding_mask leaves out the keys that it masks.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
     """
     params = node.params
@@ -113,8 +115,9 @@ def multi_head_attention(node: Node) -> Reads:
             dims[1 - tokens] = along(0 if weights else 1 - tokens)
         return Read(operand.index, tuple(dims))
 
-    own = along(len(node.shape) - 2 if weights else tokens)
-    roles: dict[str, DimRead] = {"query": own, "key": _WHOLE, "value": _WHOLE}
+    queries = len(node.shape) - 2 if weights else tokens
+    keys = attended(_seen_by_all_heads(params["attn_mask"]), [queries], "attention")
+    roles: dict[str, DimRead] = {"query": along(queries), "key": keys, "value": keys}
     if weights:
         del roles["value"]
     reads = [read(params[r], d) for r, d in roles.items() if isinstance(params[r], Operand)]
@@ -123,3 +126,11 @@ def multi_head_attention(node: Node) -> Reads:
         if isinstance(mask, Operand):
             reads.append(Read(mask.index, (Whole("attention"),) * len(mask.shape)))
     return tuple(reads)
+
+
+def _seen_by_all_heads(mask: object) -> torch.Tensor | None:
+    """Where any sample and head lets a query see a key: outputs mix the heads."""
+    allowed = allowed_by(mask)
+    return (
+        None if allowed is None else allowed.flatten(0, -3).any(0) if allowed.ndim > 2 else allowed
+    )

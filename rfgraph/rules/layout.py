@@ -15,6 +15,7 @@ from rfgraph.operators import Params
 from rfgraph.positions import Positions
 from rfgraph.reads import DimRead, Read, Reads, Shape, Table, Whole, along
 from rfgraph.relation import Relation
+from rfgraph.rules import masks
 from rfgraph.rules.common import all_dims, along_dim, nonnegative, padded, per_dim
 from rfgraph.rules.registry import rule, spellings
 
@@ -63,7 +64,13 @@ for _name, _signature, _normalize in (
     ("movedim", "input, source, destination", _moved_order),
     ("moveaxis", "input, source, destination", _moved_order),
 ):
-    rule(*spellings(_name), name=_name, signature=_signature, normalize=_normalize)(permuted)
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature=_signature,
+        normalize=_normalize,
+        masks=masks.permuted,
+    )(permuted)
 
 
 @rule(*spellings("t"), signature="input")

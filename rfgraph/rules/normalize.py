@@ -17,6 +17,7 @@ from rfgraph.positions import Positions
 from rfgraph.reads import Kind, Read, Reads, Shape, Whole, along, mixed, same
 from rfgraph.relation import Relation
 from rfgraph.rules.common import all_dims, dim_of, unchanged
+from rfgraph.rules.masks import softened
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -174,6 +175,7 @@ for _name, _module in {
         signature="input, dim=-1, _stacklevel=3, dtype=None",
         normalize=dim_of,
         infer=unchanged,
+        masks=softened if _name == "softmax" else None,
     )(softmax)
 rule(
     nn.Softmax2d,

@@ -17,6 +17,7 @@ from rfgraph.operators import Params
 from rfgraph.reads import Read, Reads, Shape, Table, along, broadcast, same
 from rfgraph.relation import Relation
 from rfgraph.rules.common import broadcast_shapes, unchanged
+from rfgraph.rules.masks import chosen, filled, kept, multiplied, summed, triangle
 from rfgraph.rules.registry import rule, spellings
 
 _ANY = "*operands, **options"
@@ -117,16 +118,17 @@ for _name, _module in _DROPOUT.items():
         name=_name,
         signature="input, p=0.5, training=True, inplace=False",
         infer=unchanged,
+        masks=kept,
     )(first_only)
 
-rule(nn.Identity, name="identity", signature="input", infer=unchanged)(first_only)
+rule(nn.Identity, name="identity", signature="input", infer=unchanged, masks=kept)(first_only)
 
 # Casts and copies: torch is asked for the dtype.
 for _name in (
     "to type type_as float double half bfloat16 int long short bool byte clone contiguous "
     "detach requires_grad_ positive nan_to_num bernoulli"
 ).split():
-    rule(*spellings(_name), name=_name, signature=_ANY)(first_only)
+    rule(*spellings(_name), name=_name, signature=_ANY, masks=kept)(first_only)
 for _name in ("cpu", "cuda"):
     rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast)(first_only)
 
@@ -140,7 +142,13 @@ _ARITHMETIC = {
     "pow": (operator.pow, operator.ipow),
 }
 for _name, _operators in _ARITHMETIC.items():
-    rule(*spellings(_name, *_operators), name=_name, signature=_ANY, infer=_broadcast)(pointwise)
+    rule(
+        *spellings(_name, *_operators),
+        name=_name,
+        signature=_ANY,
+        infer=_broadcast,
+        masks={"add": summed, "mul": multiplied, "div": multiplied}.get(_name),
+    )(pointwise)
 
 _OPERATORS: dict[str, tuple[Any, ...]] = {
     "neg": (operator.neg,),
@@ -161,7 +169,7 @@ for _name, _operators in _OPERATORS.items():
 
 for _name in (
     "clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub fmod maximum "
-    "minimum fmax fmin where masked_fill lerp addcmul addcdiv atan2 hypot xlogy logaddexp "
+    "minimum fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp "
     "logaddexp2 logical_and logical_or logical_xor logical_not exp exp2 expm1 log log2 log10 "
     "log1p logit sqrt rsqrt square reciprocal sign sgn sin cos tan asin acos atan sinh cosh "
     "asinh acosh atanh erf erfc erfinv floor ceil round trunc frac isnan isinf isfinite "
@@ -169,6 +177,17 @@ for _name in (
     "deg2rad rad2deg lgamma digamma"
 ).split():
     rule(*spellings(_name), name=_name, signature=_ANY)(pointwise)
+
+for _name, _masks in {"where": chosen, "masked_fill": filled}.items():
+    rule(*spellings(_name), name=_name, signature=_ANY, masks=_masks)(pointwise)
+for _name in ("tril", "triu"):
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature="input, diagonal=0",
+        infer=unchanged,
+        masks=triangle(_name),
+    )(pointwise)
 
 for _name in (
     "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "

@@ -6,16 +6,20 @@ In: nodes of `mean`, `sum`, `max`, `linear`, `matmul`, `einsum` and their like. 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any, TypeAlias
 
 from torch import nn
 
-from rfgraph.graph import Node, Operand
+from rfgraph.graph import Masked, Node, Operand
 from rfgraph.operators import Params
 from rfgraph.reads import DimRead, Fixed, Kind, Read, Reads, Shape, Whole, along, broadcast, whole
 from rfgraph.rules.common import all_dims, broadcast_shapes, reduced
+from rfgraph.rules.masks import attended, of_operand
 from rfgraph.rules.registry import rule, spellings
+
+Labels: TypeAlias = Sequence[object]
 
 
 def _infer_reduction(params: Params, shapes: Sequence[Shape]) -> Shape:
@@ -93,18 +97,49 @@ def linear(node: Node) -> Reads:
 
 
 def _contracted(
-    node: Node, operand: int, labels: Sequence[object], output: Sequence[object], shape: Shape
-) -> Read:
-    """Labelled dims: along the output dim of the same label, whole where the output has none."""
+    node: Node, factors: Sequence[Any], labels: Sequence[Labels], output: Labels
+) -> Reads:
+    """Labelled dims: along the output dim of the same label; all of those the output has not.
+
+    Where a factor is fixed to 0, nothing of the others is read: masked attention.
+    """
     kind = _mixing(node)
+    positions = {label: dim for dim, label in enumerate(output)}
 
-    def of(label: object, size: int) -> DimRead:
-        if label not in output:
-            return Whole(kind)
-        position = list(output).index(label)
-        return Fixed(0) if size == 1 != node.shape[position] else along(position)
+    def of(own: int, label: object, size: int) -> DimRead:
+        if label in positions:
+            dim = positions[label]
+            return Fixed(0) if size == 1 != node.shape[dim] else along(dim)
+        for other, factor in enumerate(factors):
+            masked = of_operand(factor, (0.0,)) if other != own else None
+            if masked is not None and label in labels[other]:
+                return _where_not_zero(masked, labels[other], label, positions, kind)
+        return Whole(kind)
 
-    return Read(operand, tuple(of(*pair) for pair in zip(labels, shape, strict=True)))
+    return tuple(
+        Read(
+            factor.index,
+            tuple(of(number, *pair) for pair in zip(labels[number], factor.shape, strict=True)),
+        )
+        for number, factor in enumerate(factors)
+        if isinstance(factor, Operand)
+    )
+
+
+def _where_not_zero(
+    masked: Masked, labels: Labels, summed: object, positions: Mapping[object, int], kind: Kind
+) -> DimRead:
+    """The positions of a summed dim at which a factor is not fixed to 0, by output position."""
+    allowed = ~masked.where
+    own = labels[len(labels) - allowed.ndim :]
+    for dim, label in enumerate(own):  # another summed dim: read where any of its positions lets it
+        if label != summed and label not in positions:
+            allowed = allowed.any(dim, keepdim=True)
+    if summed not in own:
+        return Whole(kind)
+    last = allowed.movedim(own.index(summed), -1)
+    dims = [positions.get(label, 0) for label in own if label != summed]
+    return attended(last, dims, kind) if dims else Whole(kind)
 
 
 def _matmul_labels(left: int, right: int) -> tuple[list[object], list[object], list[object]]:
@@ -135,11 +170,7 @@ def matmul(node: Node) -> Reads:
     """
     factors = node.params["input"], node.params["other"]
     one, two, out = _matmul_labels(*(len(factor.shape) for factor in factors))
-    return tuple(
-        _contracted(node, factor.index, labels, out, factor.shape)
-        for factor, labels in zip(factors, (one, two), strict=True)
-        if isinstance(factor, Operand)
-    )
+    return _contracted(node, factors, (one, two), out)
 
 
 for _name in ("matmul", "bmm", "mm", "mv"):
@@ -184,12 +215,8 @@ def einsum(node: Node) -> Reads:
     Precision:  exact, but for a label repeated within one factor, of which only the diagonal is read.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.einsum.html
     """
-    pairs = zip(node.params["operands"], node.params["labels"], strict=True)
-    return tuple(
-        _contracted(node, tensor.index, labels, node.params["output"], tensor.shape)
-        for tensor, labels in pairs
-        if isinstance(tensor, Operand)
-    )
+    params = node.params
+    return _contracted(node, params["operands"], params["labels"], params["output"])
 
 
 @rule(

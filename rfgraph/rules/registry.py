@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from rfgraph.operators import Infer, Normalize, Operator, Rule, Signature, Target, Vocabulary
+from rfgraph.operators import Infer, Masks, Normalize, Operator, Rule, Signature, Target, Vocabulary
 
 VOCABULARY = Vocabulary()
 """Every operator rfgraph knows."""
@@ -24,6 +24,7 @@ def rule(
     signature: str | None = None,
     normalize: Normalize | None = None,
     infer: Infer | None = None,
+    masks: Masks | None = None,
     vocabulary: Vocabulary = VOCABULARY,
 ) -> Callable[[Rule], Rule]:
     """Teach rfgraph what an operator reads.
@@ -41,6 +42,7 @@ def rule(
             where no signature is given).
         normalize: turns bound arguments into canonical ones.
         infer: the output shape; default: the operator is asked, on meta tensors.
+        masks: positions of the output whose value the model fixes, such as those a causal mask fills.
 
     Raises:
         ValueError: there is a rule for that name or spelling already, or no target and no name.
@@ -58,7 +60,7 @@ def rule(
 
     def teach(function: Rule) -> Rule:
         parsed = Signature.parse(signature) if signature is not None else None
-        operator = Operator(known, function, parsed, normalize, infer)
+        operator = Operator(known, function, parsed, normalize, infer, masks)
         vocabulary.add(operator, [target for target in targets if target is not None])
         return function
 

@@ -14,6 +14,7 @@ from rfgraph.graph import Node
 from rfgraph.operators import Params
 from rfgraph.reads import DimRead, Fixed, Read, Reads, Regroup, Shape, along, broadcast
 from rfgraph.rules.common import nonnegative
+from rfgraph.rules.masks import kept, reshaped
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -69,11 +70,12 @@ for _name, _signature in {
     "view_as": "input, other",
     "ravel": "input",
 }.items():
-    rule(*spellings(_name), name=_name, signature=_signature)(regrouped)
+    rule(*spellings(_name), name=_name, signature=_signature, masks=reshaped)(regrouped)
 rule(
     *spellings("unflatten", nn.Unflatten),
     name="unflatten",
     signature="input, dim, sizes=None, *, unflattened_size=None",
+    masks=reshaped,
 )(regrouped)
 
 
@@ -88,10 +90,11 @@ rule(
     name="flatten",
     signature="input, start_dim=0, end_dim=-1",
     infer=_infer_flatten,
+    masks=reshaped,
 )(regrouped)
 
 
-@rule(*spellings("squeeze"), signature="input, *dim")
+@rule(*spellings("squeeze"), signature="input, *dim", masks=reshaped)
 def squeeze(node: Node) -> Reads:
     """Squeeze: drop dims of size 1.
 
@@ -112,7 +115,7 @@ def squeeze(node: Node) -> Reads:
     return (Read(0, tuple(read)),)
 
 
-@rule(*spellings("unsqueeze"), signature="input, dim")
+@rule(*spellings("unsqueeze"), signature="input, dim", masks=reshaped)
 def unsqueeze(node: Node) -> Reads:
     """Unsqueeze: add a dim of size 1.
 
@@ -141,4 +144,4 @@ def expand(node: Node) -> Reads:
 
 
 for _name in ("expand", "broadcast_to", "expand_as"):
-    rule(*spellings(_name), name=_name, signature="input, *size")(expand)
+    rule(*spellings(_name), name=_name, signature="input, *size", masks=kept)(expand)

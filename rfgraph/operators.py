@@ -20,7 +20,7 @@ from rfgraph.reads import Reads, Shape
 Params: TypeAlias = dict[str, Any]
 Rule: TypeAlias = Callable[[Node], Reads]
 Normalize: TypeAlias = Callable[[Params, Sequence[Shape]], Params]
-Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape | None, ...]]
+Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape | None, ...] | None]
 Masks: TypeAlias = Callable[[Params, Shape], Masked | None]
 Target: TypeAlias = Any  # a module class, a function, or the name of a tensor method
 
@@ -79,7 +79,7 @@ class Signature:
         return frozenset((*self.names, *self.defaults))
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Params:
-        """Arguments by name, defaults filled in.
+        """Arguments by name, defaults filled in, in the order of the signature.
 
         Raises:
             TypeError: an argument that the signature does not have.
@@ -96,7 +96,8 @@ class Signature:
             if unknown and not self.open:
                 raise TypeError(f"has no argument {', '.join(sorted(map(repr, unknown)))}")
             bound.update((k, value) for k, value in kwargs.items() if k != self.variadic)
-        return bound
+        # Operands are numbered in this order: the input comes before a weight that has a default.
+        return {**{name: bound[name] for name in self.names if name in bound}, **bound}
 
 
 def _flat(rest: Sequence[Any]) -> tuple[Any, ...]:
@@ -116,7 +117,8 @@ class Operator:
             the target.
         normalize: turns bound arguments into canonical params (per-dim tuples, non-negative dims).
             May raise `ValueError` for arguments that torch would reject.
-        infer: output shape(s) from canonical params and operand shapes; None: ask torch's meta kernels.
+        infer: output shape(s) from canonical params and operand shapes; where it is or
+            returns None, torch's meta kernels are asked.
         masks: positions of the output whose value the model fixes, from canonical params and the output's
             shape; None: there never are any.
     """

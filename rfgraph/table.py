@@ -91,8 +91,9 @@ def _range(pair: tuple[float, float] | None) -> str:
 
 
 def _causes(field: ReceptiveField) -> str:
-    unknown = [f"{c.node} (unknown)" for c in field.causes if c.kind == "unknown"]
-    known = [f"{c.node} ({c.kind})" for c in field.causes if c.kind != "unknown"]
+    causes = field.causes  # worked out on each call
+    unknown = [f"{c.node} (unknown)" for c in causes if c.kind == "unknown"]
+    known = [f"{c.node} ({c.kind})" for c in causes if c.kind != "unknown"]
     return _some(unknown + known, len(unknown) + _MOST_CAUSES)
 
 

@@ -49,10 +49,11 @@ class Shapes:
         kwargs: dict[str, Any],
     ) -> Any:
         """The shape and dtype of the tensor(s) that a call of a known operator returns."""
-        if known.infer is None:
+        sizes = [operand.sizes for operand in operands]
+        shapes: Any = None if known.infer is None else known.infer(params, sizes)
+        if shapes is None:
             return self.run(target, args, kwargs)
         dtype = operands[0].dtype
-        shapes: Any = known.infer(params, [operand.sizes for operand in operands])
         if shapes and isinstance(shapes[0], tuple):
             return tuple(None if shape is None else Meta(shape, dtype) for shape in shapes)
         return Meta(shapes, dtype)

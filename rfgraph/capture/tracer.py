@@ -122,7 +122,8 @@ class Tracer:
             if found is None or first_proxy((args, kwargs)) is None:
                 return original(module, *args, **kwargs)
             known, signature = found
-            params = {**module_params(known, module), **signature.bind(args, kwargs)}
+            given = signature.bind(args, kwargs)
+            params = {**given, **module_params(known, module), **given}  # arguments come first
             return self._record(known, params, module, args, kwargs)
         finally:
             self._modules.pop()
@@ -297,8 +298,8 @@ def _bound(value: Any, operands: list[TensorProxy]) -> Any:
     if type(value) is TensorProxy:
         operands.append(value)
         return Operand(len(operands) - 1, value.sizes, value.masked)
-    if type(value) in (tuple, list):
-        return tuple(_bound(entry, operands) for entry in value)
+    if type(value) in (tuple, list):  # x[[0, 1]] picks rows, x[0, 1] an element
+        return type(value)(_bound(entry, operands) for entry in value)
     if type(value) is slice:
         return slice(*(_bound(end, operands) for end in (value.start, value.stop, value.step)))
     return value

@@ -4,17 +4,20 @@ In: nodes of the graph. Out: reads. One module per family; importing this packag
 """
 
 from rfgraph.rules import (  # noqa: F401  (imported to register)
+    assign,
     attention,
     conv,
     layout,
     merge,
     normalize,
+    order,
     pointwise,
     pool,
     reduce,
     resample,
     reshape,
     select,
+    unfold,
 )
 from rfgraph.rules.registry import VOCABULARY, rule
 

@@ -11,7 +11,7 @@ import torch
 from rfgraph.graph import Node
 from rfgraph.operators import Params
 from rfgraph.positions import Positions
-from rfgraph.reads import Along, DimRead, Read, Reads, Shape, Table, Whole, along
+from rfgraph.reads import Along, DimRead, Read, Reads, Shape, Table, Whole, along, whole
 from rfgraph.relation import Relation
 
 Fold = Callable[[int, int], int]
@@ -112,3 +112,8 @@ def along_dim(node: Node, dim: int, read: DimRead) -> Reads:
     """`read` along `dim` of the first operand; the same position elsewhere."""
     rank = len(node.operand_shapes[0])
     return (Read(0, tuple(read if d == dim else along(d) for d in range(rank))),)
+
+
+def data_dependent(node: Node) -> Reads:
+    """Positions chosen by data: everything they may be chosen from, and what chooses."""
+    return tuple(whole(len(s), "data-dependent", i) for i, s in enumerate(node.operand_shapes))

@@ -12,7 +12,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from rfgraph.graph import Node
+from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
 from rfgraph.reads import DimRead, Read, Reads, Shape, Whole, along
 from rfgraph.relation import Relation
@@ -31,6 +31,8 @@ _TRANSPOSED = (
 
 def _geometry(params: Params, shapes: Sequence[Shape], transposed: bool) -> Params:
     weight = params["weight"]
+    if not isinstance(params["input"], Operand):
+        raise ValueError("a constant input with a computed weight cannot be followed")
     groups = params["groups"]
     if weight is not None:  # a function: the weight says what a module's attributes say
         first, second = weight.shape[0], weight.shape[1] * groups
@@ -109,7 +111,7 @@ def conv(node: Node) -> Reads:
                 `same` pads dilation * (kernel_size - 1) in all, the odd one on the right. Padding
                 modes other than zeros read the same window, folded back at the borders.
     Example:    kernel_size 3, stride 2, padding 1: output 5 reads 2 * 5 - 1 + {0, 1, 2} = {9, 10, 11}.
-    Precision:  exact. A weight computed from the input is read whole.
+    Precision:  exact. Conservative for a weight computed from the input, which is read whole.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
     """
     lead = len(node.shape) - len(node.params["kernel_size"])
@@ -152,6 +154,7 @@ def conv_transpose(node: Node) -> Reads:
                 outputs on the right and changes no read.
     Example:    kernel_size 3, stride 2, padding 1: output 4 reads {2}, output 5 reads {2, 3}.
     Precision:  exact along each axis. Where kernel_size < stride some outputs read nothing.
+                Conservative for a weight computed from the input, which is read whole.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html
     """
     lead = len(node.shape) - len(node.params["kernel_size"])

@@ -6,18 +6,21 @@ In: their nodes. Out: reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from rfgraph.graph import Node
 from rfgraph.operators import Params
 from rfgraph.positions import Positions
-from rfgraph.reads import DimRead, Read, Reads, Shape, Table, Whole, along
+from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, Table, along
 from rfgraph.relation import Relation
 from rfgraph.rules import masks
-from rfgraph.rules.common import all_dims, along_dim, nonnegative, padded, per_dim
+from rfgraph.rules.common import all_dims, along_dim, data_dependent, nonnegative, padded, per_dim
 from rfgraph.rules.registry import rule, spellings
+from rfgraph.rules.select import picked
 
 
 def permuted(node: Node) -> Reads:
@@ -154,16 +157,15 @@ def roll(node: Node) -> Reads:
     Formula:    R(o) = {(o - shift) mod n}; far from the border {o - shift}, a negative shift to the
                 right. Without dims the flattened tensor is rolled.
     Example:    shift 2 of 5: output 1 reads {4}.
-    Precision:  exact.
+    Precision:  exact along dims. Without dims conservative: everything is read.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.roll.html
     """
     shape, dims = node.shape, node.params["dims"]
     if dims is None or dims == ():
-        return (
-            (Read(0, (Whole("data-dependent"),) * len(shape)),)
-            if len(shape) > 1
-            else _rolled(node, (0,))
-        )
+        if len(shape) < 2:
+            return _rolled(node, (0,))
+        shift, count = per_dim(node.params["shifts"], 1)[0], prod(shape)
+        return (Read(0, by_flat_index(shape, shape, lambda flat: (flat - shift) % count)),)
     return _rolled(node, dims if isinstance(dims, tuple | list) else (dims,))
 
 
@@ -185,6 +187,24 @@ def _rolled(node: Node, dims: Sequence[int]) -> Reads:
     return (Read(0, tuple(map(read, range(len(shape))))),)
 
 
+def by_flat_index(own: Shape, shape: Shape, source: Callable[[int], int]) -> tuple[DimRead, ...]:
+    """Output element number `flat` reads operand element number `source(flat)`, in row-major order."""
+
+    def coordinate(dim: int) -> Callable[[tuple[int, ...]], tuple[int]]:
+        weight = prod(own[dim + 1 :])
+
+        def at(o: tuple[int, ...]) -> tuple[int]:
+            flat = sum(index * prod(shape[d + 1 :]) for d, index in enumerate(o))
+            return (source(flat) // weight % own[dim],)
+
+        return at
+
+    dims = tuple(range(len(shape)))
+    return tuple(
+        Lookup(dims, coordinate(dim), "moves positions across dims") for dim in range(len(own))
+    )
+
+
 def flip(node: Node) -> Reads:
     """Flip: reverse dims.
 
@@ -194,7 +214,8 @@ def flip(node: Node) -> Reads:
     Precision:  exact at the analysed size.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.flip.html
     """
-    dims = all_dims(node.params["dims"], len(node.shape))
+    asked = node.params["dims"]
+    dims = () if asked == () else all_dims(asked, len(node.shape))  # no dims are none, not all
 
     def read(dim: int) -> DimRead:
         law = Relation(1, -1, (Positions.of([node.shape[dim] - 1]),))
@@ -239,18 +260,70 @@ for _name in ("repeat", "tile"):
     rule(*spellings(_name), name=_name, signature="input, *sizes")(repeat)
 
 
-@rule(*spellings("repeat_interleave"), signature="input, repeats, dim=None, *, output_size=None")
+def _repeats(params: Params, shapes: Sequence[Shape]) -> Params:
+    """`dim` and `repeats`; where the repeats are a tensor of the model, also the `index` they make."""
+    repeats, dim = params["repeats"], params["dim"]
+    if isinstance(repeats, torch.Tensor) and not repeats.is_meta and repeats.numel() == 1:
+        repeats = int(repeats)
+    size = prod(shapes[0]) if dim is None else shapes[0][nonnegative(dim, len(shapes[0]))]
+    if isinstance(repeats, torch.Tensor) and not repeats.is_meta:
+        index = torch.arange(size).repeat_interleave(repeats.detach().cpu()).tolist()
+        return {**params, "repeats": repeats, "index": index}
+    return {**params, "repeats": repeats, "index": None}
+
+
+def _infer_repeats(params: Params, shapes: Sequence[Shape]) -> Shape | None:
+    if params["index"] is None or params["dim"] is None:
+        return None if params["index"] is None else (len(params["index"]),)
+    dim = nonnegative(params["dim"], len(shapes[0]))
+    return (*shapes[0][:dim], len(params["index"]), *shapes[0][dim + 1 :])
+
+
+@rule(
+    *spellings("repeat_interleave"),
+    signature="input, repeats, dim=None, *, output_size=None",
+    normalize=_repeats,
+    infer=_infer_repeats,
+)
 def repeat_interleave(node: Node) -> Reads:
     """Repeat interleave: every position `repeats` times in a row.
 
     Reads:      one position.
-    Formula:    R(o) = {floor(o / repeats)} along dim.
+    Formula:    R(o) = {floor(o / repeats)} along dim; without dim, of the flattened tensor.
     Example:    repeats 3: output 7 reads {2}.
-    Precision:  exact for an integer `repeats` and a dim; else everything is read.
+    Precision:  exact for repeats that the model fixes; else everything is read.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.repeat_interleave.html
     """
-    repeats, dim = node.params["repeats"], node.params["dim"]
-    if not isinstance(repeats, int) or dim is None:
-        return (Read(0, (Whole("data-dependent"),) * len(node.operand_shapes[0])),)
-    dim = nonnegative(dim, len(node.shape))
-    return along_dim(node, dim, along(dim, Relation.spread(repeats)))
+    own, params = node.operand_shapes[0], node.params
+    repeats, dim, index = params["repeats"], params["dim"], params["index"]
+    if index is None and not isinstance(repeats, int):
+        return data_dependent(node)
+    if dim is None:
+        source = (lambda flat: flat // repeats) if index is None else index.__getitem__
+        return (Read(0, by_flat_index(own, node.shape, source)),)
+    dim = nonnegative(dim, len(own))
+    if index is None:
+        return along_dim(node, dim, along(dim, Relation.spread(repeats)))
+    return along_dim(node, dim, picked(dim, index))
+
+
+@rule(*spellings("diagonal"), signature="input, offset=0, dim1=0, dim2=1")
+def diagonal(node: Node) -> Reads:
+    """Diagonal of two dims, as a new last dim.
+
+    Reads:      the element of the diagonal.
+    Formula:    R(.., o) = (o - min(offset, 0), o + max(offset, 0)) along dim1 and dim2.
+    Example:    offset 1: output 2 reads (2, 3).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.diagonal.html
+    """
+    own, offset = node.operand_shapes[0], node.params["offset"]
+    one, two = (nonnegative(node.params[name], len(own)) for name in ("dim1", "dim2"))
+    last = len(node.shape) - 1
+    starts = {one: max(-offset, 0), two: max(offset, 0)}
+    rest = iter(range(last))
+    dims = (
+        along(last, Relation.window(1, 1, 1, -starts[d])) if d in starts else along(next(rest))
+        for d in range(len(own))
+    )
+    return (Read(0, tuple(dims)),)

@@ -5,7 +5,7 @@ In: their nodes. Out: reads. (Sums and products of branches are pointwise.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Read, Reads, Shape, Table, along
+from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, Table, along
 from rfgraph.relation import Relation
 from rfgraph.rules.common import nonnegative
 from rfgraph.rules.registry import rule, spellings
@@ -84,15 +84,28 @@ def _infer_stack(params: Params, shapes: Sequence[Shape]) -> Shape:
 def stack(node: Node) -> Reads:
     """Stack tensors along a new `dim`.
 
-    Reads:      the same position.
+    Reads:      the same position of the tensor that stands at the output's place along the new dim.
     Formula:    R(o) = o without the new dim.
     Example:    dim 1: output (0, 1, 2) reads position (0, 2) of the second tensor.
-    Precision:  exact over the new dim as a whole. Conservative for one position of it, which reads one
-                of the tensors and not all of them.
+    Precision:  exact for tensors with dims; conservative for those without, which are read throughout.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.stack.html
     """
     rank = len(node.shape)
     new = nonnegative(node.params["dim"], rank)
-    own = tuple(along(d) for d in range(rank) if d != new)
-    operands = (t for t in node.params["tensors"] if isinstance(t, Operand))
-    return tuple(Read(tensor.index, own) for tensor in operands)
+    own = tuple(d for d in range(rank) if d != new)
+    return tuple(
+        Read(tensor.index, tuple(_at_place(own, new, place)))
+        for place, tensor in enumerate(node.params["tensors"])
+        if isinstance(tensor, Operand)
+    )
+
+
+def _at_place(own: Sequence[int], new: int, place: int) -> Iterator[DimRead]:
+    """The same position, but only at one place along the new dim: the first dim carries that."""
+    for number, dim in enumerate(own):
+        if number:
+            yield along(dim)
+        else:
+            yield Lookup(
+                (dim, new), lambda o: o[:1] if o[1] == place else (), "stack puts it in one place"
+            )

@@ -7,6 +7,7 @@ reads. The statistics are a read of their own beside the element, so that the lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from torch import nn
 from rfgraph.graph import Node
 from rfgraph.operators import Params
 from rfgraph.positions import Positions
-from rfgraph.reads import Kind, Read, Reads, Shape, Whole, along, mixed, same
+from rfgraph.reads import Kind, Read, Reads, Shape, Whole, along, broadcast, mixed, same
 from rfgraph.relation import Relation
 from rfgraph.rules.common import all_dims, dim_of, unchanged
 from rfgraph.rules.masks import softened
@@ -24,6 +25,11 @@ from rfgraph.rules.registry import rule, spellings
 def _element_and(node: Node, dims: Sequence[int], kind: Kind) -> Reads:
     rank = len(node.shape)
     return same(rank), mixed(rank, dims, kind)
+
+
+def _per_channel(node: Node) -> Reads:
+    """Scales, shifts and running statistics that are computed from the input: one for each channel."""
+    return tuple(Read(i, (along(1),)) for i in range(1, len(node.operand_shapes)))
 
 
 def _check_features(params: Params, shapes: Sequence[Shape]) -> Params:
@@ -37,7 +43,7 @@ def _check_features(params: Params, shapes: Sequence[Shape]) -> Params:
     *spellings("batch_norm", nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     name="batch_norm",
     signature="input, running_mean=None, running_var=None, weight=None, bias=None, training=False, "
-    "momentum=0.1, eps=1e-5, *, num_features=None, track_running_stats=True",
+    "momentum=0.1, eps=1e-5, cudnn_enabled=True, *, num_features=None, track_running_stats=True",
     normalize=_check_features,
     infer=unchanged,
 )
@@ -45,51 +51,65 @@ def batch_norm(node: Node) -> Reads:
     """Batch norm.
 
     Reads:      the element; in training mode, or without running statistics, also the statistics of
-                its channel over batch and space.
+                its channel over batch and space. Of a computed scale or shift, its channel's.
     Formula:    R(o) = {o}, and every position of every dim but 1 in training mode.
     Example:    eval mode: output (0, 1, 2, 3) reads (0, 1, 2, 3) alone.
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
     """
+    computed = _per_channel(node)
     if not (node.params["training"] or not node.params["track_running_stats"]):
-        return (same(len(node.shape)),)
-    return _element_and(node, [d for d in range(len(node.shape)) if d != 1], "statistics")
+        return same(len(node.shape)), *computed
+    dims = [d for d in range(len(node.shape)) if d != 1]
+    return *_element_and(node, dims, "statistics"), *computed
 
 
-@rule(
-    *spellings("instance_norm", nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
-    name="instance_norm",
-    signature="input, running_mean=None, running_var=None, weight=None, bias=None, "
-    "use_input_stats=True, momentum=0.1, eps=1e-5, *, training=True, track_running_stats=False",
-    infer=unchanged,
-)
-def instance_norm(node: Node) -> Reads:
+def instance_norm(node: Node, spatial: int | None = None) -> Reads:
     """Instance norm.
 
     Reads:      the element, and the statistics of its channel over space; not these in eval mode of a
                 module that tracks running statistics.
-    Formula:    R(o) = {o}, and every position of every dim from 2 on.
+    Formula:    R(o) = {o}, and every position of every spatial dim.
     Example:    output (0, 1, 2, 3) reads (0, 1, h, w) for all h, w.
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.InstanceNorm2d.html
     """
-    params = node.params
+    params, rank = node.params, len(node.shape)
+    computed = _per_channel(node)
     tracked = params["track_running_stats"] and not params["training"]
     if tracked or not params["use_input_stats"]:
-        return (same(len(node.shape)),)
-    return _element_and(node, range(2, len(node.shape)), "statistics")
+        return same(rank), *computed
+    first = 2 if spatial is None else rank - spatial  # a module's input may be unbatched
+    return *_element_and(node, range(first, rank), "statistics"), *computed
+
+
+_INSTANCE = (
+    "input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, "
+    "momentum=0.1, eps=1e-5, cudnn_enabled=True, *, training=True, track_running_stats=False"
+)
+rule(*spellings("instance_norm"), name="instance_norm", signature=_INSTANCE, infer=unchanged)(
+    instance_norm
+)
+for _spatial in (1, 2, 3):
+    rule(
+        getattr(nn, f"InstanceNorm{_spatial}d"),
+        name=f"instance_norm{_spatial}d",
+        signature=_INSTANCE,
+        infer=unchanged,
+    )(partial(instance_norm, spatial=_spatial))
 
 
 @rule(
     *spellings("group_norm", nn.GroupNorm),
     name="group_norm",
-    signature="input, num_groups, weight=None, bias=None, eps=1e-5",
+    signature="input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True",
     infer=unchanged,
 )
 def group_norm(node: Node) -> Reads:
     """Group norm.
 
-    Reads:      the element, and the statistics of its group of channels over space.
+    Reads:      the element, and the statistics of its group of channels over space. Of a computed
+                scale or shift, its channel's.
     Formula:    R(o) = {o}, and every position of every dim from 2 on for the channels of its group.
     Example:    4 channels in 2 groups: channel 3 reads channels 2 and 3 everywhere.
     Precision:  exact.
@@ -98,20 +118,21 @@ def group_norm(node: Node) -> Reads:
     rank, each = len(node.shape), node.shape[1] // node.params["num_groups"]
     group = along(1, Relation(each, each, (Positions.progression(0, 1, each),) * each))
     space = (Whole("statistics"),) * (rank - 2)
-    return same(rank), Read(0, (along(0), group, *space))
+    return same(rank), Read(0, (along(0), group, *space)), *_per_channel(node)
 
 
 @rule(
     *spellings("layer_norm", nn.LayerNorm),
     name="layer_norm",
-    signature="input, normalized_shape, weight=None, bias=None, eps=1e-5",
+    signature="input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True",
     infer=unchanged,
 )
 def layer_norm(node: Node) -> Reads:
     """Layer norm and RMS norm.
 
     Reads:      the element, and the statistics over the last dims, those of `normalized_shape`. Over
-                channels alone that is no whole read of an input axis.
+                channels alone that is no whole read of an input axis. Of a computed scale or shift,
+                the same position.
     Formula:    R(o) = {o}, and every position of the last len(normalized_shape) dims.
     Example:    normalized_shape (8,) on (2, 5, 8): output (1, 3, 6) reads (1, 3, 0 .. 7).
     Precision:  exact.
@@ -120,7 +141,9 @@ def layer_norm(node: Node) -> Reads:
     normalized = node.params["normalized_shape"]
     count = 1 if isinstance(normalized, int) else len(normalized)
     rank = len(node.shape)
-    return _element_and(node, range(rank - count, rank), "statistics")
+    rest = list(enumerate(node.operand_shapes))[1:]  # a scale or shift computed from the input
+    computed = (broadcast(own, node.shape, i) for i, own in rest)
+    return *_element_and(node, range(rank - count, rank), "statistics"), *computed
 
 
 if hasattr(nn, "RMSNorm"):
@@ -152,6 +175,13 @@ def local_response_norm(node: Node) -> Reads:
     return (Read(0, tuple(window if d == 1 else along(d) for d in range(rank))),)
 
 
+def _soft_dim(params: Params, shapes: Sequence[Shape]) -> Params:
+    """`dim` counted from the front; without one, the dim that torch has always chosen."""
+    rank = len(shapes[0])
+    chosen = params["dim"] if params["dim"] is not None else 0 if rank in (0, 1, 3) else 1
+    return dim_of({**params, "dim": chosen}, shapes)
+
+
 def softmax(node: Node) -> Reads:
     """Softmax, log-softmax and softmin.
 
@@ -172,8 +202,8 @@ for _name, _module in {
     rule(
         *spellings(_name, _module),
         name=_name,
-        signature="input, dim=-1, _stacklevel=3, dtype=None",
-        normalize=dim_of,
+        signature="input, dim=None, _stacklevel=3, dtype=None",
+        normalize=_soft_dim,
         infer=unchanged,
         masks=softened if _name == "softmax" else None,
     )(softmax)
@@ -208,12 +238,15 @@ def fourier(node: Node) -> Reads:
     """Discrete Fourier transforms, forward and inverse.
 
     Reads:      all of the transformed dims.
-    Formula:    R(o) = every position of dim.
+    Formula:    R(o) = every position of dim; of the last len(s) dims where `s` comes without dims.
     Example:    torch.fft.fft2 on (2, 3, 8, 8): output (0, 1, 2, 3) reads (0, 1, 0 .. 7, 0 .. 7).
-    Precision:  exact.
+    Precision:  exact. Conservative for a size that cuts the input off: what is cut off counts as read.
     Documented: https://docs.pytorch.org/docs/stable/fft.html
     """
-    return (mixed(len(node.shape), all_dims(node.params["dim"], len(node.shape)), "spectral"),)
+    rank, dims, sizes = len(node.shape), node.params["dim"], node.params.get("s")
+    if dims is None and sizes is not None:
+        dims = tuple(range(rank - len(sizes), rank))
+    return (mixed(rank, all_dims(dims, rank), "spectral"),)
 
 
 for _name in ("fft", "ifft", "rfft", "irfft"):

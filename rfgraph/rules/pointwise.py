@@ -14,7 +14,7 @@ from torch import nn
 
 from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
-from rfgraph.reads import Read, Reads, Shape, Table, along, broadcast, same
+from rfgraph.reads import Fixed, Read, Reads, Shape, Table, Whole, along, broadcast, same
 from rfgraph.relation import Relation
 from rfgraph.rules.common import broadcast_shapes, unchanged
 from rfgraph.rules.masks import chosen, filled, kept, multiplied, summed, triangle
@@ -39,7 +39,8 @@ def pointwise(node: Node) -> Reads:
                 is read at 0.
     Formula:    R(o) = {o}.
     Example:    (2, 3, 5, 7) + (3, 1, 7): output (0, 1, 2, 3) reads (0, 1, 2, 3) and (1, 0, 3).
-    Precision:  exact.
+    Precision:  exact. Conservative where a constant of the model leaves elements out, as in `where`
+                with a constant condition, masked_fill, tril: an operand counts as read everywhere.
     Documented: https://docs.pytorch.org/docs/stable/notes/broadcasting.html
     """
     shape = node.shape
@@ -94,7 +95,6 @@ _ACTIVATIONS = {
     "tanhshrink": nn.Tanhshrink,
     "logsigmoid": nn.LogSigmoid,
     "threshold": nn.Threshold,
-    "prelu": nn.PReLU,
 }
 for _name, _module in _ACTIVATIONS.items():
     rule(
@@ -103,6 +103,25 @@ for _name, _module in _ACTIVATIONS.items():
         signature="input, *operands, inplace=False, **options",
         infer=unchanged,
     )(first_only)
+
+
+@rule(*spellings("prelu", nn.PReLU), name="prelu", signature="input, weight", infer=unchanged)
+def prelu(node: Node) -> Reads:
+    """PReLU: a slope for each channel, or one for all.
+
+    Reads:      the element; of slopes computed from the input, its channel's.
+    Formula:    R(o) = {o}, and o[1] of the slopes.
+    Example:    (2, 3, 5) with 3 slopes: output (0, 1, 2) reads (0, 1, 2) and slope 1.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PReLU.html
+    """
+    slopes = (
+        Read(i, tuple(Fixed(0) if size == 1 else along(1) for size in own))
+        for i, own in enumerate(node.operand_shapes)
+        if i
+    )
+    return same(len(node.shape)), *slopes
+
 
 _DROPOUT = {
     "dropout": nn.Dropout,
@@ -126,7 +145,7 @@ rule(nn.Identity, name="identity", signature="input", infer=unchanged, masks=kep
 # Casts and copies: torch is asked for the dtype.
 for _name in (
     "to type type_as float double half bfloat16 int long short bool byte clone contiguous "
-    "detach requires_grad_ positive nan_to_num bernoulli"
+    "detach positive nan_to_num bernoulli"
 ).split():
     rule(*spellings(_name), name=_name, signature=_ANY, masks=kept)(first_only)
 for _name in ("cpu", "cuda"):
@@ -204,13 +223,21 @@ for _name in (
 def embedding(node: Node) -> Reads:
     """Look-up of a row of a table for each index.
 
-    Reads:      the index at the output's own position; nothing along the embedding dim.
+    Reads:      the index at the output's own position; nothing along the embedding dim. Of a table
+                computed from the input, all rows at the output's position along the embedding dim.
     Formula:    R(o) = {o} along each dim of the indices.
     Example:    indices (2, 5) and rows of 8: output (1, 3, 6) reads index (1, 3).
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html
     """
-    return (same(len(node.operand_shapes[0])),)
+    index, table = node.params["input"], node.params["weight"]
+    reads: list[Read] = []
+    if isinstance(index, Operand):
+        reads.append(same(len(index.shape), index.index))
+    if isinstance(table, Operand):
+        dims = Whole("data-dependent"), along(len(node.shape) - 1)
+        reads.append(Read(table.index, dims))
+    return tuple(reads)
 
 
 @rule(*spellings("glu", nn.GLU), signature="input, dim=-1")

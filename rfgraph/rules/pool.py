@@ -123,8 +123,10 @@ def _teach(name: str, spatial: int, signature: str, function: Callable[[Node], R
     for namespace in (F, torch):
         for suffix in ("", "_with_indices"):
             spelled = getattr(namespace, f"{name}{spatial}d{suffix}", None)
+            indexed = suffix or (namespace is torch and name == "adaptive_max_pool")
             if callable(spelled):
-                found[(spelled, f"{signature}, return_indices=True") if suffix else spelled] = None
+                own = signature.replace(", return_indices=False", "") + ", return_indices=True"
+                found[(spelled, own) if indexed else spelled] = None
     rule(
         *found,
         name=f"{name}{spatial}d",

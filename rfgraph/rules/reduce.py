@@ -10,16 +10,29 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 
 from rfgraph.graph import Masked, Node, Operand
 from rfgraph.operators import Params
 from rfgraph.reads import DimRead, Fixed, Kind, Read, Reads, Shape, Whole, along, broadcast, whole
-from rfgraph.rules.common import all_dims, broadcast_shapes, reduced
+from rfgraph.rules.common import all_dims, broadcast_shapes, nonnegative, reduced
 from rfgraph.rules.masks import attended, of_operand
 from rfgraph.rules.registry import rule, spellings
 
 Labels: TypeAlias = Sequence[object]
+
+
+def _normalize_reduction(params: Params, shapes: Sequence[Shape]) -> Params:
+    """`dim` and `keepdim`, however they were written."""
+    dim = params.get("axis", params["dim"])
+    if isinstance(dim, bool):  # x.var(False): the second argument may be `unbiased`
+        dim = None
+    return {
+        **params,
+        "dim": params.get("other", dim),  # torch.max(x, other=y)
+        "keepdim": bool(params.get("keepdims", params["keepdim"])),
+    }
 
 
 def _infer_reduction(params: Params, shapes: Sequence[Shape]) -> Shape:
@@ -38,26 +51,45 @@ def reduction(node: Node, kind: Kind = "pooling") -> Reads:
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.mean.html
     """
-    if isinstance(node.params["dim"], Operand):  # torch.max(x, y) is a maximum of two tensors
+    if isinstance(
+        node.params["dim"], Operand | torch.Tensor
+    ):  # torch.max(x, y) is a maximum of two tensors
         return tuple(broadcast(own, node.shape, i) for i, own in enumerate(node.operand_shapes))
     dims = all_dims(node.params["dim"], len(node.operand_shapes[0]))
-    return (Read(0, reduced(node, dims, kind, bool(node.params["keepdim"]))),)
+    return (Read(0, reduced(node, dims, kind, node.params["keepdim"])),)
 
 
 _DIM = "input, dim=None, keepdim=False, **options"
 for _name in ("mean", "sum", "amax", "amin", "nansum", "nanmean", "logsumexp"):
-    rule(*spellings(_name), name=_name, signature=_DIM, infer=_infer_reduction)(reduction)
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature=_DIM,
+        normalize=_normalize_reduction,
+        infer=_infer_reduction,
+    )(reduction)
 for _name in ("max", "min", "median", "mode", "prod", "all", "any", "argmax", "argmin"):
-    rule(*spellings(_name), name=_name, signature=_DIM)(reduction)
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature="input, dim=-1, keepdim=False, **options" if _name == "mode" else _DIM,
+        normalize=_normalize_reduction,
+    )(reduction)
+_SPREAD = "input, dim=None, unbiased=True, keepdim=False, **options"
 for _name, _signature in {
-    "var": _DIM,
-    "std": _DIM,
-    "var_mean": _DIM,
-    "std_mean": _DIM,
+    "var": _SPREAD,
+    "std": _SPREAD,
+    "var_mean": _SPREAD,
+    "std_mean": _SPREAD,
     "norm": "input, p=2, dim=None, keepdim=False, **options",
     "vector_norm": "x, ord=2, dim=None, keepdim=False, **options",
 }.items():
-    rule(*spellings(_name), name=_name, signature=_signature)(partial(reduction, kind="statistics"))
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature=_signature,
+        normalize=_normalize_reduction,
+    )(partial(reduction, kind="statistics"))
 
 
 def _mixing(node: Node) -> Kind:
@@ -67,6 +99,8 @@ def _mixing(node: Node) -> Kind:
 
 def _infer_linear(params: Params, shapes: Sequence[Shape]) -> Shape:
     weight = params["weight"]
+    if not isinstance(params["input"], Operand):
+        raise ValueError("a constant input with a computed weight cannot be followed: use matmul")
     features, out = params["in_features"], params["out_features"]
     if weight is not None:
         features, out = weight.shape[-1], weight.shape[0] if len(weight.shape) > 1 else None
@@ -87,7 +121,7 @@ def linear(node: Node) -> Reads:
     Reads:      all of the last dim; its own position elsewhere.
     Formula:    R(o) = every position of the last dim.
     Example:    8 features to 4 on (2, 5, 8): output (1, 3, 2) reads (1, 3, 0 .. 7).
-    Precision:  exact. A weight computed from the input is read whole.
+    Precision:  exact. Conservative for a weight computed from the input, which is read whole.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
     """
     own = node.operand_shapes[0]
@@ -212,7 +246,8 @@ def einsum(node: Node) -> Reads:
     Reads:      along a labelled dim, the output's position of that label; all of a summed dim.
     Formula:    out[labels] reads each factor at its own labels; labels that the output lacks are whole.
     Example:    'bij,bjk->bik': output (0, 1, 2) reads the factors at (0, 1, :) and (0, :, 2).
-    Precision:  exact, but for a label repeated within one factor, of which only the diagonal is read.
+    Precision:  exact. Conservative for a label that one factor repeats and the output lacks: all of
+                its dims are read, not their diagonal alone.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.einsum.html
     """
     params = node.params
@@ -227,12 +262,22 @@ def einsum(node: Node) -> Reads:
 def cosine_similarity(node: Node) -> Reads:
     """Cosine of the angle between two tensors along `dim`.
 
-    Reads:      all of `dim` of both; its own position elsewhere.
+    Reads:      all of `dim` of both; its own position elsewhere, a dim that is broadcast at 0.
     Formula:    R(o) = every position of dim.
     Example:    dim 1 on (2, 8, 5): output (1, 3) reads (1, 0 .. 7, 3) of both.
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.CosineSimilarity.html
     """
-    dims = all_dims(node.params["dim"], len(node.operand_shapes[0]))
-    count = len(node.operand_shapes)
-    return tuple(Read(i, reduced(node, dims, "linear", False, i)) for i in range(count))
+    rank = len(node.shape) + 1
+    summed = nonnegative(node.params["dim"], rank)
+
+    def of(dim: int, size: int) -> DimRead:
+        if dim == summed:
+            return Whole("linear")
+        position = dim - (dim > summed)
+        return Fixed(0) if size == 1 != node.shape[position] else along(position)
+
+    return tuple(
+        Read(i, tuple(of(rank - len(own) + d, size) for d, size in enumerate(own)))
+        for i, own in enumerate(node.operand_shapes)
+    )

@@ -25,6 +25,7 @@ from rfgraph.rules.registry import rule, spellings
 
 _LONGEST_PERIOD = 1024  # a law with more phases than this is a table, not a law
 _HALF = Fraction(1, 2)
+_ZERO = Fraction(0)
 
 
 def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
@@ -77,7 +78,7 @@ def _taps(mode: str, rate: Fraction, corners: bool, antialias: bool) -> Callable
     taps = _TAPS[mode]
     if antialias and rate > 1:
         return lambda o: _filtered(mode, rate, (o + _HALF) * rate)
-    if mode == "nearest" or corners:
+    if mode == "nearest" or (corners and not antialias):  # torch filters around pixel centers
         return lambda o: taps(o * rate)
     if mode == "nearest-exact":
         return lambda o: taps((o + _HALF) * rate)
@@ -108,7 +109,7 @@ def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Par
     corners = bool(params["align_corners"])
     reason = ""
     if corners:
-        rate = Fraction(size - 1, max(out - 1, 1))
+        rate = Fraction(size - 1, max(out - 1, 1)) if out > 1 or not params["antialias"] else _ZERO
         reason = f"align_corners=True resamples {size} to {out} at a rate of this size"
     elif rate is None:
         rate = Fraction(size, out)
@@ -134,7 +135,8 @@ def interpolate(node: Node) -> Reads:
                 nearest-exact {floor(rate * (o + 1/2))}; linear {floor(x), ceil(x)} at
                 x = rate * (o + 1/2) - 1/2, or x = o * (in - 1) / (out - 1) with align_corners; cubic
                 floor(x) + {-1, 0, 1, 2}, alone {x} at an integer x; area as adaptive pooling. With
-                antialias and rate > 1 the filter is stretched by the rate. Borders are clamped.
+                antialias, x = rate * (o + 1/2) - 1/2 also with align_corners, and at a rate > 1 the
+                filter is stretched by the rate. Borders are clamped.
     Example:    linear by 2: output 4 has x = 1.75 and reads {1, 2}, output 5 has x = 2.25: {2, 3}.
     Precision:  exact. A closed form at any size for scale_factor, and for `size` at an integer ratio;
                 at the analysed size alone with align_corners or another ratio.

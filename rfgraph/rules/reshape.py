@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import torch
 from torch import nn
 
 from rfgraph.graph import Node
@@ -72,7 +73,7 @@ for _name, _signature in {
 }.items():
     rule(*spellings(_name), name=_name, signature=_signature, masks=reshaped)(regrouped)
 rule(
-    *spellings("unflatten", nn.Unflatten),
+    *spellings("unflatten", nn.Unflatten, torch.Tensor.unflatten),
     name="unflatten",
     signature="input, dim, sizes=None, *, unflattened_size=None",
     masks=reshaped,

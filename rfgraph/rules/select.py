@@ -15,9 +15,9 @@ import torch
 from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
 from rfgraph.positions import Positions
-from rfgraph.reads import DimRead, Fixed, Read, Reads, Shape, Table, Whole, along
+from rfgraph.reads import DimRead, Fixed, Lookup, Read, Reads, Shape, Table, Whole, along, same
 from rfgraph.relation import Relation
-from rfgraph.rules.common import along_dim, nonnegative
+from rfgraph.rules.common import along_dim, data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -46,14 +46,15 @@ def one(index: int, size: int) -> Fixed:
     return Fixed(index) if index >= 0 else Fixed(index + size, "counts from the end at this size")
 
 
-def _normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
-    """`index` as a tuple with one entry per operand dim or new dim: the ellipsis written out."""
+def normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
+    """`index` as a tuple with one entry per operand dim or new dim: ellipsis and masks written out."""
     index = params["index"]
-    entries = list(index) if isinstance(index, tuple) else [index]
-    rank = len(shapes[0])
-    used = sum(_dims_used(entry) for entry in entries)
+    entries: list[Any] = []
+    for entry in index if isinstance(index, tuple) else [index]:
+        entries += entry.detach().cpu().nonzero(as_tuple=True) if _is_mask(entry) else [entry]
+    used = sum(entry is not None and entry is not Ellipsis for entry in entries)
     dots = [i for i, entry in enumerate(entries) if entry is Ellipsis]
-    fill = [slice(None)] * (rank - used)
+    fill = [slice(None)] * (len(shapes[0]) - used)
     if dots:
         entries[dots[0] : dots[0] + 1] = fill
     else:
@@ -61,16 +62,29 @@ def _normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
     return {**params, "index": tuple(entries)}
 
 
-def _dims_used(entry: Any) -> int:
-    if entry is None or entry is Ellipsis:
-        return 0
-    if isinstance(entry, torch.Tensor) and entry.dtype is torch.bool:
-        return entry.ndim
-    return 1
+def _is_mask(entry: Any) -> bool:
+    return is_constant(entry) and entry.dtype in (torch.bool, torch.uint8)
 
 
-def _is_fancy(entry: Any) -> bool:
+def is_constant(index: Any) -> bool:
+    """True for an index that is part of the model, with values that can be looked at."""
+    return isinstance(index, torch.Tensor) and not index.is_meta
+
+
+def is_fancy(entry: Any) -> bool:
+    """True for an index tensor, a mask, or a list of indices."""
     return isinstance(entry, torch.Tensor | Operand | list | tuple | range)
+
+
+def _infer_index(params: Params, shapes: Sequence[Shape]) -> Shape | None:
+    """The shape, where no index is computed."""
+    entries = params["index"]
+    if not all(
+        entry is None or isinstance(entry, int | slice) or is_constant(entry) for entry in entries
+    ):
+        return None
+    like = torch.empty(shapes[0], device="meta")
+    return tuple(like[tuple(e.to("meta") if is_constant(e) else e for e in entries)].shape)
 
 
 @rule(
@@ -78,59 +92,83 @@ def _is_fancy(entry: Any) -> bool:
     operator.getitem,
     name="getitem",
     signature="input, index",
-    normalize=_normalize_index,
+    normalize=normalize_index,
+    infer=_infer_index,
 )
 def getitem(node: Node) -> Reads:
-    """Indexing by integers, slices, None, ellipsis and constant index tensors.
+    """Indexing by integers, slices, None, ellipsis, index tensors and masks.
 
-    Reads:      along a sliced dim, start + step * o; an integer's dim at that integer; an indexed dim
-                at the constant index; with an index computed from the input, the whole dim.
-    Formula:    R(o) = {start + step * o}.
+    Reads:      along a sliced dim, start + step * o; an integer's dim at that integer; indexed dims at
+                the constant indices; with an index computed from the input, everything.
+    Formula:    R(o) = {start + step * o}; for index tensors i, j of dims 0 and 1: R(o) = (i[o], j[o]).
     Example:    x[:, 2, 1::3]: output (1, 4) reads (1, 2, 13).
-    Precision:  exact for one index tensor of one dim; several, or boolean masks, are read whole.
+    Precision:  exact for constant indices and masks.
     Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
     """
-    index, own = node.params["index"], node.operand_shapes[0]
-    fancy = [entry for entry in index if _is_fancy(entry)]
-    simple = len(fancy) == 1 and _flat_index(fancy[0]) is not None
-    if fancy and not simple:
-        return _gathered(node)
+    entries, own = node.params["index"], node.operand_shapes[0]
+    indices = _index_tensors(entries, own)
+    if indices is None:
+        return data_dependent(node)
+    start, rank = _where_indexed(entries, indices)
     read: list[DimRead] = []
-    position = 0
-    for entry in index:
+    position, taken = 0, iter(indices)
+    for entry in entries:
+        if position == start:
+            position += rank  # the dims of the index tensors stand here
         if entry is None:
             position += 1
-            continue
-        size = own[len(read)]
-        if isinstance(entry, slice):
-            start, _, step = entry.indices(size)
+        elif isinstance(entry, slice):
+            first, _, step = entry.indices(own[len(read)])
             counted = entry.start is not None and entry.start < 0
-            read.append(stepped(position, start, step, counted))
+            read.append(stepped(position, first, step, counted))
             position += 1
-        elif _is_fancy(entry):
-            indices = [i % size for i in _flat_index(entry) or []]
-            read.append(picked(position, indices))
-            position += 1
+        elif is_fancy(entry):
+            read.append(looked_up(range(start, start + rank), next(taken)))
         else:
-            read.append(one(int(entry), size))
+            read.append(one(int(entry), own[len(read)]))
     return (Read(0, tuple(read)),)
 
 
-def _flat_index(entry: Any) -> list[int] | None:
-    """A constant index of one dim as integers."""
-    if isinstance(entry, torch.Tensor):
-        plain = entry.ndim == 1 and entry.dtype is not torch.bool and not entry.is_meta
-        return [int(i) for i in entry.tolist()] if plain else None
-    if isinstance(entry, list | tuple | range) and all(isinstance(i, int) for i in entry):
-        return list(entry)
-    return None
+def _index_tensors(entries: Sequence[Any], own: Shape) -> list[torch.Tensor] | None:
+    """The constant index of every indexed dim, broadcast to each other; None: not all are constant."""
+    found: list[torch.Tensor] = []
+    for dim, entry in enumerate(entry for entry in entries if entry is not None):
+        if not is_fancy(entry):
+            continue
+        parts = entry if isinstance(entry, list | tuple | range) else ()
+        if isinstance(entry, Operand) or any(isinstance(part, Operand) for part in parts):
+            return None
+        index = torch.as_tensor(entry).detach()
+        if index.is_meta:
+            return None
+        found.append(index.cpu().remainder(max(own[dim], 1)))
+    return list(torch.broadcast_tensors(*found)) if found else []  # type: ignore[no-untyped-call]
 
 
-def _gathered(node: Node) -> Reads:
-    """Several index tensors, masks, or computed ones: everything they may pick from."""
-    return tuple(
-        Read(i, (Whole("data-dependent"),) * len(shape))
-        for i, shape in enumerate(node.operand_shapes)
+def _where_indexed(entries: Sequence[Any], indices: Sequence[torch.Tensor]) -> tuple[int, int]:
+    """The first output dim of the index tensors, and how many they have: in front where they are apart."""
+    if not indices:
+        return -1, 0
+    slots = [is_fancy(e) for e in entries if not isinstance(e, int)]  # integers leave no dim
+    first, count = slots.index(True), sum(slots)
+    return first if all(slots[first : first + count]) else 0, indices[0].ndim
+
+
+def looked_up(dims: Sequence[int], index: torch.Tensor) -> DimRead:
+    """The output position over `dims` reads at the constant `index`: a table of the dims it varies on."""
+    varying = [
+        dim for dim in range(index.ndim) if not bool((index == index.narrow(dim, 0, 1)).all())
+    ]
+    for dim in range(index.ndim):
+        if dim not in varying:
+            index = index.narrow(dim, 0, 1)
+    values = index.reshape([index.shape[dim] for dim in varying])
+    if not varying and index.numel():
+        return Fixed(int(values))
+    if len(varying) <= 1:
+        return picked(dims[varying[0]] if varying else dims[0], values.flatten().tolist())
+    return Lookup(
+        tuple(dims[dim] for dim in varying), lambda o: (int(values[o]),), "constant index"
     )
 
 
@@ -182,12 +220,29 @@ def index_select(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.index_select.html
     """
     rank = len(node.shape)
-    dim = nonnegative(node.params["dim"], rank)
-    indices = _flat_index(node.params["index"])
-    read = Whole("data-dependent") if indices is None else picked(dim, indices)
-    reads = along_dim(node, dim, read)
+    dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
+    if is_constant(index):
+        return along_dim(node, dim, looked_up((dim,), index.detach().cpu().reshape(-1)))
+    reads = along_dim(node, dim, Whole("data-dependent"))
     rest = enumerate(node.operand_shapes[1:], start=1)
     return (*reads, *(Read(i, (along(dim),) * len(shape)) for i, shape in rest))
+
+
+@rule(*spellings("gather"), signature="input, dim, index, sparse_grad=False")
+def gather(node: Node) -> Reads:
+    """Gather: an index of its own for every output position.
+
+    Reads:      along `dim`, the position that the index holds there; all of it where it is computed.
+    Formula:    R(o) = o, with index[o] along dim.
+    Example:    dim 1, index ((2, 0),): output (0, 1) reads (0, 0).
+    Precision:  exact for a constant index.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.gather.html
+    """
+    rank = len(node.shape)
+    dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
+    if is_constant(index):
+        return along_dim(node, dim, looked_up(range(rank), index.detach().cpu()))
+    return (*along_dim(node, dim, Whole("data-dependent")), same(rank, index.index))
 
 
 @rule(*spellings("unbind"), signature="input, dim=0")

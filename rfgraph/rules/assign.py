@@ -1,0 +1,168 @@
+"""Assignment to a part of a tensor, `x[index] = value`, and scattering by an index.
+
+In: their nodes. Out: reads. The tensor that was written into is a node of its own.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rfgraph.graph import Node, Operand
+from rfgraph.positions import Positions
+from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Reads, Shape, Table, along, same
+from rfgraph.relation import Relation
+from rfgraph.rules.common import data_dependent, unchanged
+from rfgraph.rules.registry import rule, spellings
+from rfgraph.rules.select import is_fancy, normalize_index
+
+_REASON = "an assignment to a part of this size"
+
+
+@rule(
+    "__setitem__",
+    operator.setitem,
+    name="setitem",
+    signature="input, index, value",
+    normalize=normalize_index,
+    infer=unchanged,
+)
+def setitem(node: Node) -> Reads:
+    """Assignment to integers and slices: `x[:, :, 1::2] = value`.
+
+    Reads:      the value where the index selects; the tensor itself elsewhere.
+    Formula:    along a sliced dim the value is read at (o - start) / step, where that is an integer
+                within the slice.
+    Example:    x[1::3] = v on 8: output 4 reads v at 1, output 5 reads x at 5.
+    Precision:  exact for integers and slices; conservative for a value without dims, read everywhere.
+                With index tensors or masks, the tensor is read throughout and the value whole.
+    Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
+    """
+    entries, rank = node.params["index"], len(node.shape)
+    if any(map(is_fancy, entries)):
+        return (same(rank), *data_dependent(node)[1:])
+    chosen = _chosen(entries, node.shape)
+    value = node.params["value"]
+    reads = _elsewhere(entries, chosen, node.shape)
+    if isinstance(value, Operand):
+        reads.append(Read(value.index, _assigned(entries, chosen, node.shape, value.shape)))
+    return tuple(reads)
+
+
+def _chosen(entries: Sequence[Any], shape: Shape) -> list[range]:
+    """What the index selects of each dim."""
+    kept = [entry for entry in entries if entry is not None]
+    return [
+        range(*e.indices(size)) if isinstance(e, slice) else range(e % size, e % size + 1)
+        for e, size in zip(kept, shape, strict=True)
+    ]
+
+
+def _reaches_the_end(entry: Any) -> bool:
+    """A slice that begins and ends at a fixed distance from the borders, whatever the size."""
+    if not isinstance(entry, slice) or (entry.step or 1) < 1:
+        return False
+    return (entry.start or 0) >= 0 and (entry.stop is None or entry.stop < 0)
+
+
+def _elsewhere(entries: Sequence[Any], chosen: Sequence[range], shape: Shape) -> list[Read]:
+    """All but the box that was assigned to: for each of its dims, what lies outside along that one."""
+    rank = len(shape)
+    kept = [entry for entry in entries if entry is not None]
+
+    def outside(dim: int) -> DimRead:
+        inside = chosen[dim]
+
+        def at(o: int) -> tuple[int, ...]:
+            return () if o in inside else (o,)
+
+        if not _reaches_the_end(kept[dim]):
+            return Table(dim, at, None, _REASON)
+        step, first = inside.step, inside.start % inside.step
+        sets = (Positions.of(() if o == first else (o,)) for o in range(step))
+        return Table(dim, at, Relation(step, step, sets))
+
+    constrained = [dim for dim in range(rank) if len(chosen[dim]) < shape[dim]]
+    return [
+        Read(0, tuple(outside(d) if d == dim else along(d) for d in range(rank)))
+        for dim in constrained
+    ]
+
+
+def _assigned(
+    entries: Sequence[Any], chosen: Sequence[range], shape: Shape, own: Shape
+) -> tuple[DimRead, ...]:
+    """What is read of the value, dim by dim; dims it lacks decide whether anything is."""
+    kept = iter(range(len(shape)))
+    targets: list[int | None] = []  # of each dim of the selected box: the dim of the tensor
+    for entry in entries:
+        dim = None if entry is None else next(kept)
+        if entry is None or isinstance(entry, slice):
+            targets.append(dim)
+    targets = targets[len(targets) - len(own) :]
+    plain = [entry for entry in entries if entry is not None]
+    reads = [
+        _placed(target, size, plain, chosen) for target, size in zip(targets, own, strict=True)
+    ]
+    bound = {target for target in targets if target is not None}
+    unbound = [d for d, c in enumerate(chosen) if len(c) < shape[d] and d not in bound]
+    return tuple(_where(reads, targets, {d: chosen[d] for d in unbound}))
+
+
+def _placed(
+    target: int | None, size: int, entries: Sequence[Any], chosen: Sequence[range]
+) -> DimRead:
+    """One dim of the value, laid along dim `target` of the tensor."""
+    if target is None:
+        return Fixed(0)
+    inside, step = chosen[target], chosen[target].step
+    if size == len(inside) and _reaches_the_end(entries[target]):
+        return along(target, Relation.window(1, step, 1, -inside.start).converse())
+    repeated = size == 1  # broadcast along the slice
+
+    def at(o: int) -> tuple[int, ...]:
+        return () if o not in inside else (0,) if repeated else ((o - inside.start) // step,)
+
+    return Table(target, at, None, _REASON)
+
+
+def _where(
+    reads: Sequence[DimRead], targets: Sequence[int | None], inside: Mapping[int, range]
+) -> Iterable[DimRead]:
+    """The reads, the first of them only where the output lies `inside` along further dims."""
+    if not inside or not reads:
+        return reads
+    first, target = reads[0], targets[0]
+    dims = (*(() if target is None else (target,)), *inside)
+
+    def at(position: tuple[int, ...]) -> Iterable[int]:
+        further = position[len(dims) - len(inside) :]
+        if not all(o in span for o, span in zip(further, inside.values(), strict=True)):
+            return ()
+        if isinstance(first, Fixed):
+            return (first.index,)
+        assert isinstance(first, Along | Table)
+        return first.at(position[0]) if isinstance(first, Table) else first.relation.at(position[0])
+
+    return (Lookup(dims, at, _REASON), *reads[1:])
+
+
+def scatter(node: Node) -> Reads:
+    """Scatter, index_add, index_copy, index_put and their like: an index says where a value goes.
+
+    Reads:      the tensor at the same position; of what is scattered, everything.
+    Formula:    R(o) = {o} of the first operand.
+    Example:    x.scatter(1, index, src): output (0, 2) reads x at (0, 2), and all of index and src.
+    Precision:  conservative: what is overwritten still counts as read, and every source does.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.scatter_.html
+    """
+    return (same(len(node.shape)), *data_dependent(node)[1:])
+
+
+for _name in (
+    "scatter scatter_add scatter_reduce index_add index_copy index_fill index_put masked_scatter"
+).split():
+    rule(*spellings(_name), name=_name, signature="input, *operands, **options", infer=unchanged)(
+        scatter
+    )

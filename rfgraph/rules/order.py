@@ -1,0 +1,115 @@
+"""Operators that go through a dim in order, or choose positions by the data.
+
+In: nodes of `cumsum`, `sort`, `topk`, `grid_sample` and their like. Out: reads.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+
+from rfgraph.graph import Node, Operand
+from rfgraph.reads import Read, Reads, Table, Whole, along, mixed
+from rfgraph.rules.common import data_dependent, nonnegative
+from rfgraph.rules.registry import rule, spellings
+
+
+def cumulative(node: Node) -> Reads:
+    """Cumulative sums, products and extremes.
+
+    Reads:      every position of `dim` up to its own.
+    Formula:    R(o) = {0 .. o} along dim.
+    Example:    cumsum over 5 positions: output 2 reads {0, 1, 2}.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.cumsum.html
+    """
+    rank = len(node.shape)
+    dim = nonnegative(node.params["dim"], rank)
+    past = Table(dim, lambda o: range(o + 1), None, "a cumulative operator reads 0 .. o")
+    return (Read(0, tuple(past if d == dim else along(d) for d in range(rank))),)
+
+
+for _name in ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"):
+    rule(*spellings(_name), name=_name, signature="input, dim, *, dtype=None, out=None")(cumulative)
+
+
+def ranked(node: Node) -> Reads:
+    """Sort, argsort, topk, kthvalue: positions of `dim` chosen by its values.
+
+    Reads:      all of `dim`; its own position elsewhere.
+    Formula:    R(o) = every position of dim.
+    Example:    topk(2) of (3, 5) over dim 1: output (2, 0) reads (2, 0 .. 4).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.sort.html
+    """
+    own, shape = node.operand_shapes[0], node.shape
+    dim = nonnegative(node.params["dim"], len(own))
+    gone = len(own) > len(shape)
+    dims = (
+        Whole("data-dependent") if d == dim else along(d - (gone and d > dim))
+        for d in range(len(own))
+    )
+    return (Read(0, tuple(dims)),)
+
+
+for _name, _signature in {
+    "sort": "input, dim=-1, descending=False, stable=False",
+    "argsort": "input, dim=-1, descending=False, stable=False",
+    "topk": "input, k, dim=-1, largest=True, sorted=True",
+    "kthvalue": "input, k, dim=-1, keepdim=False",
+}.items():
+    rule(*spellings(_name), name=_name, signature=_signature)(ranked)
+
+
+@rule(
+    *spellings("grid_sample"),
+    name="grid_sample",
+    signature="input, grid, mode='bilinear', padding_mode='zeros', align_corners=None",
+)
+def grid_sample(node: Node) -> Reads:
+    """Sampling at the places that a grid says.
+
+    Reads:      all of the input along its spatial dims; the grid at the output's own position.
+    Formula:    out[n, c, y, x] reads input[n, c, :, :] and grid[n, y, x, :].
+    Example:    output (0, 3, 2, 5) reads all of channel 3, and the grid at (0, 2, 5).
+    Precision:  conservative: of the input it reads few pixels, but which ones the data say.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html
+    """
+    rank = len(node.shape)
+    spatial = range(2, rank)
+    image, grid = node.params["input"], node.params["grid"]
+    reads = []
+    if isinstance(image, Operand):
+        reads.append(mixed(rank, spatial, "data-dependent", image.index))
+    if isinstance(grid, Operand):
+        reads.append(Read(grid.index, (along(0), *map(along, spatial), Whole("linear"))))
+    return tuple(reads)
+
+
+@rule(F.affine_grid, signature="theta, size, align_corners=None")
+def affine_grid(node: Node) -> Reads:
+    """A grid of sampling places from affine matrices.
+
+    Reads:      the sample's matrix.
+    Formula:    out[n, y, x, :] reads theta[n, :, :].
+    Example:    output (1, 4, 2, 0) reads theta (1, 0 .. 1, 0 .. 2).
+    Precision:  conservative: coordinate i reads row i of the matrix alone.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.affine_grid.html
+    """
+    rank = len(node.operand_shapes[0])
+    return (mixed(rank, range(1, rank), "linear"),)
+
+
+def chosen_by_data(node: Node) -> Reads:
+    """Operators whose reads the data choose: bucketing, taking by an index.
+
+    Reads:      everything.
+    Formula:    R(o) = every position.
+    Example:    torch.take(x, index): output 3 may read any element of x.
+    Precision:  conservative.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.take.html
+    """
+    return data_dependent(node)
+
+
+for _name in ("take", "bucketize", "searchsorted"):
+    rule(*spellings(_name), name=_name, signature="input, *operands, **options")(chosen_by_data)

@@ -1,0 +1,143 @@
+"""Windows laid out as elements: unfold of a dim, im2col (`F.unfold`) and its inverse (`F.fold`).
+
+In: their nodes. Out: reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from math import prod
+from typing import Any
+
+import torch.nn.functional as F
+from torch import nn
+
+from rfgraph.graph import Node
+from rfgraph.operators import Params
+from rfgraph.reads import DimRead, Lookup, Read, Reads, Regroup, Shape, along
+from rfgraph.relation import Relation
+from rfgraph.rules.common import nonnegative, per_dim
+from rfgraph.rules.registry import rule
+
+_REASON = "windows laid out as elements are counted at this size"
+
+
+@rule("unfold", name="unfold", signature="input, dimension, size, step")
+def unfold(node: Node) -> Reads:
+    """Tensor.unfold: windows of one dim, as a new last dim.
+
+    Reads:      one position of one window.
+    Formula:    R(.., w, .., t) = step * w + t along the dim.
+    Example:    size 3, step 2: window 4, place 1 reads {9}.
+    Precision:  exact; a closed form where the windows tile the dim.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.unfold.html
+    """
+    own, rank = node.operand_shapes[0], len(node.shape)
+    dim = nonnegative(node.params["dimension"], len(own))
+    size, step = node.params["size"], node.params["step"]
+    read: DimRead
+    if size == step and own[dim] % size == 0:
+        read = Regroup((dim,), (own[dim],), (dim, rank - 1), (node.shape[dim], size))
+    else:
+        read = Lookup((dim, rank - 1), lambda o: (step * o[0] + o[1],), _REASON)
+    return (Read(0, tuple(read if d == dim else along(d) for d in range(len(own)))),)
+
+
+def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
+    """Two values of each, and `blocks`: the windows along height and width."""
+    names = ("kernel_size", "dilation", "padding", "stride")
+    params = {**params, **{name: per_dim(params[name], 2) for name in names}}
+    size = params.get("output_size")
+    image = shapes[0][-2:] if size is None else per_dim(size, 2)
+    blocks = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, d, p, s in zip(image, *(params[name] for name in names), strict=True)
+    )
+    return {**params, "blocks": blocks}
+
+
+def _place(index: int, sizes: Sequence[int]) -> tuple[int, int]:
+    """Row and column of the `index`-th of `sizes[0] * sizes[1]` elements, again and again."""
+    return index // sizes[1] % sizes[0], index % sizes[1]
+
+
+@rule(
+    F.unfold,
+    nn.Unfold,
+    name="im2col",
+    signature="input, kernel_size, dilation=1, padding=0, stride=1",
+    normalize=_normalize,
+)
+def im2col(node: Node) -> Reads:
+    """F.unfold, im2col: every window of an image as a column.
+
+    Reads:      one pixel of one window.
+    Formula:    the column at window (u, v) holds, for channel c and kernel place (i, j), the pixel
+                stride * (u, v) - padding + dilation * (i, j) of channel c.
+    Example:    kernel 3, stride 2, padding 1: window row 4, kernel row 0 reads row {7}.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Unfold.html
+    """
+    params, lead = node.params, len(node.shape) - 2
+    taps, blocks = params["kernel_size"], params["blocks"]
+
+    def pixel(axis: int) -> Callable[[tuple[int, ...]], tuple[int]]:
+        stride, dilation, padding = _geometry(params, axis)
+
+        def at(o: tuple[int, ...]) -> tuple[int]:
+            window, tap = _place(o[1], blocks)[axis], _place(o[0], taps)[axis]
+            return (stride * window - padding + dilation * tap,)
+
+        return at
+
+    image = (Lookup((lead, lead + 1), pixel(axis), _REASON) for axis in (0, 1))
+    channel = along(lead, Relation.spread(prod(taps)))
+    return (Read(0, (*map(along, range(lead)), channel, *image)),)
+
+
+def _geometry(params: Mapping[str, Any], axis: int) -> tuple[int, int, int]:
+    stride, dilation, padding = (params[name][axis] for name in ("stride", "dilation", "padding"))
+    return stride, dilation, padding
+
+
+@rule(
+    F.fold,
+    nn.Fold,
+    name="col2im",
+    signature="input, output_size, kernel_size, dilation=1, padding=0, stride=1",
+    normalize=_normalize,
+)
+def col2im(node: Node) -> Reads:
+    """F.fold, col2im: the sum of overlapping windows, the converse of F.unfold.
+
+    Reads:      of every window that covers the pixel, the element at the pixel's place in it.
+    Formula:    pixel y reads, for each kernel place i, window (y + padding - dilation * i) / stride where
+                that is an integer, in the channel of that place.
+    Example:    kernel 3, stride 2, padding 1: row 4 reads window row 2 at kernel row 1 alone.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Fold.html
+    """
+    params, lead = node.params, len(node.shape) - 3
+    taps, blocks = params["kernel_size"], params["blocks"]
+    geometry = [_geometry(params, axis) for axis in (0, 1)]
+
+    def window(place: tuple[int, ...]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+        def at(o: tuple[int, ...]) -> tuple[int, ...]:
+            found = []
+            columns = zip(o, place, blocks, geometry, strict=True)
+            for pixel, tap, count, (stride, dilation, padding) in columns:
+                index, rest = divmod(pixel + padding - dilation * tap, stride)
+                if rest or not 0 <= index < count:
+                    return ()
+                found.append(index)
+            return (found[0] * blocks[1] + found[1],)
+
+        return at
+
+    reads = []
+    for number, place in enumerate(product(*map(range, taps))):
+        channel = along(lead, Relation.window(1, prod(taps), 1, -number))
+        column = Lookup((lead + 1, lead + 2), window(place), _REASON)
+        reads.append(Read(0, (*map(along, range(lead)), channel, column)))
+    return tuple(reads)

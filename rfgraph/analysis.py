@@ -13,6 +13,7 @@ from rfgraph.capture import capture
 from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.graph import Graph
+from rfgraph.measure import measure
 from rfgraph.propagate import Axis, propagate, refuse_unknown
 from rfgraph.report import Report
 from rfgraph.rules import VOCABULARY
@@ -27,7 +28,7 @@ def analyze(
     axes: Axes = None,
     mode: Literal["eval", "train"] = "eval",
     capture: Literal["auto", "fx"] = "auto",
-    on_unknown: Literal["raise", "whole"] = "raise",
+    on_unknown: Literal["raise", "whole", "measure"] = "raise",
 ) -> Report:
     """What every node of `model` reads of its inputs: size, stride, dilation, offset, in input pixels.
 
@@ -43,8 +44,9 @@ def analyze(
         mode: `"train"` lets batch norm read batch and space, as it does while training.
         capture: how the graph is captured: `"fx"`, by running the forward on stand-ins for its
             tensors, as torch.fx does; `"auto"` chooses, and has no other choice in this version.
-        on_unknown: what to do with operators that have no rule: `"raise"`, or `"whole"`: count them as
-            reads of everything, marked `unknown` in every row they reach.
+        on_unknown: what to do with operators that have no rule: `"raise"`; `"whole"`: count them as
+            reads of everything, marked `unknown` in every row they reach; `"measure"`: run each alone on
+            random tensors and see what it reads, marked `measured` or `inferred` in every row.
 
     Raises:
         InputError: not a module, inputs or options that cannot be used.
@@ -53,13 +55,15 @@ def analyze(
     """
     _option("mode", mode, ("eval", "train"))
     _option("capture", capture, ("auto", "fx"))
-    _option("on_unknown", on_unknown, ("raise", "whole"))
-    captured = _capture(model, inputs, VOCABULARY, training=mode == "train")
+    _option("on_unknown", on_unknown, ("raise", "whole", "measure"))
+    training, measuring = mode == "train", on_unknown == "measure"
+    captured = _capture(model, inputs, VOCABULARY, training, leaves=measuring)
     tracked = _axes(captured.graph, axes)
     if on_unknown == "raise":
         refuse_unknown(captured.graph)
-    values = propagate(captured.graph, VOCABULARY, tracked, PeriodicDomain())
-    at_size = AtSize(captured.graph, VOCABULARY, tracked)
+    measured = measure(captured.graph, model, training) if measuring else {}
+    values = propagate(captured.graph, VOCABULARY, tracked, PeriodicDomain(), measured)
+    at_size = AtSize(captured.graph, VOCABULARY, tracked, measured)
     return Report(
         type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )

@@ -5,7 +5,7 @@ In: a graph, a vocabulary, the tracked axes. Out: sets and hulls. Callers: the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -17,6 +17,7 @@ from rfgraph.domains.sized import Sized, SizedDomain, TooLargeError
 from rfgraph.graph import Graph
 from rfgraph.operators import Vocabulary
 from rfgraph.propagate import Axis, Walk
+from rfgraph.reads import Reads
 
 BUDGET = 1 << 28
 """Bytes of sets kept for one axis before they give way to hulls."""
@@ -31,11 +32,17 @@ class AtSize:
     """Answers per position, one walk an axis: exact sets, or hulls where those exceed the budget."""
 
     def __init__(
-        self, graph: Graph, vocabulary: Vocabulary, axes: Sequence[Axis], budget: int = BUDGET
+        self,
+        graph: Graph,
+        vocabulary: Vocabulary,
+        axes: Sequence[Axis],
+        measured: Mapping[str, Reads],
+        budget: int = BUDGET,
     ) -> None:
         self._graph = graph
         self._vocabulary = vocabulary
         self._axes = axes
+        self._measured = measured
         self._budget = budget
         self._walks: dict[int, tuple[Lattice, Walk[Sized]]] = {}
 
@@ -86,7 +93,7 @@ class AtSize:
             tracked = self._axes[axis]
             lattice = Lattice(self._graph[tracked.input].shape[tracked.dim], exact)
             domain = SizedDomain(lattice, self._budget if exact else None)
-            walk = Walk(self._graph, self._vocabulary, [tracked], domain)
+            walk = Walk(self._graph, self._vocabulary, [tracked], domain, self._measured)
             self._walks[axis] = (lattice, walk)
         walk = self._walks[axis][1]
         if name not in walk.values:

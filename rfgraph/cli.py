@@ -80,7 +80,8 @@ def analyze(
     ] = None,
     train: Annotated[bool, typer.Option("--train", help="Analyse in training mode.")] = False,
     on_unknown: Annotated[
-        str, typer.Option(help="'raise', or 'whole': count unknown operators as reads of all.")
+        str,
+        typer.Option(help="For unknown operators: 'raise', 'whole' (they read all) or 'measure'."),
     ] = "raise",
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:

@@ -34,7 +34,7 @@ class Cause(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A node from which on the answer holds at the analysed size only, and why."""
+    """A node from which on the answer holds at the analysed size only, or rests on a measurement; why."""
 
     node: str
     reason: str
@@ -170,7 +170,7 @@ class ReceptiveField:
             return None
         if not any(self.whole):
             return self
-        values = (Periodic(value.local, None, value.limits) for value in self._values)
+        values = (replace(value, whole=None) for value in self._values)
         return replace(self, _values=tuple(values), _is_local=True)
 
     @property
@@ -187,6 +187,12 @@ class ReceptiveField:
                 origins.update(dict.fromkeys(value.limits or ()))
                 if _spread(value):
                     origins[self._node, _spread(value)] = None
+        return tuple(Limit(*origin) for origin in origins)
+
+    @property
+    def marks(self) -> tuple[Limit, ...]:
+        """What the answer rests on beside rules: nodes whose law was inferred from measurements."""
+        origins = dict.fromkeys(o for value in self._values for o in value.marks or ())
         return tuple(Limit(*origin) for origin in origins)
 
     @property
@@ -242,6 +248,7 @@ class ReceptiveField:
             **{view: plain_data(getattr(self, view)) for view in _VIEWS},
             "causes": [{**cause._asdict(), "axes": list(cause.axes)} for cause in self.causes],
             "limits": [limit._asdict() for limit in self.limits],
+            "marks": [mark._asdict() for mark in self.marks],
             "local": self.local.to_dict() if self.local is not None and any(self.whole) else None,
         }
 

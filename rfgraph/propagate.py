@@ -6,7 +6,7 @@ Callers: the public functions, and `at_size` for the part of the graph that is a
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from rfgraph.domains.base import Domain
@@ -16,6 +16,9 @@ from rfgraph.operators import Vocabulary
 from rfgraph.reads import Reads, check, whole
 
 Value = TypeVar("Value")
+
+
+_NONE: Mapping[str, Reads] = {}
 
 
 class Axis(NamedTuple):
@@ -29,11 +32,17 @@ class Walk(Generic[Value]):
     """The abstract values of the nodes visited so far, for every axis, in the order of `axes`."""
 
     def __init__(
-        self, graph: Graph, vocabulary: Vocabulary, axes: Sequence[Axis], domain: Domain[Value]
+        self,
+        graph: Graph,
+        vocabulary: Vocabulary,
+        axes: Sequence[Axis],
+        domain: Domain[Value],
+        measured: Mapping[str, Reads] = _NONE,
     ) -> None:
         self.values: dict[str, tuple[Value | None, ...]] = {}
         self._graph = graph
         self._vocabulary = vocabulary
+        self._measured = measured
         self._axes = axes
         self._domain = domain
 
@@ -55,7 +64,7 @@ class Walk(Generic[Value]):
         )
 
     def _at(self, node: Node) -> tuple[Value | None, ...]:
-        reads = reads_of(node, self._vocabulary)
+        reads = self._measured.get(node.name) or reads_of(node, self._vocabulary)
         operands = [self.values[name] for name in node.operands]
         return tuple(
             self._along(node, reads, [operand[axis] for operand in operands])
@@ -73,14 +82,18 @@ class Walk(Generic[Value]):
 
 
 def propagate(
-    graph: Graph, vocabulary: Vocabulary, axes: Sequence[Axis], domain: Domain[Value]
+    graph: Graph,
+    vocabulary: Vocabulary,
+    axes: Sequence[Axis],
+    domain: Domain[Value],
+    measured: Mapping[str, Reads] = _NONE,
 ) -> dict[str, tuple[Value | None, ...]]:
-    """The abstract value of every node for every axis.
+    """The abstract value of every node for every axis. `measured`: reads of nodes that have no rule.
 
     Raises:
         RfgraphError: a rule returned reads that do not fit its node.
     """
-    walk = Walk(graph, vocabulary, axes, domain)
+    walk = Walk(graph, vocabulary, axes, domain, measured)
     walk.visit()
     return walk.values
 
@@ -108,5 +121,5 @@ def refuse_unknown(graph: Graph) -> None:
     count = f"{len(unknown)} node{'s use operators' if len(unknown) > 1 else ' uses an operator'}"
     raise UnsupportedOperatorError(
         f"{count} without a rule: {shown}. Teach the operator with @rfgraph.rule, or pass "
-        "on_unknown='whole' to count it as a read of everything"
+        "on_unknown='measure' to measure what it reads, or 'whole' to count it as a read of everything"
     )

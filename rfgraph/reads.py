@@ -24,6 +24,7 @@ Kind: TypeAlias = Literal[
     "statistics",
     "spectral",
     "data-dependent",
+    "measured",
     "unknown",
 ]
 """Why a whole axis is read (theory, section 4)."""
@@ -59,13 +60,15 @@ class Table:
     """Output position `o` along `dim` reads `at(o)`, exact at this size, borders included.
 
     `relation` is the law far from the borders, None where there is none. `reason` says why the law
-    holds at this size only; it is empty where the law holds at any size.
+    holds at this size only; it is empty where the law holds at any size. `mark` says what it rests on,
+    where that is no rule: it reaches every row that builds on it.
     """
 
     dim: int
     at: Callable[[int], Iterable[int]]
     relation: Relation | None
     reason: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

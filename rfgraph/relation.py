@@ -256,10 +256,13 @@ def _image(read: Positions, inner: Relation) -> Positions:
     """The union of `inner(i)` over the `i` of `read`, one residue class of `i` at a time."""
     if read.length == 1:
         return inner.positions(read.base)
+    phases: Iterable[int] = range(inner.period)
+    if read.length < inner.period:  # few of a long period's residue classes have a member
+        phases = sorted({i % inner.period for i in read.members()})
     total = EMPTY
-    for phase, reads in enumerate(inner.sets):
+    for phase in phases:
         turns = read.residue(phase, inner.period)
-        total = total.union(turns.scale(inner.advance).plus(reads))
+        total = total.union(turns.scale(inner.advance).plus(inner.sets[phase]))
     return total
 
 

@@ -75,7 +75,8 @@ def notes(field: ReceptiveField) -> list[str]:
     if local is not None:
         ranges = [pair for pair in local.size_range if pair is not None and pair[0] != pair[1]]
         if ranges:
-            told.append("phases " + each(local.size_range, _range))
+            over = "sizes " if None in local.period else "phases "  # of positions, borders included
+            told.append(over + each(local.size_range, _range))
         if any(local.holes):
             told.append("holes " + each(local.holes, number))
     if any(field.whole):
@@ -83,6 +84,8 @@ def notes(field: ReceptiveField) -> list[str]:
     if not all(field.closed_form):
         limits = [f"{limit.reason} ({limit.node})" for limit in field.limits]
         told.append("this size only: " + _some(limits))
+    if field.marks:
+        told.append(_some([f"{mark.reason} ({mark.node})" for mark in field.marks]))
     return told
 
 

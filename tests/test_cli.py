@@ -30,9 +30,9 @@ class Two(nn.Module):
     def forward(self, image, mask):
         return image[..., 1:] * mask[..., :-1]
 
-class Cumulative(nn.Module):
+class Sorted(nn.Module):
     def forward(self, x):
-        return x.cumsum(2)
+        return x.msort()
 
 ready = Net()
 not_a_model = 3
@@ -130,8 +130,8 @@ REFUSED = {
     "inputs without names": (["{target}:Two", "--input", "1,2,9", "--input", "1,1,9"], "several --input need names"),
     "a misspelt node": (["rfgraph.gallery:unet", "--node", "merge.9*"], "no node of UNet matches 'merge.9*'; the nearest are 'merge."),
     "channels": (["{target}:Net", "--input", "1,4,9,9"], "in 'conv', at my_models.py:12: expected 3 channels, got 4"),
-    "an unsupported operator": (["{target}:Cumulative", "--input", "1,4,9"], "'cumsum' (cumsum, my_models.py:20)"),
-    "an option's value": (["{target}:Net", "--on-unknown", "guess"], "on_unknown must be 'raise' or 'whole', got 'guess'"),
+    "an unsupported operator": (["{target}:Sorted", "--input", "1,4,9"], "'msort' (msort, my_models.py:20)"),
+    "an option's value": (["{target}:Net", "--on-unknown", "guess"], "on_unknown must be 'raise' or 'whole' or 'measure', got 'guess'"),
 }  # fmt: skip
 
 
@@ -145,8 +145,8 @@ def test_what_cannot_be_answered_is_one_paragraph_on_standard_error_and_exit_2(n
 
 
 def test_whole_reads_of_unknown_operators_are_marked(target):
-    result = run(f"{target}:Cumulative", "--input", "1,4,9", "--on-unknown", "whole")
-    assert result.exit_code == 0 and "whole: cumsum (unknown)" in result.stdout
+    result = run(f"{target}:Sorted", "--input", "1,4,9", "--on-unknown", "whole")
+    assert result.exit_code == 0 and "whole: msort (unknown)" in result.stdout
 
 
 def test_debug_shows_the_traceback(target):

@@ -23,7 +23,7 @@ PACKAGE = Path(rfgraph.__file__).parent
 ALGEBRA = ("errors", "positions", "relation")
 FOUNDATION = (*ALGEBRA, "reads", "graph", "operators")
 REPORT = (*FOUNDATION, "domains", "propagate", "at_size", "table", "field", "report")
-BELOW = (*REPORT, "rules", "capture", "probe", "verify", "audit", "render", "gallery", "analysis")
+BELOW = (*REPORT, "measure", "rules", "capture", "guard", "probe", "verify", "audit", "render", "gallery", "analysis")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ FLOORS = {
     "table": Row((*FOUNDATION, "domains", "propagate"), ("rich",)),
     "field": Row((*FOUNDATION, "domains", "propagate", "table", "at_size"), ("numpy",)),
     "report": Row(REPORT, ("networkx", "numpy", "pandas")),
+    "measure": Row((*FOUNDATION, "guard"), ("torch", "numpy")),
     # 4
     "verify": Row(
         (*FOUNDATION, "table", "field", "report", "probe"), ("torch", "numpy", "networkx")

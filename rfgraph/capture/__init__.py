@@ -28,8 +28,16 @@ class Capture:
     worked_out: bool
 
 
-def capture(model: Any, inputs: Any, vocabulary: Vocabulary, training: bool = False) -> Capture:
+def capture(
+    model: Any,
+    inputs: Any,
+    vocabulary: Vocabulary,
+    training: bool = False,
+    leaves: bool = False,
+) -> Capture:
     """Capture `model` at `inputs` (shapes or tensors; None: work some out).
+
+    `leaves`: a module that cannot be followed becomes one unknown node, if it can be run.
 
     Raises:
         InputError: not a module, or inputs that cannot be used.
@@ -43,16 +51,17 @@ def capture(model: Any, inputs: Any, vocabulary: Vocabulary, training: bool = Fa
         )
     with untouched(model, training):
         if inputs is not None:
-            return Capture(_trace(model, given(model, inputs), vocabulary), worked_out=False)
-        return Capture(_first_that_fits(model, vocabulary), worked_out=True)
+            graph = _trace(model, given(model, inputs), vocabulary, leaves)
+            return Capture(graph, worked_out=False)
+        return Capture(_first_that_fits(model, vocabulary, leaves), worked_out=True)
 
 
-def _first_that_fits(model: nn.Module, vocabulary: Vocabulary) -> Graph:
+def _first_that_fits(model: nn.Module, vocabulary: Vocabulary, leaves: bool) -> Graph:
     """The graph at the first worked-out inputs that the model accepts."""
     first: tuple[Inputs, CaptureError] | None = None
     for inputs in worked_out(model):
         try:
-            return _trace(model, inputs, vocabulary)
+            return _trace(model, inputs, vocabulary, leaves)
         except DataDependentError:
             raise
         except CaptureError as error:
@@ -64,9 +73,9 @@ def _first_that_fits(model: nn.Module, vocabulary: Vocabulary) -> Graph:
     ) from first[1]
 
 
-def _trace(model: nn.Module, inputs: Inputs, vocabulary: Vocabulary) -> Graph:
+def _trace(model: nn.Module, inputs: Inputs, vocabulary: Vocabulary, leaves: bool) -> Graph:
     try:
-        return Tracer(model, vocabulary).run(inputs)
+        return Tracer(model, vocabulary, leaves).run(inputs)
     except RfgraphError:
         raise
     except Exception as error:

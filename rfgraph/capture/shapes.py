@@ -79,20 +79,50 @@ class Shapes:
             self._known[key] = result
         return result
 
+    def tried(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a call returns on random tensors, as shapes: for operators that no meta kernel describes."""
+        moved = tuple(map(_random, args))
+        return _described(_called(target, moved, {k: _random(v) for k, v in kwargs.items()}))
+
+
+def _random(value: Any) -> Any:
+    """Proxies replaced by random tensors of their shape."""
+    if type(value) is TensorProxy:
+        floats = value.dtype.is_floating_point
+        made = torch.rand if floats else torch.zeros
+        return made(value.sizes, dtype=value.dtype, device=value.device)
+    if type(value) in (tuple, list):
+        return type(value)(map(_random, value))
+    return value
+
+
+def _described(value: Any) -> Any:
+    """Tensors replaced by their shapes and dtypes."""
+    if isinstance(value, torch.Tensor):
+        return Meta(tuple(value.shape), value.dtype)
+    if isinstance(value, tuple | list):
+        return tuple(map(_described, value))
+    return value
+
+
+def _called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`target(*args, **kwargs)`; a `str` target is a method or attribute of the first argument."""
+    if not isinstance(target, str):
+        return target(*args, **kwargs)
+    found = getattr(args[0], target)
+    return found(*args[1:], **kwargs) if callable(found) else found
+
 
 def _on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     moved = tuple(_to_meta(arg) for arg in args)
     named = {name: _to_meta(value) for name, value in kwargs.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the user did not call this
-        if isinstance(target, str):
-            found = getattr(moved[0], target)
-            return found(*moved[1:], **named) if callable(found) else found
         if isinstance(target, nn.Module):
             state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
             state = {name: tensor.to(_META) for name, tensor in state.items()}
             return functional_call(target, state, moved, named)
-        return target(*moved, **named)
+        return _called(target, moved, named)
 
 
 def _to_meta(value: Any) -> Any:

@@ -68,12 +68,13 @@ class _Draft:
 class Tracer:
     """One capture of one model."""
 
-    def __init__(self, model: nn.Module, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: nn.Module, vocabulary: Vocabulary, leaves: bool = False) -> None:
         parameter = next(model.parameters(), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.nodes: dict[str, Node] = {}
         self._model = model
         self._vocabulary = vocabulary
+        self._leaves = leaves
         self._shapes = Shapes()
         self._modules: list[tuple[str, nn.Module]] = [("", model)]
         self._paths: dict[int, str] = {}
@@ -119,14 +120,40 @@ class Tracer:
         self._modules.append((path, module))
         try:
             found = None if _hooked(module) else self._vocabulary.of_module(module)
-            if found is None or first_proxy((args, kwargs)) is None:
+            if first_proxy((args, kwargs)) is None:
                 return original(module, *args, **kwargs)
+            if found is None:
+                run = self._followed_or_leaf if self._leaves and path else _followed
+                return run(module, original, args, kwargs)
             known, signature = found
             given = signature.bind(args, kwargs)
             params = {**given, **module_params(known, module), **given}  # arguments come first
             return self._record(known, params, module, args, kwargs)
         finally:
             self._modules.pop()
+
+    def _followed_or_leaf(
+        self,
+        module: nn.Module,
+        original: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """A module's result; one that cannot be followed is one unknown node, if it can be run."""
+        nodes, repeats = dict(self.nodes), dict(self._repeats)
+        try:
+            return original(module, *args, **kwargs)
+        except CaptureError as error:
+            self.nodes, self._repeats = nodes, repeats
+            try:
+                metas = self._shapes.tried(module, args, kwargs)
+            except Exception:
+                raise error from None
+        operands: list[TensorProxy] = []
+        params = {"args": _bound(args, operands), "problem": ""}
+        params.update((name, _bound(value, operands)) for name, value in kwargs.items())
+        called = _called(module, args, kwargs)
+        return self._proxies(_Draft(type(module).__name__, params, operands, called, False), metas)
 
     def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A function, or the tensor method called `target`, was called on proxies."""
@@ -229,7 +256,7 @@ class Tracer:
         problem: str = "",
     ) -> Any:
         """A call that no operator describes: answer it, or write it down as unknown."""
-        metas = self._shapes.run(target, args, kwargs, self._complain(target))
+        metas = self._answer(target, args, kwargs)
         if inplace and metas is None:  # __setitem__ returns nothing, but leaves a new tensor behind
             metas = Meta(args[0].sizes, args[0].dtype)
         if not _has_tensor(metas):
@@ -240,6 +267,18 @@ class Tracer:
         call = _called(target, args, kwargs)
         result = self._proxies(_Draft(_name(target), params, operands, call, known=False), metas)
         return self._written(args[0], result) if inplace else result
+
+    def _answer(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What torch says of a call that no operator describes; where it cannot, what a trial shows."""
+        try:
+            return self._shapes.run(target, args, kwargs, self._complain(target))
+        except CaptureError as error:
+            if not self._leaves:
+                raise
+            try:
+                return self._shapes.tried(target, args, kwargs)
+            except Exception:
+                raise error from None
 
     def _written(self, proxy: Any, result: Any) -> Any:
         """An in-place call: every reference to the tensor it wrote now means the result."""
@@ -291,6 +330,12 @@ class Tracer:
                 f"the shape of what {op} returns depends on the data{self.at_source()}"
             )
         return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
+
+
+def _followed(
+    module: nn.Module, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    return original(module, *args, **kwargs)
 
 
 def _bound(value: Any, operands: list[TensorProxy]) -> Any:

@@ -39,11 +39,13 @@ class Periodic:
         local: the union of these scans, whole-axis reads left out; empty where nothing local is left.
         whole: the nodes that read the whole axis, with the kind of read; None where none does.
         limits: why this holds at the analysed size only; None where it holds at any size.
+        marks: what it rests on beside rules: laws inferred from measurements.
     """
 
     local: tuple[Scan, ...]
     whole: Trail | None = None
     limits: Trail | None = None
+    marks: Trail | None = None
 
 
 _SOURCES = {dim: Periodic((Scan(Relation.identity(), plain(dim)),)) for dim in range(8)}
@@ -80,7 +82,7 @@ class PeriodicDomain:
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
         dims = read.dims
         scans: list[Scan] = []
-        whole, limits = value.whole, value.limits
+        whole, limits, marks = value.whole, value.limits, value.marks
         shape = node.operand_shapes[read.operand]
         for scan in value.local:
             step = _compose(scan, dims, shape)
@@ -88,9 +90,11 @@ class PeriodicDomain:
                 whole = extend(whole, node.name, step.whole)
             if step.limit:
                 limits = extend(limits, node.name, step.limit)
+            for mark in {getattr(dims[digit.dim], "mark", "") for digit in scan.digits} - {""}:
+                marks = extend(marks, node.name, mark)
             if step.scan is not None:
                 scans.append(step.scan)
-        return Periodic(tuple(scans), whole, limits)
+        return Periodic(tuple(scans), whole, limits, marks)
 
     def join(self, values: Sequence[Periodic], node: Node) -> Periodic | None:
         if not values:
@@ -239,8 +243,9 @@ def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, str]:
         scans = [Scan(None, tuple(map(Digit, dims)))]
         limits = extend(limits, node.name, "too many differently moving branches meet")
     local = tuple(scans)
-    unchanged = whole is one.whole and limits is one.limits and local == one.local
-    return (one if unchanged else Periodic(local, whole, limits)), clash
+    marks = merge(one.marks, other.marks)
+    trails = whole is one.whole and limits is one.limits and marks is one.marks
+    return (one if trails and local == one.local else Periodic(local, whole, limits, marks)), clash
 
 
 def _absorb(scans: list[Scan], scan: Scan) -> str:

@@ -19,7 +19,7 @@ def cumulative(node: Node) -> Reads:
     Reads:      every position of `dim` up to its own.
     Formula:    R(o) = {0 .. o} along dim.
     Example:    cumsum over 5 positions: output 2 reads {0, 1, 2}.
-    Precision:  exact.
+    Precision:  exact. Conservative for the first index that cummax and cummin return: it is always 0.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.cumsum.html
     """
     rank = len(node.shape)

@@ -85,7 +85,7 @@ class Messy(nn.Module):
         if self.fail == "shape":
             return self.conv(y)
         if self.fail == "unsupported":
-            return y.cumsum(2)
+            return y.msort()
         if self.fail == "python":
             raise RuntimeError("boom")
         if self.fail == "interrupt":
@@ -97,7 +97,7 @@ FAILURES = {
     None: None,
     "data": (rfgraph.CaptureError, "needs the values of 'gt'"),
     "shape": (rfgraph.CaptureError, "expected 3 channels, got 4"),
-    "unsupported": (rfgraph.UnsupportedOperatorError, "'cumsum'"),
+    "unsupported": (rfgraph.UnsupportedOperatorError, "'msort'"),
     "python": (rfgraph.CaptureError, "RuntimeError: boom"),
     "interrupt": (KeyboardInterrupt, "^$"),
 }

@@ -6,13 +6,17 @@ In: a name. Out: the model. Callers: the scripts in this folder.
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import nn
-from torchvision_shim import torchvision
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the shim is kept with the tests
+from tests.torchvision_shim import torchvision
 
 models = torchvision.models
 

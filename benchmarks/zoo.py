@@ -1,11 +1,13 @@
 """Analyse every torchvision model at its worked-out shape, and show what each answer is worth.
 
-    python benchmarks/zoo.py [--model GLOB]
+    python benchmarks/zoo.py [--model GLOB]           torchvision
+    python benchmarks/zoo.py --timm [--model GLOB]    one model of each family of timm
 
 The first table holds the classification and segmentation models, which `torch.fx.symbolic_trace`
 traces. Exit 1 if one of them is not traced after all, cannot be analysed, or uses an operator without
-a rule. The tables below hold the other models, and the backbones of those whose graph depends on the
-data; they are for information.
+a rule; also if no model has such a name. The tables below hold the other models, and the backbones of
+those whose graph depends on the data; they are for information. With `--timm` every model must be
+analysed, traced or not, and the operators without a rule are listed, the most wanted first.
 
 A row shows the last node that still has a local field: its size, stride and offset per axis without
 whole-axis reads, whether whole-axis reads come on top, whether the figures hold at any size, and where
@@ -18,7 +20,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -32,9 +34,9 @@ import rfgraph
 from rfgraph.report import ReceptiveField, Report
 from rfgraph.table import each, number
 
-FIGURES = ("last local node", "size", "stride", "offset", "whole", "closed form", "why not")
-COLUMNS = ("model", "traced", "nodes", "unsupported", *FIGURES, "ms")
-NUMBERS = frozenset({"nodes", "size", "stride", "offset", "ms"})
+FIGURES = ("last local node", "size", "stride", "offset", "causes", "closed form", "why not")
+COLUMNS = ("model", "traced", "nodes", "unsupported", *FIGURES, "seconds")
+NUMBERS = frozenset({"nodes", "size", "stride", "offset", "causes", "seconds"})
 MOST_TEXT = 400
 
 
@@ -44,7 +46,7 @@ class Row:
 
     model: str
     traced: bool
-    unsupported: str = ""
+    unsupported: tuple[tuple[str, int], ...] = ()
     cells: tuple[str, ...] = ()
     error: str = ""
 
@@ -54,18 +56,20 @@ class Row:
         return not self.error and not self.unsupported
 
 
-def row_of(name: str, model: nn.Module) -> Row:
-    """Trace and analyse one model."""
+def row_of(name: str, model: nn.Module, shape: tuple[int, ...] | None = None) -> Row:
+    """Trace and analyse one model. Whatever goes wrong is a row: the other models have theirs, too."""
     traced = is_traced(model)
     start = time.perf_counter()
     try:
-        report = rfgraph.analyze(model, on_unknown="whole")
-    except rfgraph.RfgraphError as error:
-        return Row(name, traced, error=f"{type(error).__name__}: {str(error)[:MOST_TEXT]}")
-    milliseconds = f"{1e3 * (time.perf_counter() - start):.0f}"
-    unsupported = unsupported_operators(report)
-    counted = (name, yes(traced), str(len(report)), unsupported or "none")
-    return Row(name, traced, unsupported, (*counted, *figures(report), milliseconds))
+        report = rfgraph.analyze(model, shape, on_unknown="whole")
+        seconds = f"{time.perf_counter() - start:.2f}"
+        unsupported = unsupported_operators(report)
+        told = ", ".join(f"{op} x{count}" for op, count in unsupported) or "none"
+        cells = (name, yes(traced), str(len(report)), told, *figures(report), seconds)
+    except Exception as error:  # an RfgraphError, or a bug, which is what this looks for
+        text = " ".join(str(error)[:MOST_TEXT].split())
+        return Row(name, traced, error=f"{type(error).__name__}: {text}")
+    return Row(name, traced, unsupported, cells)
 
 
 def is_traced(model: nn.Module) -> bool:
@@ -77,11 +81,10 @@ def is_traced(model: nn.Module) -> bool:
     return True
 
 
-def unsupported_operators(report: Report) -> str:
-    """`grid_sample x12`, for every operator without a rule."""
+def unsupported_operators(report: Report) -> tuple[tuple[str, int], ...]:
+    """Every operator without a rule, and how many nodes it has."""
     nodes = (found["node"] for _, found in report.graph.nodes(data=True))
-    counts = Counter(node.op for node in nodes if not node.known)
-    return ", ".join(f"{op} x{count}" for op, count in counts.most_common())
+    return tuple(Counter(node.op for node in nodes if not node.known).most_common())
 
 
 def figures(report: Report) -> tuple[str, ...]:
@@ -95,7 +98,7 @@ def figures(report: Report) -> tuple[str, ...]:
         each(local.size, number),
         each(local.stride, number),
         each(local.offset, number),
-        each(field.whole, yes),
+        str(len(field.causes)),
         each(field.closed_form, yes),
         why_not(field),
     )
@@ -153,17 +156,30 @@ def show(console: Console, title: str, rows: Iterable[Row]) -> None:
             console.print(table)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="*", metavar="GLOB", help="only models of such a name")
-    wanted = parser.parse_args().model
-    console, stderr = Console(width=None if sys.stdout.isatty() else 200), Console(stderr=True)
+def wanted(rows: Iterable[Row]) -> Table:
+    """The operators without a rule, and how many models and nodes wait for each."""
+    models: Counter[str] = Counter()
+    nodes: Counter[str] = Counter()
+    example: dict[str, str] = {}
+    for row in rows:
+        for op, count in row.unsupported:
+            models[op] += 1
+            nodes[op] += count
+            example.setdefault(op, row.model)
+    table = Table(title="operators without a rule", title_justify="left")
+    table.add_column("operator")
+    table.add_column("models", justify="right")
+    table.add_column("nodes", justify="right")
+    table.add_column("for example")
+    for op, count in models.most_common():
+        table.add_row(op, str(count), str(nodes[op]), example[op])
+    return table
 
-    def chosen(names: Iterable[str], title: str) -> Iterable[str]:
-        return track([n for n in names if fnmatch(n, wanted)], title, console=stderr)
 
-    required = list(rows_of(chosen(TRACEABLE, "traceable models"), backbones=False))
-    others = list(rows_of(chosen(OTHERS, "other models"), backbones=True))
+def torchvision_zoo(console: Console, chosen: Callable[..., list[str]]) -> bool:
+    """Print torchvision's tables; True where all that must be analysed was."""
+    required = list(rows_of(progress(chosen(TRACEABLE), "traceable models"), backbones=False))
+    others = list(rows_of(progress(chosen(OTHERS), "other models"), backbones=True))
     show(console, "classification and segmentation", required)
     show(console, "detection, video, quantizable and optical flow", others)
     clean = sum(row.is_clean and row.traced for row in required)
@@ -172,7 +188,43 @@ def main() -> int:
         f"an unsupported operator; of the others, backbones included, "
         f"{sum(row.is_clean for row in others)} of {len(others)} analysed so"
     )
-    return 0 if clean == len(required) else 1
+    return clean == len(required) and bool(required or others)
+
+
+def timm_zoo(console: Console, chosen: Callable[..., list[str]]) -> bool:
+    """Print timm's tables; True where every model was analysed without an unsupported operator."""
+    import timm_models  # an optional package
+
+    rows = []
+    for name in progress(chosen(timm_models.one_of_each_family()), "models of timm"):
+        model = timm_models.build(name)
+        rows.append(row_of(name, model, timm_models.shape_of(model)))
+    show(console, "one model of each family of timm", rows)
+    if any(row.unsupported for row in rows):
+        console.print(wanted(rows))
+    clean = sum(row.is_clean for row in rows)
+    console.print(f"{clean} of {len(rows)} models analysed without an unsupported operator")
+    return clean == len(rows) > 0
+
+
+def progress(names: list[str], title: str) -> Iterable[str]:
+    """The names, with a bar on stderr."""
+    return track(names, title, console=Console(stderr=True))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tables; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="*", metavar="GLOB", help="only models of such a name")
+    parser.add_argument("--timm", action="store_true", help="models of timm instead")
+    options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+
+    def chosen(names: Iterable[str]) -> list[str]:
+        return [name for name in names if fnmatch(name, options.model)]
+
+    zoo = timm_zoo if options.timm else torchvision_zoo
+    return 0 if zoo(console, chosen) else 1
 
 
 if __name__ == "__main__":

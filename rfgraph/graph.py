@@ -30,10 +30,11 @@ class Masked:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """Stands in a node's params for its operand number `index`, a tensor of `shape`."""
+    """Stands in a node's params for its operand number `index`, a tensor of `shape` and (torch) `dtype`."""
 
     index: int
     shape: Shape
+    dtype: Any = None
     masked: Masked | None = field(default=None, compare=False)
 
 

@@ -22,7 +22,9 @@ Rule: TypeAlias = Callable[[Node], Reads]
 Normalize: TypeAlias = Callable[[Params, Sequence[Shape]], Params]
 Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape | None, ...] | None]
 Masks: TypeAlias = Callable[[Params, Shape], Masked | None]
-Target: TypeAlias = Any  # a module class, a function, or the name of a tensor method
+Target: TypeAlias = (
+    Any  # a module class, a function, "library::operator", or a tensor method's name
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,9 @@ class Vocabulary:
         self.operators[operator.name] = operator
 
     def _add_spelling(self, operator: Operator, target: Target, own: Signature | None) -> None:
-        if isinstance(target, str):
+        if isinstance(target, str) and "::" in target:
+            table, signature = self.functions, own or Signature((), {}, "operands", True)
+        elif isinstance(target, str):
             table, signature = self.methods, own or Signature((), {}, "operands", True)
         elif isinstance(target, type):
             # A module is called with the arguments of its forward; the rest are its attributes.

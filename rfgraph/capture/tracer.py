@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._ops import OpOverload, OpOverloadPacket
 
 from rfgraph import guard
 from rfgraph.capture.proxy import DataDependentError, TensorProxy, first_proxy
@@ -162,6 +163,8 @@ class Tracer:
         name = target if is_method else getattr(target, "__name__", "")
         inplace = _is_inplace(name)
         found = table.get(target)
+        if found is None and isinstance(target, OpOverload | OpOverloadPacket):
+            found = table.get(_qualified(target))
         if found is None and is_method:
             found = table.get(_METHODS.get(target, target.rstrip("_") if inplace else ""))
         if inplace and type(args[0]) is not TensorProxy:
@@ -342,7 +345,7 @@ def _bound(value: Any, operands: list[TensorProxy]) -> Any:
     """`value` with each proxy replaced by an `Operand`, and appended to `operands`."""
     if type(value) is TensorProxy:
         operands.append(value)
-        return Operand(len(operands) - 1, value.sizes, value.masked)
+        return Operand(len(operands) - 1, value.sizes, value.dtype, value.masked)
     if type(value) in (tuple, list):  # x[[0, 1]] picks rows, x[0, 1] an element
         return type(value)(_bound(entry, operands) for entry in value)
     if type(value) is slice:
@@ -367,6 +370,13 @@ def _named(value: Any) -> Any:
     if kind is slice:
         return slice(_named(value.start), _named(value.stop), _named(value.step))
     return value
+
+
+def _qualified(target: OpOverload | OpOverloadPacket) -> str:
+    """`library::operator`, of an operator in `torch.ops` and of its overloads alike."""
+    if isinstance(target, OpOverloadPacket):
+        return str(target._qualified_op_name)
+    return str(target._schema.name)
 
 
 def _name(target: Any) -> str:

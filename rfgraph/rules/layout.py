@@ -103,25 +103,34 @@ def _infer_pad(params: Params, shapes: Sequence[Shape]) -> Shape:
     sizes = tuple(size + left + right for size, (left, right) in pairs)
     if min(sizes, default=1) < 0:
         raise ValueError(f"padding {params['pads']} leaves nothing of the input")
+    for size, (left, right) in zip(shapes[0], params["pads"], strict=True):
+        if params["mode"] == "circular" and max(left, right) > size + min(left, 0) + min(right, 0):
+            raise ValueError(f"circular padding {left, right} goes round {size} more than once")
     return sizes
+
+
+def _padded(dim: int, size: int, left: int, right: int, mode: str) -> DimRead:
+    law = Relation.window(1, 1, 1, left)
+    if mode != "circular" or min(left, right) >= 0:
+        return padded(dim, law, size, mode if left or right else "")
+    first, last = max(0, -left), size - max(0, -right)  # torch crops, then goes round
+    return Table(dim, lambda o: (first + (o - left - first) % (last - first),), law)
 
 
 def pad(node: Node) -> Reads:
     """Padding; a negative one crops.
 
     Reads:      the position less the left padding; padded constants read nothing, the other modes fold
-                back into the input.
+                back into the input; a circular one into what a negative padding leaves of it.
     Formula:    R(o) = {o - left}.
     Example:    left padding 2 with zeros: output 1 reads {-1}, which does not exist; with reflect {1}.
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pad.html
     """
     sizes = zip(node.operand_shapes[0], node.params["pads"], strict=True)
+    mode = node.params["mode"]
     dims = [
-        padded(
-            dim, Relation.window(1, 1, 1, left), size, node.params["mode"] if left or right else ""
-        )
-        for dim, (size, (left, right)) in enumerate(sizes)
+        _padded(dim, size, left, right, mode) for dim, (size, (left, right)) in enumerate(sizes)
     ]
     return (Read(0, tuple(dims)),)
 

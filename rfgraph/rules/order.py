@@ -5,10 +5,13 @@ In: nodes of `cumsum`, `sort`, `topk`, `grid_sample` and their like. Out: reads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 
 from rfgraph.graph import Node, Operand
-from rfgraph.reads import Read, Reads, Table, Whole, along, mixed
+from rfgraph.operators import Params
+from rfgraph.reads import Read, Reads, Shape, Table, Whole, along, mixed
 from rfgraph.rules.common import data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
 
@@ -82,6 +85,35 @@ def grid_sample(node: Node) -> Reads:
         reads.append(mixed(rank, spatial, "data-dependent", image.index))
     if isinstance(grid, Operand):
         reads.append(Read(grid.index, (along(0), *map(along, spatial), Whole("linear"))))
+    return tuple(reads)
+
+
+def _infer_deformed(params: Params, shapes: Sequence[Shape]) -> Shape:
+    return (shapes[0][0], params["weight"].shape[0], *params["offset"].shape[2:])
+
+
+@rule(
+    "torchvision::deform_conv2d",
+    name="deform_conv2d",
+    signature="input, weight, offset, mask, *options",
+    infer=_infer_deformed,
+)
+def deform_conv2d(node: Node) -> Reads:
+    """Deformable convolution: taps at places that the offsets say.
+
+    Reads:      all of the input along its spatial dims and channels; offsets and mask at the output's own
+                position.
+    Formula:    out[n, c, y, x] reads input[n, :, :, :], offset[n, :, y, x] and mask[n, :, y, x].
+    Example:    output (0, 3, 2, 5) reads offset (0, :, 2, 5) and all of the input.
+    Precision:  conservative: of the input it reads few pixels, but which ones the data say.
+    Documented: https://docs.pytorch.org/vision/stable/generated/torchvision.ops.deform_conv2d.html
+    """
+    params, reads = node.params, []
+    if isinstance(params["input"], Operand):
+        reads.append(mixed(4, (1, 2, 3), "data-dependent", params["input"].index))
+    for role in ("offset", "mask"):
+        if isinstance(params[role], Operand) and len(params[role].shape) == 4:
+            reads.append(mixed(4, (1,), "linear", params[role].index))
     return tuple(reads)
 
 

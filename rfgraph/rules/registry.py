@@ -34,8 +34,9 @@ def rule(
     named, in `node.params`, and shapes in `node.shape` and `node.operand_shapes`.
 
     Args:
-        targets: spellings of the operator: module classes, functions, names of tensor methods. A pair
-            `(target, signature)` brings its own signature.
+        targets: spellings of the operator: module classes, functions, names of tensor methods, and
+            `"library::operator"` for one of `torch.ops`. A pair `(target, signature)` brings its own
+            signature.
         name: canonical name in reports; default: the name of the first target.
         signature: argument names and defaults, as in a `def`; default: inspected. For a module class,
             names not passed in the call are read from the module's attributes (all public ones,

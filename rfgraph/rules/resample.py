@@ -26,6 +26,7 @@ from rfgraph.rules.registry import rule, spellings
 _LONGEST_PERIOD = 1024  # a law with more phases than this is a table, not a law
 _HALF = Fraction(1, 2)
 _ZERO = Fraction(0)
+_COPYING = ("linear", "bilinear", "trilinear")  # whatever the factor, where the size stays the same
 
 
 def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
@@ -111,6 +112,9 @@ def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Par
     if corners:
         rate = Fraction(size - 1, max(out - 1, 1)) if out > 1 or not params["antialias"] else _ZERO
         reason = f"align_corners=True resamples {size} to {out} at a rate of this size"
+    elif rate not in (None, 1) and out == size and (params["antialias"] or mode in _COPYING):
+        copied = Relation.identity()
+        return Table(dim, copied.at, copied, f"resampling {size} to {size} copies at this size")
     elif rate is None:
         rate = Fraction(size, out)
         if 1 not in (rate.numerator, rate.denominator):
@@ -136,7 +140,8 @@ def interpolate(node: Node) -> Reads:
                 x = rate * (o + 1/2) - 1/2, or x = o * (in - 1) / (out - 1) with align_corners; cubic
                 floor(x) + {-1, 0, 1, 2}, alone {x} at an integer x; area as adaptive pooling. With
                 antialias, x = rate * (o + 1/2) - 1/2 also with align_corners, and at a rate > 1 the
-                filter is stretched by the rate. Borders are clamped.
+                filter is stretched by the rate. Borders are clamped. Linear modes and antialias copy a
+                dim whose size stays the same.
     Example:    linear by 2: output 4 has x = 1.75 and reads {1, 2}, output 5 has x = 2.25: {2, 3}.
     Precision:  exact. A closed form at any size for scale_factor, and for `size` at an integer ratio;
                 at the analysed size alone with align_corners or another ratio.

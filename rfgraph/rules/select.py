@@ -21,6 +21,9 @@ from rfgraph.rules.common import along_dim, data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
 
 
+_MASKS = (torch.bool, torch.uint8)
+
+
 def stepped(dim: int, start: int, step: int = 1, from_end: bool = False) -> DimRead:
     """Output `o` reads `start + step * o`; `from_end`: the start was counted from the end."""
     law = Relation.window(1, step, 1, -start)
@@ -63,7 +66,7 @@ def normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
 
 
 def _is_mask(entry: Any) -> bool:
-    return is_constant(entry) and entry.dtype in (torch.bool, torch.uint8)
+    return is_constant(entry) and entry.dtype in _MASKS
 
 
 def is_constant(index: Any) -> bool:
@@ -77,14 +80,20 @@ def is_fancy(entry: Any) -> bool:
 
 
 def _infer_index(params: Params, shapes: Sequence[Shape]) -> Shape | None:
-    """The shape, where no index is computed."""
-    entries = params["index"]
-    if not all(
-        entry is None or isinstance(entry, int | slice) or is_constant(entry) for entry in entries
-    ):
+    """The shape, whatever the values of computed indices; None for a computed mask."""
+    if any(isinstance(e, Operand) and e.dtype in _MASKS for e in params["index"]):
         return None
     like = torch.empty(shapes[0], device="meta")
-    return tuple(like[tuple(e.to("meta") if is_constant(e) else e for e in entries)].shape)
+    return tuple(like[tuple(map(_without_values, params["index"]))].shape)
+
+
+def _without_values(entry: Any) -> Any:
+    """An index of the same shape; any integer for an index without dims, whose value torch would ask."""
+    if isinstance(entry, Operand | torch.Tensor):
+        return torch.zeros(entry.shape, dtype=torch.long, device="meta") if entry.shape else 0
+    if isinstance(entry, list | tuple):
+        return type(entry)(map(_without_values, entry))
+    return entry
 
 
 @rule(

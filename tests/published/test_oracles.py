@@ -1,4 +1,4 @@
-"""Every figure of `oracles.json`, on the layouts written out in `tests/models.py`, and on torchvision's.
+"""Every figure of `oracles.json`, on the layouts written out in `tests/models.py`.
 
 The figures are those printed in the named sources, or counted from gradients by other tools; none
 comes from rfgraph.
@@ -6,25 +6,16 @@ comes from rfgraph.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from math import inf, lcm
-from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 import rfgraph
-from rfgraph import NodeReport, ReceptiveField, Report
 from tests import models
-from tests.torchvision_shim import torchvision
-
-ORACLES = json.loads(Path(__file__).with_name("oracles.json").read_text(encoding="utf-8"))
-PUBLISHED = {entry["model"]: entry for entry in ORACLES["published_closed_form"]}
-MEASURED: dict[str, dict[str, int]] = ORACLES["measured_torchvision"]
-TRANSPOSED, BILINEAR = ORACLES["measured_unet"].values()
+from tests.published.oracles import BILINEAR, MEASURED, PUBLISHED, TRANSPOSED, assert_figures
+from tests.token_models import VisionTransformer
 
 SLIM = "ResNet-v1-50, stride in the last unit of each block (TF-Slim layout, not torchvision's)"
 NINE = "nine convolutions of kernels 9,3,3,3,9,3,3,7,3, stride 1"
@@ -60,41 +51,12 @@ LAYOUTS: dict[str, Callable[[], nn.Module]] = {
     "densenet121": models.densenet121,
     "convnext_tiny": models.convnext_tiny,
 }
-IN_TORCHVISION = {
-    "VGG-16 pool5": "vgg16",
-    "VGG-A (11 layers) pool5": "vgg11",
-    "Inception-v3 last mixed block": "inception_v3",
-}
-
-
-def assert_figures(field: ReceptiveField, figures: dict[str, Any]) -> None:
-    """Every figure of an oracle that is a view of the field, along every axis."""
-    views = ("size", "stride", "offset", "dilation", "holes")
-    stated = {view: figures[view] for view in views if view in figures}
-    assert stated
-    for view, figure in stated.items():
-        assert set(getattr(field, view)) == {figure}, view
-
-
-def torchvision_model(name: str) -> nn.Module:
-    """A model of torchvision without its weights: only the geometry counts."""
-    options = {"init_weights": False} if name == "inception_v3" else {}
-    with torch.device("meta"):
-        return getattr(torchvision.models, name)(weights=None, **options)
-
-
-def feature_map(report: Report) -> NodeReport:
-    """The last node before the head, which reads everything."""
-    return [node for node in report.nodes if not any(node.rf.whole)][-1]
-
-
 # --- every entry --------------------------------------------------------------------------------
 
 
 def test_every_oracle_has_a_model() -> None:
     assert WRITTEN_OUT.keys() == PUBLISHED.keys()
     assert LAYOUTS.keys() == MEASURED.keys()
-    assert IN_TORCHVISION.keys() <= PUBLISHED.keys()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -120,25 +82,6 @@ def test_measured_figures_on_the_layout_written_out(name: str) -> None:
     report = rfgraph.analyze(LAYOUTS[name]())
     assert_figures(report.output.rf, MEASURED[name])
     assert set(report.output.rf.closed_form) == {True}
-
-
-@pytest.mark.parametrize("name", MEASURED)
-def test_measured_figures_on_the_model_of_torchvision(name: str) -> None:
-    report = rfgraph.analyze(torchvision_model(name))
-    assert_figures(feature_map(report).rf, MEASURED[name])
-
-
-@pytest.mark.parametrize(("entry", "name"), IN_TORCHVISION.items())
-def test_published_figures_on_the_model_of_torchvision(entry: str, name: str) -> None:
-    report = rfgraph.analyze(torchvision_model(name))
-    assert_figures(feature_map(report).rf, PUBLISHED[entry])
-
-
-@pytest.mark.parametrize("name", ["resnet50", "densenet121"])
-def test_the_figures_hold_at_any_input_size(name: str) -> None:
-    for shape in ((1, 3, 64, 96), (2, 3, 257, 130)):
-        report = rfgraph.analyze(torchvision_model(name), shape)
-        assert_figures(feature_map(report).rf, MEASURED[name])
 
 
 # --- U-Nets -------------------------------------------------------------------------------------
@@ -228,17 +171,26 @@ def test_the_base_wav2vec_encoder_reads_everything_through_its_group_norm() -> N
     assert_figures(field.local, PUBLISHED["wav2vec 2.0 feature encoder"])
 
 
-def test_vision_transformer_tokens_read_their_patch_and_then_everything() -> None:
-    report = rfgraph.analyze(torchvision_model("vit_b_16"))
-    before = report["encoder.layers.encoder_layer_0.ln_1"]
-    assert before.rf.size == (16, 16)
-    assert before.rf.whole == (False, False)
+def test_tokens_read_their_patch_before_attention_and_everything_after_it() -> None:
+    report = rfgraph.analyze(VisionTransformer(patch=(4, 6), grid=(5, 3)), (1, 3, 20, 18))
+    before = report["blocks.0.before"]
+    assert_figures(before.rf, {"whole": False})
+    assert (before.rf.size, before.rf.stride) == ((4, 6), (4, 6))
     assert before.rf.causes == ()
-    attention = "encoder.layers.encoder_layer_0.self_attention"
-    after = report[attention].rf
-    assert after.whole == (True, True)
-    assert after.size == (inf, inf)
-    assert after.causes == ((attention, "attention", (0, 1)),)
-    assert {cause.kind for cause in report.output.rf.causes} == {"attention"}
-    assert len(report.output.rf.causes) == 12
-    assert report.output.rf.local is None  # the class token alone is left
+    # Token 0 is the class token; the patches follow, row by row, three in a row.
+    assert before.region((0, 0, 0)) is None
+    assert before.region((0, 1, 0)) == ((0, 3), (0, 5))
+    assert before.region((0, 6, 1)) == ((4, 7), (12, 17))
+    attention = report["blocks.0.attention"]
+    assert_figures(attention.rf, {"whole": True, "size": inf})
+    assert attention.rf.causes == (("blocks.0.attention", "attention", (0, 1)),)
+    assert attention.region((0, 0, 0)) == ((0, 19), (0, 17))
+    causes = [f"blocks.{i}.attention" for i in (0, 1)]
+    assert [cause.node for cause in report.output.rf.causes] == causes
+
+
+def test_the_seed_of_nine_convolutions_reads_35_pixels() -> None:
+    field = rfgraph.analyze(models.nine_convolutions()).output.rf
+    assert field.size == (35, 35)
+    assert field.size == (sum((9, 3, 3, 3, 9, 3, 3, 7, 3)) - 8,) * 2
+    assert (field.stride, field.offset, field.holes) == ((1, 1), (0, 0), (0, 0))

@@ -44,6 +44,7 @@ class AtSize:
         self._axes = axes
         self._measured = measured
         self._budget = budget
+        self._hulls: dict[tuple[str, int, tuple[int, ...], bool], tuple[Array, Array]] = {}
         self._walks: dict[int, tuple[Lattice, Walk[Sized]]] = {}
 
     def sets(self, name: str, axis: int, local: bool = False) -> tuple[Lattice, Array] | None:
@@ -116,8 +117,12 @@ class AtSize:
         return int(lo.flat[0]) if lo.size and hi.flat[0] >= lo.flat[0] else None
 
     def _hull(self, name: str, axis: int, dims: Sequence[int], local: bool) -> tuple[Array, Array]:
-        found = self._sets_along(name, axis, dims, local)
-        return (np.zeros(0), np.zeros(0)) if found is None else found[0].hull(found[1])
+        key = (name, axis, tuple(dims), local)
+        if key not in self._hulls:  # every figure of a node asks for it
+            found = self._sets_along(name, axis, dims, local)
+            nothing = np.zeros(0, int), np.zeros(0, int)
+            self._hulls[key] = nothing if found is None else found[0].hull(found[1])
+        return self._hulls[key]
 
     def stride(self, name: str, axis: int, dims: Sequence[int], local: bool) -> Fraction | None:
         """The effective stride, where reads vary along one dim and are regular in its middle half."""

@@ -5,7 +5,8 @@ In: their nodes. Out: reads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,8 @@ def scaled_dot_product_attention(node: Node) -> Reads:
     Formula:    out[.., l, e] reads query[.., l, :], key[.., s, :] and value[.., s, e] for all s, or
                 for 0 <= s <= l with is_causal. Grouped queries share head floor(h * kv / heads).
     Example:    5 tokens, is_causal: output token 2 reads tokens 0, 1, 2.
-    Precision:  exact; a constant attn_mask leaves out the keys that it masks.
+    Precision:  exact; a constant attn_mask leaves out the keys that it masks. Conservative for a mask
+                computed from the input, which is taken to leave none out.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
     """
     params, rank = node.params, len(node.shape)
@@ -101,6 +103,7 @@ def multi_head_attention(node: Node) -> Reads:
                 [n, l, s], too, read every key, for their softmax.
     Example:    self-attention over 5 tokens: output token 2 reads tokens 0 .. 4.
     Precision:  exact; a constant attn_mask or key_padding_mask leaves out the keys that it masks.
+                Conservative for a weight that is masked, and so always 0.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
     """
     params = node.params
@@ -116,7 +119,12 @@ def multi_head_attention(node: Node) -> Reads:
         return Read(operand.index, tuple(dims))
 
     queries = len(node.shape) - 2 if weights else tokens
-    keys = attended(_seen_by_all_heads(params["attn_mask"]), [queries], "attention")
+    batch = node.shape[0 if weights else 1 - tokens] if batched else 1
+    samples = [0 if weights else 1 - tokens] if batched else []
+    allowed = _allowed(params, batch)
+    if allowed is not None and not batched:
+        allowed = allowed[0]
+    keys = attended(allowed, [*samples, queries], "attention")
     roles: dict[str, DimRead] = {"query": along(queries), "key": keys, "value": keys}
     if weights:
         del roles["value"]
@@ -128,9 +136,21 @@ def multi_head_attention(node: Node) -> Reads:
     return tuple(reads)
 
 
-def _seen_by_all_heads(mask: object) -> torch.Tensor | None:
-    """Where any sample and head lets a query see a key: outputs mix the heads."""
-    allowed = allowed_by(mask)
-    return (
-        None if allowed is None else allowed.flatten(0, -3).any(0) if allowed.ndim > 2 else allowed
-    )
+def _allowed(params: Mapping[str, Any], batch: int) -> torch.Tensor | None:
+    """[batch, query, key], or with 1 for any: which keys some head lets a query see; None: all.
+
+    In these masks True means: not allowed, the reverse of `scaled_dot_product_attention`.
+    """
+    found = None
+    for role in ("attn_mask", "key_padding_mask"):
+        mask = params[role]
+        if not isinstance(mask, torch.Tensor) or mask.is_meta:
+            continue
+        seen = ~mask.detach().cpu() if mask.dtype is torch.bool else allowed_by(mask)
+        assert seen is not None
+        if role == "key_padding_mask":
+            seen = seen.reshape(-1, 1, seen.shape[-1])
+        else:  # (query, key), or a mask for every sample and head
+            seen = seen.reshape(batch if seen.ndim > 2 else 1, -1, *seen.shape[-2:]).any(1)
+        found = seen if found is None else found & seen
+    return found

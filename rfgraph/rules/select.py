@@ -20,7 +20,6 @@ from rfgraph.relation import Relation
 from rfgraph.rules.common import along_dim, data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
 
-
 _MASKS = (torch.bool, torch.uint8)
 
 
@@ -111,7 +110,8 @@ def getitem(node: Node) -> Reads:
                 the constant indices; with an index computed from the input, everything.
     Formula:    R(o) = {start + step * o}; for index tensors i, j of dims 0 and 1: R(o) = (i[o], j[o]).
     Example:    x[:, 2, 1::3]: output (1, 4) reads (1, 2, 13).
-    Precision:  exact for constant indices and masks.
+    Precision:  exact for constant indices and masks. Conservative for computed ones, by which
+                everything may be read.
     Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
     """
     entries, own = node.params["index"], node.operand_shapes[0]

@@ -259,7 +259,7 @@ CHOSEN = {
     "grid_sample": (warped, "grid_sample", 3),
     "topk": (lambda self, x: self.conv(x).topk(3, 2)[0], "topk", None),
     "sort": (lambda self, x: x.sort(dim=2)[0], "sort", None),
-    "computed index": (lambda self, x: x[:, :, x[0, 0, :, 0].argmax(0)], "getitem_2", None),
+    "computed index": (lambda self, x: x[:, :, x[0, 0, :, 0].argmax(0)], "getitem_1", None),
     "take along a computed index": (lambda self, x: x.gather(2, x.argsort(2)), "gather", None),
 }
 

@@ -1,0 +1,230 @@
+"""Examples of operators that go through a dim in order, choose by data, assign, or cut windows.
+
+In: tables of names. Out: `EXAMPLES`. Callers: `tests.rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.rules.deformable import deform_conv2d
+from tests.rules.examples import Example, ex, w
+
+_AT = torch.tensor([[2, 0, 1], [1, 1, 0]])
+_CHOSEN = "what is not chosen counts as read"
+
+
+def _ordered() -> dict[str, list[Example]]:
+    found: dict[str, list[Example]] = {}
+    for name in ("cummax", "cummin"):
+        function = getattr(torch, name)
+        found[name] = [
+            ex(lambda x, f=function: f(x, 1)[0], (2, 4, 2)),
+            ex(lambda x, n=name: getattr(x, n)(dim=-1).values, (2, 3)),
+            ex(lambda x, f=function: f(x, dim=0), (3,), conservative="the first index is 0"),
+        ]
+    for name in ("cumsum", "cumprod", "logcumsumexp"):
+        function = getattr(torch, name)
+        found[name] = [
+            ex(lambda x, f=function: f(x, 1), (2, 4, 2)),
+            ex(lambda x, n=name: getattr(x, n)(dim=-1), (2, 3)),
+            ex(lambda x, f=function: f(x, dim=0), (3,)),
+        ]
+    for name in ("sort", "argsort"):
+        function = getattr(torch, name)
+        found[name] = [
+            ex(function, (2, 3)),
+            ex(lambda x, f=function: f(x, dim=0, descending=True), (3, 2)),
+            ex(lambda x, n=name: getattr(x, n)(-2), (2, 3, 2)),
+        ]
+    found["topk"] = [ex(lambda x: torch.topk(x, 2), (2, 4)), ex(lambda x: x.topk(1, 0), (3, 2))]
+    found["kthvalue"] = [
+        ex(lambda x: torch.kthvalue(x, 2), (2, 4)),
+        ex(lambda x: x.kthvalue(1, dim=0), (3, 2)),
+        ex(lambda x: torch.kthvalue(x, 2, 1, True), (2, 3, 2)),
+    ]
+    return found
+
+
+def _sampled() -> dict[str, list[Example]]:
+    return {
+        "grid_sample": [
+            ex(
+                lambda x, g: F.grid_sample(x, g, align_corners=False),
+                *((1, 2, 2, 3), (1, 2, 1, 2)),
+                draw=("normal", "narrow"),
+            ),
+            ex(
+                lambda x: F.grid_sample(x, 0.5 * w(1, 2, 1, 2).tanh(), align_corners=True),
+                (1, 1, 3, 4),
+                conservative=_CHOSEN,
+            ),
+        ],
+        "deform_conv2d": [
+            ex(
+                lambda x, o: deform_conv2d(x, w(1, 1, 1, 2), o),
+                *((1, 1, 2, 4), (1, 4, 2, 3)),
+                draw=("normal", "normal"),
+        ],
+        "affine_grid": [
+            ex(
+                lambda m: F.affine_grid(m, (2, 1, 2, 3), align_corners=False),
+                (2, 2, 3),
+                conservative="a coordinate reads its own row of the matrix",
+            ),
+        ],
+        "take": [
+            ex(lambda x: torch.take(x, _AT), (2, 3), conservative=_CHOSEN),
+            ex(
+                lambda x, i: torch.take(x, i),
+                *((3,), (2,)),
+                draw=("normal", "index"),
+                conservative=_CHOSEN,
+            ),
+        ],
+        "bucketize": [
+            ex(
+                lambda x: torch.bucketize(x, torch.tensor([-0.5, 0.0, 0.5], dtype=x.dtype)),
+                (2, 3),
+                conservative=_CHOSEN,
+            )
+        ],
+        "searchsorted": [
+            ex(
+                lambda x: torch.searchsorted(torch.tensor([-0.5, 0.0, 0.5], dtype=x.dtype), x),
+                (2, 3),
+                conservative=_CHOSEN,
+            )
+        ],
+        "gather": [
+            ex(lambda x: torch.gather(x, 1, _AT), (2, 3)),
+            ex(lambda x: x.gather(0, _AT), (3, 3)),
+            ex(lambda x, i: x.gather(-1, i), (2, 3), (2, 2), draw=("normal", "index")),
+        ],
+    }
+
+
+def _set(assign: Callable[..., Any]) -> Callable[..., Tensor]:
+    """An assignment, which returns nothing, as a function that returns what was written into."""
+
+    def build(x: Tensor, *values: Tensor) -> Tensor:
+        assign(x, *values)
+        return x
+
+    return build
+
+
+def _assign(index: Any) -> Callable[..., Tensor]:
+    def build(x: Tensor, value: Tensor) -> Tensor:
+        x[index] = value
+        return x
+
+    return build
+
+
+def _constant(index: Any) -> Callable[[Tensor], Tensor]:
+    def build(x: Tensor) -> Tensor:
+        x[index] = 7.0
+        return x
+
+    return build
+
+
+_ALL = slice(None)
+
+
+def _assigned() -> dict[str, list[Example]]:
+    return {
+        "setitem": [
+            ex(_assign((_ALL, slice(1, None, 2))), (2, 5), (2, 2)),
+            ex(_assign((_ALL, slice(1, -1))), (2, 5), (2, 3)),
+            ex(_assign((slice(0, 2), ..., slice(None, 2))), (3, 2, 4), (2, 2, 2)),
+            ex(_assign((_ALL, 1)), (2, 3), (2,)),
+            ex(_assign((_ALL, -1, slice(0, 2))), (2, 3, 3), (2,)),
+            ex(_assign((1, slice(2, None))), (2, 4), (1,)),
+            ex(_assign(0), (2, 3), (3,)),
+            ex(_assign(...), (2, 3), (3,)),
+            ex(_assign((_ALL, slice(0, 2))), (2, 3), (), conservative="a value without dims"),
+            ex(_constant((_ALL, slice(0, 2))), (2, 3)),
+            ex(_constant((0, 1)), (2, 3)),
+        ],
+    }
+
+
+def _scattered() -> dict[str, list[Example]]:
+    found = {
+        "index_fill": [ex(lambda x: x.index_fill(1, _ROWS, 3.0), (2, 4), conservative=_CHOSEN)],
+        "index_put": [
+            ex(lambda x, v: x.index_put((_ROWS,), v), (3, 2), (2, 2), conservative=_CHOSEN),
+        ],
+        "masked_scatter": [
+            ex(lambda x, v: x.masked_scatter(_AT > 0, v), (2, 3), (2, 3), conservative=_CHOSEN),
+        ],
+        "scatter_reduce": [
+            ex(
+                lambda x, v: x.scatter_reduce(1, _AT, v, "sum"),
+                *((2, 3), (2, 3)),
+                conservative=_CHOSEN,
+            )
+        ],
+    }
+    for name in ("scatter", "scatter_add"):
+        found[name] = [
+            ex(
+                lambda x, v, n=name: getattr(torch, n)(x, 1, _AT, v),
+                *((2, 3), (2, 3)),
+                conservative=_CHOSEN,
+            ),
+            ex(
+                lambda x, v, n=name + "_": getattr(x, n)(0, _AT, v),
+                *((3, 3), (2, 3)),
+                conservative=_CHOSEN,
+            ),
+        ]
+    for name in ("index_add", "index_copy"):
+        found[name] = [
+            ex(
+                lambda x, v, n=name: getattr(x, n)(1, _ROWS, v),
+                *((2, 4), (2, 2)),
+                conservative=_CHOSEN,
+            )
+        ]
+    return found
+
+
+_ROWS = torch.tensor([2, 0])
+
+
+def _windows() -> dict[str, list[Example]]:
+    return {
+        "unfold": [
+            ex(lambda x: x.unfold(1, 3, 2), (2, 7)),
+            ex(lambda x: x.unfold(-2, 2, 2), (2, 4, 3)),
+            ex(lambda x: x.unfold(0, 2, 3), (6, 2)),
+            ex(lambda x: x.unfold(1, 2, 2), (2, 5)),
+        ],
+        "im2col": [
+            ex(lambda x: F.unfold(x, 2), (1, 2, 3, 3)),
+            ex(nn.Unfold((1, 3), dilation=(1, 2), padding=(0, 1), stride=(2, 1)), (1, 2, 3, 4)),
+            ex(nn.Unfold((2, 1), stride=2), (2, 4, 3)),
+        ],
+        "col2im": [
+            ex(lambda x: F.fold(x, (3, 4), (2, 3)), (1, 6, 4)),
+            ex(nn.Fold((4, 5), (2, 1), stride=(2, 3), padding=(1, 0)), (1, 4, 6)),
+            ex(nn.Fold((3, 3), 2, dilation=2), (4, 1)),
+        ],
+    }
+
+
+EXAMPLES: dict[str, list[Example]] = {
+    **_ordered(),
+    **_sampled(),
+    **_assigned(),
+    **_scattered(),
+    **_windows(),
+}

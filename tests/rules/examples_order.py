@@ -70,6 +70,7 @@ def _sampled() -> dict[str, list[Example]]:
                 lambda x, o: deform_conv2d(x, w(1, 1, 1, 2), o),
                 *((1, 1, 2, 4), (1, 4, 2, 3)),
                 draw=("normal", "normal"),
+            )
         ],
         "affine_grid": [
             ex(

@@ -1,0 +1,19 @@
+"""For tests: strategies that draw models, and assertions about receptive fields.
+
+In: models. Out: examples, or an AssertionError. Callers: users' own tests. `import rfgraph` does not
+import this; `rfgraph.testing.strategies` needs the `testing` extra.
+"""
+
+from rfgraph.testing.assertions import (
+    assert_causal,
+    assert_no_batch_mixing,
+    assert_receptive_field,
+)
+from rfgraph.testing.snapshot import assert_snapshot
+
+__all__ = [
+    "assert_causal",
+    "assert_no_batch_mixing",
+    "assert_receptive_field",
+    "assert_snapshot",
+]

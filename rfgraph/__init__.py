@@ -14,6 +14,8 @@ from rfgraph.reads import Along, Fixed, Lookup, Read, Regroup, Table, Whole, alo
 from rfgraph.relation import Relation
 from rfgraph.report import NodeReport, Report
 from rfgraph.rules import rule
+from rfgraph.verification import effective, verify
+from rfgraph.verify import Verification
 
 __version__ = "0.1.0"
 
@@ -35,10 +37,13 @@ __all__ = [
     "RfgraphError",
     "Table",
     "UnsupportedOperatorError",
+    "Verification",
     "VerificationError",
     "Whole",
     "along",
     "analyze",
+    "effective",
     "rule",
     "same",
+    "verify",
 ]

@@ -1,4 +1,4 @@
-"""The public analysis: a model in, a report out.
+"""`analyze`: a model in, a report out.
 
 In: a model, input shapes or none, options. Out: a `Report`. Callers: users and the CLI.
 """

@@ -101,6 +101,18 @@ class AtSize:
             walk.visit({name, *nx.ancestors(self._graph.networkx, name)})
         return self._walks[axis]
 
+    def reached(
+        self, name: str, axis: int, rows: Sequence[int], dims: Sequence[int]
+    ) -> tuple[Array, bool]:
+        """[row, *dims]: which positions over `dims` of a node read each row; False: by hulls alone."""
+        found = self._sets_along(name, axis, dims, local=False)
+        if found is None:
+            return np.zeros((len(rows), *(1,) * len(dims)), bool), True
+        lattice, sets = found
+        others = tuple(dim for dim in range(sets.ndim - 1) if dim not in dims)
+        sets = np.squeeze(sets, others)
+        return np.stack([lattice.holds(sets, row) for row in rows]), lattice.exact
+
     # --- figures of nodes without a closed form, over the positions along some of their dims ------
 
     def size_range(

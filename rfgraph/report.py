@@ -210,6 +210,25 @@ class Report:
         return next(iter(self.outputs.values()))
 
     @property
+    def captured(self) -> Graph:
+        """The graph that was analysed, with the model's own calls: what a probe runs again."""
+        return self._graph
+
+    def reached(
+        self, name: str, axis: int, rows: Sequence[int]
+    ) -> tuple[npt.NDArray[np.bool_], bool]:
+        """Which positions of a node, over its `dims`, read each of these rows of an input.
+
+        Args:
+            axis: the number of a tracked axis, in the order of `axes`.
+
+        Returns:
+            An array of the shape (row, *dims; 1 where it does not vary), and False where it was worked
+            out from hulls alone.
+        """
+        return self._at_size.reached(name, axis, rows, self[name].dims)
+
+    @property
     def graph(self) -> nx.DiGraph:
         """The model as a `networkx.DiGraph`: node names, each with its `rfgraph.graph.Node` as `node`."""
         return self._graph.networkx

@@ -23,7 +23,19 @@ PACKAGE = Path(rfgraph.__file__).parent
 ALGEBRA = ("errors", "positions", "relation")
 FOUNDATION = (*ALGEBRA, "reads", "graph", "operators")
 REPORT = (*FOUNDATION, "domains", "propagate", "at_size", "table", "field", "report")
-BELOW = (*REPORT, "measure", "rules", "capture", "guard", "probe", "verify", "audit", "render", "gallery", "analysis")
+BELOW = (
+    *REPORT,
+    "measure",
+    "rules",
+    "capture",
+    "guard",
+    "probe",
+    "verify",
+    "audit",
+    "render",
+    "gallery",
+    "analysis",
+)
 
 
 @dataclass(frozen=True)
@@ -58,9 +70,9 @@ FLOORS = {
     "report": Row(REPORT, ("networkx", "numpy", "pandas")),
     "measure": Row((*FOUNDATION, "guard"), ("torch", "numpy")),
     # 4
-    "verify": Row(
-        (*FOUNDATION, "table", "field", "report", "probe"), ("torch", "numpy", "networkx")
-    ),
+    "verify": Row((*FOUNDATION, "field", "report")),
+    "repro": Row(("graph",)),
+    "compare": Row((*REPORT, "probe", "verify", "repro"), ("numpy",)),
     "audit": Row((*FOUNDATION, "table", "field", "report"), ("numpy", "networkx")),
     "render": Row(
         (*FOUNDATION, "table", "field", "report"), ("rich", "jinja2", "matplotlib", "numpy")
@@ -68,9 +80,13 @@ FLOORS = {
     # 5: the public functions, and what is built on them
     "gallery": Row((), ("torch",)),
     "analysis": Row(BELOW, ("torch", "numpy")),
-    "": Row(BELOW),
-    "testing": Row((*BELOW, ""), ("torch", "numpy", "networkx", "hypothesis", "pytest")),
-    "cli": Row((*BELOW, ""), ("torch", "rich", "typer")),
+    "verification": Row((*BELOW, "analysis", "compare"), ("torch", "numpy")),
+    "": Row((*BELOW, "analysis", "verification")),
+    "testing": Row(
+        (*BELOW, "", "analysis", "verification"),
+        ("torch", "numpy", "networkx", "hypothesis", "pytest"),
+    ),
+    "cli": Row((*BELOW, "", "analysis", "verification"), ("torch", "rich", "typer")),
     "__main__": Row(("cli",)),
 }
 

@@ -75,6 +75,15 @@ class Lattice:
         found = filled.any(axis=-1)
         return np.where(found, lo[..., 0], 0), np.where(found, hi[..., 0], -1)
 
+    def holds(self, sets: Array, position: int) -> Array:
+        """Which sets hold a position; of hulls, which span it."""
+        if self.exact:
+            word = sets[..., position // _WORD]
+            held: Array = (word >> np.uint64(position % _WORD)) & np.uint64(1) != 0
+            return held
+        held = (sets[..., 0] <= position) & (position <= -sets[..., 1])
+        return held
+
     def members(self, one: Array) -> npt.NDArray[np.int64]:
         """The members of one set in ascending order; of a hull, all that it spans."""
         if not self.exact:

@@ -1,0 +1,137 @@
+"""Which calls stop a NaN, and which turn NaN at positions that they do not read.
+
+In: a node, and a value for each of its operands. Out: a reason, or none. Callers: the poison probe.
+Each call is held to this alone, with NaN for all of one operand, then for one half and the other half:
+where a call passes NaN on, the outputs of the halves together are those of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rfgraph.graph import Call, Node
+from rfgraph.probe.replay import made, names_in
+
+_MINUS_INFINITY = -1e4
+_READ_NOTHING = frozenset(
+    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
+    "new_empty new_tensor bernoulli".split()
+)
+_READ_FIRST = frozenset("expand_as view_as reshape_as type_as to".split())
+"""The tensors after the first are asked for their shape or dtype alone."""
+_SELECT = frozenset("sort argsort msort topk kthvalue median mode grid_sample".split())
+"""Their reads are decided by values, of which a NaN is one."""
+_MASKABLE = (F.scaled_dot_product_attention, nn.MultiheadAttention)
+_INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
+
+
+def called(call: Call) -> str:
+    """The bare name of a call's target."""
+    target = call.target
+    if isinstance(target, nn.Module):
+        return type(target).__name__
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return name.strip("_")
+
+
+def blocked(node: Node, values: Mapping[str, Any]) -> str:
+    """Why a NaN in the node's operands does not show in its value; "" where it does."""
+    value = values[node.name]
+    if not (value.is_floating_point() or value.is_complex()):
+        return f"{str(value.dtype).removeprefix('torch.')} values hold no NaN"
+    call = node.call
+    if call is None or not value.numel() or called(call) in _READ_NOTHING:
+        return ""
+    if called(call) in _SELECT:
+        return f"what {called(call)} reads is decided by values"
+    names = list(dict.fromkeys(names_in((call.args, call.kwargs))))
+    if called(call) in _READ_FIRST:
+        names = list(names_in(call.args[0]))
+    for name in names:
+        if values[name].is_floating_point() or values[name].is_complex():
+            why = _stops(node, call, name, values)
+            if why:
+                return why
+    return ""
+
+
+def _stops(node: Node, call: Call, name: str, values: Mapping[str, Any]) -> str:
+    """Why a NaN in one operand does not show."""
+    operand = values[name]
+    everywhere = torch.ones(operand.shape, dtype=torch.bool, device=operand.device)
+    whole = _nan_where(node, call, name, values, everywhere)
+    if not bool(whole.any()):
+        return "gives no NaN for an operand that is all NaN"
+    generator = torch.Generator().manual_seed(0)
+    half = (torch.rand(operand.shape, generator=generator) < 0.5).to(operand.device)
+    parts = [_nan_where(node, call, name, values, mask) for mask in (half, ~half)]
+    if bool((whole & ~(parts[0] | parts[1])).any()):
+        return "leaves NaN out of what it computes"
+    return ""
+
+
+def _nan_where(
+    node: Node, call: Call, name: str, values: Mapping[str, Any], mask: Tensor
+) -> Tensor:
+    """Which elements of the node are NaN when `mask` of one operand is."""
+    poisoned = values[name].masked_fill(mask, torch.nan)
+    result = made(call, {**values, name: poisoned})
+    if isinstance(result, tuple | list):
+        result = result[node.output]
+    return result.isnan()  # type: ignore[no-any-return]
+
+
+# --- too many NaN -------------------------------------------------------------------------------
+
+
+def overcounted(node: Node, values: Mapping[str, Any]) -> str:
+    """Why the node may turn NaN at positions that read no NaN; "" where it cannot.
+
+    A zero that is fixed by the model, times NaN, is NaN. Zeros that follow from the data are no such
+    case, but they cannot be told apart here: what may be one is named.
+    """
+    call = node.call
+    if call is None:
+        return ""
+    name = called(call)
+    target, options = call.target, (*call.args, *call.kwargs.values())
+    mode = getattr(target, "mode", "") if isinstance(target, nn.Module) else ""
+    if name in ("interpolate", "Upsample") and any(
+        m in _INTERPOLATED for m in (mode, *options) if isinstance(m, str)
+    ):
+        return "interpolation weights may be zero"
+    masks = call.kwargs.get("attn_mask"), call.kwargs.get("key_padding_mask")
+    positional = any(_is_mask(option) for option in options)
+    causal = call.kwargs.get("is_causal", False)
+    if (target in _MASKABLE or isinstance(target, _MASKABLE[1:])) and (
+        causal or positional or any(mask is not None for mask in masks)
+    ):
+        return "masked keys are multiplied by zero"
+    if "softmax" in name.lower() and any(map(_has_low, _operands(call, values))):
+        return "masked elements of a softmax count as read"
+    if name in ("mul", "imul", "rmul", "multiply") and any(map(_is_mask, options)):
+        return "a constant factor holds zeros"
+    return ""
+
+
+def _operands(call: Call, values: Mapping[str, Any]) -> Iterator[Any]:
+    return (values[name] for name in names_in((call.args, call.kwargs)))
+
+
+def _is_mask(value: Any) -> bool:
+    """True for a tensor of the model that holds zeros, False or -inf."""
+    if not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
+        return False
+    return bool((value == 0).any()) or _has_low(value)
+
+
+def _has_low(value: Any) -> bool:
+    if not isinstance(value, Tensor) or value.is_complex():
+        return False
+    return bool(((value <= _MINUS_INFINITY) | (value == -inf)).any())

@@ -1,0 +1,226 @@
+"""`GradientProbe`: what a node depends on, by the gradient of a positive float64 twin of the graph.
+
+In: a graph, a node, output positions. Out: masks over the inputs, joint over all their dims, and their
+projections. Callers: `rfgraph.verify`, tests. No rule is asked: the twin runs the captured calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rfgraph.errors import InputError, VerificationError
+from rfgraph.graph import Graph, Node
+from rfgraph.probe import twin_places, twin_products, twin_values  # noqa: F401  (teach the twins)
+from rfgraph.probe.replay import Unreadable, example_inputs, guarded, replay
+from rfgraph.probe.twin import Setting, Twin
+
+Position: TypeAlias = Sequence[int] | Mapping[int, int]
+Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+Magnitude: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+_KEPT_TWINS = 2  # one as it is, one with whole reads cut
+
+
+class GradientProbe:
+    """The gradients of one graph. A twin is run once; each position asked for is one backward pass.
+
+    Args:
+        graph: a captured model.
+        inputs: tensors of the inputs' shapes; only their devices matter. None: the model's device.
+        seed: of the twin's weights.
+        training: as the graph was captured; True: batch norm takes statistics of its input.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Mapping[str, Tensor] | None = None,
+        seed: int = 0,
+        *,
+        training: bool = False,
+    ) -> None:
+        self.graph = graph
+        self._training = training
+        self._seed = seed
+        self._inputs = example_inputs(graph, inputs)
+        self._twins: dict[frozenset[str], _Run] = {}
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """The nodes that have no twin, and why: an operator unknown to the probe, or one before it."""
+        values = self._run(frozenset()).values
+        return {name: str(value) for name, value in values.items() if isinstance(value, Unreadable)}
+
+    def joint(self, node: str, position: Position, cut: Collection[str] = ()) -> dict[str, Mask]:
+        """Input -> which of its elements the node depends on at `position`, over the input's dims.
+
+        Args:
+            position: an index for each dim of the node; or for each dim from 2 on; or a dict from dim
+                to index. Every element of the dims left out is in the cotangent.
+            cut: nodes whose reads of a whole axis are left out: softmax, statistics, reductions,
+                global pooling, keys of attention, contractions.
+
+        Raises:
+            InputError: no such node or position.
+            VerificationError: the node has no twin, or the gradient is no number.
+        """
+        return self.joints(node, [position], cut)[0]
+
+    def joints(
+        self, node: str, positions: Sequence[Position], cut: Collection[str] = ()
+    ) -> list[dict[str, Mask]]:
+        """The joint masks of several positions."""
+        run = self._run(frozenset(cut))
+        return [
+            {name: found > 0 for name, found in gradients.items()}
+            for gradients in run.gradients(self.graph[node], positions, patterns=True)
+        ]
+
+    def axis_set(
+        self, node: str, position: Position, input: str, dim: int, cut: Collection[str] = ()
+    ) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """The positions along one dim of one input that the node depends on, sorted."""
+        mask = self.joint(node, position, cut)[input]
+        others = tuple(d for d in range(mask.ndim) if d != dim % mask.ndim)
+        return np.flatnonzero(mask.any(axis=others))
+
+    def magnitude(
+        self, node: str, position: Position, cut: Collection[str] = ()
+    ) -> dict[str, Magnitude]:
+        """Input -> the gradient of the twin, which is positive wherever `joint` is True.
+
+        Raises:
+            VerificationError: a gradient underflowed or overflowed.
+        """
+        run = self._run(frozenset(cut))
+        own = self.graph[node]
+        (found,) = run.gradients(own, [position], patterns=False)
+        (pattern,) = run.gradients(own, [position], patterns=True)
+        for name, gradient in found.items():
+            lost = int(((pattern[name] > 0) & (gradient <= 0)).sum())
+            if lost or not np.isfinite(gradient).all():
+                raise VerificationError(
+                    f"the gradient of {node!r} at {position} underflows or overflows at {lost} elements "
+                    f"of {name!r}; `joint` does not depend on magnitudes"
+                )
+        return found
+
+    def _run(self, cut: frozenset[str]) -> _Run:
+        for name in cut:
+            _ = self.graph[name]  # a misspelt name is told
+        if cut not in self._twins:
+            if len(self._twins) >= _KEPT_TWINS:
+                self._twins.pop(next(reversed(self._twins)))
+            self._twins[cut] = _Run(
+                self.graph, self._inputs, Setting(self._seed), cut, self._training
+            )
+        return self._twins[cut]
+
+
+class _Run:
+    """One forward pass of the twin, with every value kept."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Mapping[str, Tensor],
+        setting: Setting,
+        cut: frozenset[str],
+        training: bool,
+    ) -> None:
+        self.patterns = True
+        self._cut = cut
+        self._setting = setting
+        self._leaves = {
+            name: torch.ones(given.shape, dtype=torch.float64, device=given.device).requires_grad_()
+            for name, given in inputs.items()
+        }
+        twins = {
+            name: Twin.make(leaf * 1.0, inputs[name].dtype, setting)
+            for name, leaf in self._leaves.items()
+        }
+        with guarded(graph, training), torch.enable_grad():
+            self.values = replay(graph, twins, visit=self._visit, around=self._around)
+
+    @contextmanager
+    def _around(self, node: Node) -> Iterator[None]:
+        self._setting.cut = node.name in self._cut
+        try:
+            yield
+        finally:
+            self._setting.cut = False
+
+    def _visit(self, node: Node, value: Any) -> None:
+        """Hold a value to being a number, and have its gradient replaced by where it is not 0.
+
+        A gradient that is 0 or 1 at every node cannot underflow, however deep the model.
+        """
+        if not isinstance(value, Twin):
+            return
+        if bool((value.value.isnan() | (value.value == torch.inf)).any()):
+            raise VerificationError(f"the twin of {node.where()} overflows")
+        if value.value.requires_grad:
+            value.value.register_hook(  # type: ignore[no-untyped-call]
+                lambda gradient: self._checked(node, gradient)
+            )
+
+    def _checked(self, node: Node, gradient: Tensor | None) -> Tensor | None:
+        if gradient is None:  # another output of the same call is asked for
+            return None
+        if not bool((gradient >= 0).all()):
+            raise VerificationError(
+                f"the twin's gradient at {node.where()} is negative or no number"
+            )
+        return (gradient > 0).to(gradient.dtype) if self.patterns else gradient
+
+    def gradients(
+        self, node: Node, positions: Sequence[Position], patterns: bool
+    ) -> list[dict[str, Magnitude]]:
+        value = self.values[node.name]
+        if isinstance(value, Unreadable):
+            raise VerificationError(f"{node.where()} cannot be read: {value}")
+        self.patterns = patterns
+        return [self._gradient(node, value, position) for position in positions]
+
+    def _gradient(self, node: Node, value: Any, position: Position) -> dict[str, Magnitude]:
+        index = index_of(node, position)
+        leaves = self._leaves
+        if not isinstance(value, Twin) or not value.value.requires_grad:  # reads nothing
+            return {name: np.zeros(tuple(leaf.shape)) for name, leaf in leaves.items()}
+        cotangent = torch.zeros_like(value.value, memory_format=torch.contiguous_format)
+        cotangent[index] = 1.0
+        with torch.enable_grad():
+            found = torch.autograd.grad(
+                value.value, list(leaves.values()), cotangent, retain_graph=True, allow_unused=True
+            )
+        return {
+            name: np.zeros(tuple(leaf.shape)) if g is None else g.cpu().numpy()
+            for (name, leaf), g in zip(leaves.items(), found, strict=True)
+        }
+
+
+def index_of(node: Node, position: Position) -> tuple[int | slice, ...]:
+    """An index of the node's tensor.
+
+    Raises:
+        InputError: a position that the node does not have.
+    """
+    rank = len(node.shape)
+    if isinstance(position, Mapping):
+        chosen = {dim % rank: at for dim, at in position.items() if -rank <= dim < rank}
+        fits = len(chosen) == len(position)
+    else:
+        first = 0 if len(position) == rank else 2
+        chosen = dict(enumerate(position, first))
+        fits = first + len(position) == rank
+    if not fits or any(not 0 <= at < node.shape[dim] for dim, at in chosen.items()):
+        raise InputError(
+            f"{position!r} is no position of {node.name!r}, whose shape is {node.shape}"
+        )
+    return tuple(chosen.get(dim, slice(None)) for dim in range(rank))

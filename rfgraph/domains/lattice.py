@@ -79,10 +79,8 @@ class Lattice:
         """Which sets hold a position; of hulls, which span it."""
         if self.exact:
             word = sets[..., position // _WORD]
-            held: Array = (word >> np.uint64(position % _WORD)) & np.uint64(1) != 0
-            return held
-        held = (sets[..., 0] <= position) & (position <= -sets[..., 1])
-        return held
+            return np.not_equal((word >> np.uint64(position % _WORD)) & np.uint64(1), 0)
+        return np.logical_and(sets[..., 0] <= position, position <= -sets[..., 1])
 
     def members(self, one: Array) -> npt.NDArray[np.int64]:
         """The members of one set in ascending order; of a hull, all that it spans."""

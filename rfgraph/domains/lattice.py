@@ -77,10 +77,13 @@ class Lattice:
 
     def holds(self, sets: Array, position: int) -> Array:
         """Which sets hold a position; of hulls, which span it."""
+        held: Array
         if self.exact:
             word = sets[..., position // _WORD]
-            return np.not_equal((word >> np.uint64(position % _WORD)) & np.uint64(1), 0)
-        return np.logical_and(sets[..., 0] <= position, position <= -sets[..., 1])
+            held = (word >> np.uint64(position % _WORD)) & np.uint64(1) != 0
+        else:
+            held = (sets[..., 0] <= position) & (position <= -sets[..., 1])
+        return held
 
     def members(self, one: Array) -> npt.NDArray[np.int64]:
         """The members of one set in ascending order; of a hull, all that it spans."""

@@ -31,8 +31,9 @@ def taught():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(page, taught):
+    namespace = {"__name__": "example"}  # a page is read from top to bottom
     for code in blocks(page, "python"):
-        exec(compile(code, page.name, "exec"), {"__name__": "example"})
+        exec(compile(code, page.name, "exec"), namespace)
 
 
 def test_the_readme_has_code_that_can_fail():

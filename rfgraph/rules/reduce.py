@@ -216,6 +216,41 @@ for _name in ("matmul", "bmm", "mm", "mv"):
     )(matmul)
 
 
+def added_product(node: Node) -> Reads:
+    """A matrix product and a term added to it: addmm, baddbmm, addbmm, addmv.
+
+    Reads:      the term at the output's own position; row i of the left factor, column j of the right one.
+    Formula:    out[.., i, j] reads input[.., i, j], left[.., i, :] and right[.., :, j].
+    Example:    baddbmm of (2, 5, 3), (2, 5, 8) and (2, 8, 3): output (1, 3, 2) reads left (1, 3, 0 .. 7).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.baddbmm.html
+    """
+    term, left, right = (node.params[name] for name in ("input", "left", "right"))
+    one, two, out = _matmul_labels(len(left.shape), len(right.shape))
+    product = _contracted(node, (left, right), (one, two), out)
+    if not isinstance(term, Operand):
+        return product
+    return (broadcast(term.shape, node.shape, term.index), *product)
+
+
+for _name, _factors in {
+    "addmm": "mat1, mat2",
+    "addmv": "mat, vec",
+    "baddbmm": "batch1, batch2",
+}.items():
+
+    def _factored(params: Params, shapes: Sequence[Shape], names: str = _factors) -> Params:
+        left, right = (params[name] for name in names.split(", "))
+        return {**params, "left": left, "right": right}
+
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature=f"input, {_factors}, *, beta=1, alpha=1",
+        normalize=_factored,
+    )(added_product)
+
+
 def _normalize_einsum(params: Params, shapes: Sequence[Shape]) -> Params:
     """`labels` of each operand and `output` labels; `...` becomes numbers counted from the right."""
     left, arrow, right = params["equation"].replace(" ", "").partition("->")

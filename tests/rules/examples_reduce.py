@@ -108,6 +108,16 @@ def _products() -> dict[str, list[Example]]:
         "bmm": [ex(torch.bmm, (2, 2, 3), (2, 3, 1)), ex(lambda x: x.bmm(w(2, 3, 2)), (2, 2, 3))],
         "mm": [ex(torch.mm, (2, 3), (3, 4)), ex(lambda x: x.mm(w(3, 2)), (2, 3))],
         "mv": [ex(torch.mv, (2, 3), (3,)), ex(lambda x: x.mv(w(3)), (2, 3))],
+        "addmm": [
+            ex(torch.addmm, (2, 4), (2, 3), (3, 4)),
+            ex(lambda x: torch.addmm(w(4), x, w(3, 4), beta=2), (2, 3)),
+            ex(lambda c, x: c.addmm(x, w(3, 4)), (4,), (2, 3)),
+        ],
+        "addmv": [ex(torch.addmv, (2,), (2, 3), (3,)), ex(lambda v: w(2).addmv(w(2, 3), v), (3,))],
+        "baddbmm": [
+            ex(torch.baddbmm, (2, 2, 1), (2, 2, 3), (2, 3, 4)),
+            ex(lambda x: torch.baddbmm(w(1, 1, 2), x, w(2, 3, 2), alpha=0.5), (2, 2, 3)),
+        ],
         "einsum": [
             ex(lambda x, y: torch.einsum("bij,bjk->bik", x, y), (2, 2, 3), (2, 3, 2)),
             ex(lambda x, y: torch.einsum("bhid, bhjd -> bhij", [x, y]), (1, 2, 2, 3), (1, 2, 3, 3)),

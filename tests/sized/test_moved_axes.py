@@ -127,7 +127,9 @@ SPACE = {
         x.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 1, 4, 5, 2, 3).flatten(1, 3)
     ),
     "depth and back": lambda self, x: F.pixel_shuffle(self.conv(F.pixel_unshuffle(x, 2)), 2),
-    "einops reduce": lambda self, x: einops.reduce(x, "n c (h i) (w j) -> n c h w", "mean", i=2, j=3),
+    "einops reduce": lambda self, x: einops.reduce(
+        x, "n c (h i) (w j) -> n c h w", "mean", i=2, j=3
+    ),
     "einops repeat": lambda self, x: einops.repeat(x, "n c h w -> n c (h i) (w j)", i=2, j=3),
     "tokens and back": lambda self, x: einops.rearrange(
         einops.rearrange(x, "n c h w -> n (h w) c") * 2, "n (h w) c -> n c w h", w=6
@@ -217,7 +219,9 @@ def test_a_causal_transformer_has_no_look_ahead(kind: str) -> None:
     node = rfgraph.analyze(CausalTransformer(kind), (1, 2, 18)).output
     assert node.shape == (1, 8, 4) and node.dims == (1,)
     # Token t reads samples 2 t .. 2 t + 3 of its own, and through attention all before them.
-    assert [node.reads(0, t).tolist() for t in range(8)] == [list(range(2 * t + 4)) for t in range(8)]
+    assert [node.reads(0, t).tolist() for t in range(8)] == [
+        list(range(2 * t + 4)) for t in range(8)
+    ]
     assert node.rf.whole == (False,) and node.rf.closed_form == (False,)
 
 
@@ -235,7 +239,11 @@ def test_without_the_mask_the_same_transformer_reads_everything() -> None:
 
 def test_a_mask_that_weights_can_change_is_no_mask() -> None:
     # A residual scale that is zero for now may be trained: it masks nothing.
-    model = Apply(lambda self, x: x + self.scale.weight * self.conv(x), conv=nn.Conv1d(1, 1, 3, padding=1), scale=nn.Embedding(1, 1))
+    model = Apply(
+        lambda self, x: x + self.scale.weight * self.conv(x),
+        conv=nn.Conv1d(1, 1, 3, padding=1),
+        scale=nn.Embedding(1, 1),
+    )
     nn.init.zeros_(model.scale.weight)
     assert rfgraph.analyze(model, (1, 1, 9)).output.rf.size == (3,)
 

@@ -134,7 +134,8 @@ def needs_values(proxy: TensorProxy, use: str) -> DataDependentError:
     return DataDependentError(
         f"the model's Python code needs the values of {proxy.name_of_node!r} ({asked}"
         f"{proxy.tracer.at_source()}), so its graph depends on the data; pass a part of the model "
-        "without that branch, or decide the branch by an argument or attribute"
+        "without that branch, decide the branch by an argument or attribute, or measure the module that "
+        "holds it with on_unknown='measure'"
     )
 
 

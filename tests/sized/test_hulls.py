@@ -1,0 +1,66 @@
+"""Axes so long that sets would not fit in memory: hulls stand for them, and say so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import rfgraph
+from rfgraph.at_size import AtSize
+from rfgraph.rules import VOCABULARY
+
+
+class EncoderDecoder(nn.Module):
+    """1-D, strided down and up again, with a skip; 160,000 samples are ten seconds at 16 kHz."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(
+            nn.Conv1d(1 if i == 0 else 2, 2, 8, stride=4, padding=2) for i in range(4)
+        )
+        self.up = nn.ModuleList(nn.ConvTranspose1d(2, 2, 8, stride=4, padding=2) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
+        for layer in self.down:
+            x = torch.relu(layer(x))
+            skips.append(x)
+        for layer in self.up:
+            x = layer(x + skips.pop())
+        return x
+
+
+def test_a_long_signal_is_answered_by_hulls_which_say_so() -> None:
+    node = rfgraph.analyze(EncoderDecoder(), (1, 1, 160_000)).output
+    closed = node.rf.relations[0]
+    assert closed is not None
+    middle = 80_001
+    assert node.region(middle) == ((closed.at(middle)[0], closed.at(middle)[-1]),)
+    first = node.region(0)
+    assert first is not None and first[0][0] == 0
+    with pytest.raises(
+        rfgraph.InputError, match=r"160000 positions exceed .* only hulls .* ask region\(\)"
+    ):
+        node.reads(0, middle)
+
+
+@pytest.mark.parametrize("size", [256, 1024])
+def test_hulls_are_the_hulls_of_the_sets(size: int) -> None:
+    report = rfgraph.analyze(EncoderDecoder(), (1, 1, size))
+    hulls = AtSize(report.captured, VOCABULARY, report.axes, {}, budget=0)
+    for node in report.nodes:
+        lattice, array = hulls.sets(node.name, 0) or pytest.fail("nothing is read")
+        assert not lattice.exact
+        for position in range(node.shape[2]):
+            lo, hi = lattice.hull(array[0, 0, position])
+            assert ((int(lo), int(hi)),) == node.region((position,))
+
+
+def test_a_small_budget_widens_nothing() -> None:
+    # 3-tap, dilated by 8: the hull of {0, 8, 16} is 0 .. 16, and the holes are lost, not the extremes.
+    report = rfgraph.analyze(nn.Conv1d(1, 1, 3, dilation=8), (1, 1, 40))
+    hulls = AtSize(report.captured, VOCABULARY, report.axes, {}, budget=0)
+    lattice, array = hulls.sets(report.output.name, 0) or pytest.fail("nothing is read")
+    assert lattice.members(array[0, 0, 5]).tolist() == list(range(5, 22))
+    assert report.output.reads(0, 5).tolist() == [5, 13, 21]

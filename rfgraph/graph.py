@@ -16,6 +16,13 @@ from rfgraph.errors import InputError, nearest_names
 from rfgraph.reads import Shape
 
 
+def outputs_of(result: Any) -> list[Any]:
+    """What a call returned, in the order of `Node.output`: tuples and lists opened at any depth."""
+    if isinstance(result, tuple | list):
+        return [output for part in result for output in outputs_of(part)]
+    return [result]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Masked:
     """Positions whose value the model fixes, whatever the input: they read nothing.
@@ -70,7 +77,8 @@ class Node:
             graph, tensors that are part of the model stand for themselves.
         shape: of the tensor.
         operand_shapes: of the operands.
-        output: which output of the operator this is (0 but for operators such as `chunk`).
+        output: which output of the operator this is (0 but for operators such as `chunk`), counted
+            through nested tuples.
         module: class name of the module it is, or of the one it ran in.
         source: `file:line` of the call in the model's code; empty where there is none.
         call: the call that made it; None for an input.

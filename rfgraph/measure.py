@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from rfgraph.errors import UnsupportedOperatorError
-from rfgraph.graph import Call, Graph, Node, Value
+from rfgraph.graph import Call, Graph, Node, Value, outputs_of
 from rfgraph.guard import untouched
 from rfgraph.positions import Positions
 from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, Table, Whole
@@ -110,7 +110,7 @@ class _Trial:
 
     def run(self, operands: Sequence[torch.Tensor]) -> torch.Tensor:
         result = _called(self._call, dict(zip(self._names, operands, strict=True)))
-        found = result[self._output] if isinstance(result, tuple | list) else result
+        found = outputs_of(result)[self._output]
         if not isinstance(found, torch.Tensor) or not found.is_floating_point():
             raise TypeError("it returns no floating-point tensor")
         return found

@@ -135,12 +135,16 @@ class Operator:
 
 @dataclass
 class Vocabulary:
-    """Every spelling of every operator. A spelling belongs to one operator; duplicates are refused."""
+    """Every spelling of every operator. A spelling belongs to one operator; duplicates are refused.
+
+    `namespaces` are where the operators of torch's own library have their public names.
+    """
 
     operators: dict[str, Operator] = field(default_factory=dict)
     functions: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
     methods: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
     modules: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
+    namespaces: tuple[Any, ...] = ()
 
     def add(self, operator: Operator, targets: Sequence[Target | tuple[Target, str]]) -> None:
         """Teach an operator and its spellings; a pair `(target, signature)` brings its own signature.
@@ -173,8 +177,23 @@ class Vocabulary:
     def copy(self) -> Vocabulary:
         """A vocabulary that can be taught without teaching this one."""
         return Vocabulary(
-            dict(self.operators), dict(self.functions), dict(self.methods), dict(self.modules)
+            dict(self.operators),
+            dict(self.functions),
+            dict(self.methods),
+            dict(self.modules),
+            self.namespaces,
         )
+
+    def of_library(self, name: str) -> tuple[Operator, Signature] | None:
+        """The operator called `library::operator`; torch's own (`aten::conv2d`) go by their public names."""
+        library, _, own = name.partition("::")
+        if name in self.functions or library != "aten":
+            return self.functions.get(name)
+        for namespace in self.namespaces:
+            function = getattr(namespace, own, None)
+            if function in self.functions:
+                return self.functions[function]
+        return self.methods.get(own)
 
     def of_module(self, module: Any) -> tuple[Operator, Signature] | None:
         """The operator of a module, or None where its class computes something of its own.

@@ -23,6 +23,7 @@ Kind: TypeAlias = Literal[
     "softmax",
     "statistics",
     "spectral",
+    "recurrent",
     "data-dependent",
     "measured",
     "unknown",

@@ -47,7 +47,7 @@ def capture(
         kind = model.__name__ + " (a class: call it first)" if isinstance(model, type) else ""
         raise InputError(
             f"expected a torch.nn.Module, got {kind or type(model).__name__}"
-            + ("" if kind else "; an exported program is not read yet: pass the module")
+            + ("" if kind else "; of an exported program, pass program.module()")
         )
     with untouched(model, training):
         if inputs is not None:

@@ -6,11 +6,13 @@ In: a module, its input tensors (meta), a vocabulary. Out: a `Graph` of canonica
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -88,8 +90,10 @@ class Tracer:
         for path, module in self._model.named_modules():
             self._paths[id(module)] = path
         proxies = {name: self._input(name, meta) for name, meta in inputs.items()}
+        first = list(_leading(self._model, proxies))
+        named = {name: proxy for name, proxy in proxies.items() if name not in first}
         with self._module_calls():
-            result = self._model(**proxies)
+            result = self._model(*(proxies[name] for name in first), **named)
         return self._finish(result)
 
     @contextmanager
@@ -164,7 +168,7 @@ class Tracer:
         inplace = _is_inplace(name)
         found = table.get(target)
         if found is None and isinstance(target, OpOverload | OpOverloadPacket):
-            found = table.get(_qualified(target))
+            found = self._vocabulary.of_library(_qualified(target))
         if found is None and is_method:
             found = table.get(_METHODS.get(target, target.rstrip("_") if inplace else ""))
         if inplace and type(args[0]) is not TensorProxy:
@@ -219,12 +223,16 @@ class Tracer:
         return self._written(operands[0], result) if params.get("inplace") is True else result
 
     def _proxies(self, draft: _Draft, metas: Any) -> Any:
-        """Proxies in the structure of `metas`: a tensor, or a (named) tuple or list of tensors."""
-        if not isinstance(metas, tuple | list):
-            return self._proxy(draft, metas, 0)
-        proxies = [self._proxy(draft, meta, output) for output, meta in enumerate(metas)]
-        named = hasattr(metas, "_fields")
-        return type(metas)(*proxies) if named else type(metas)(proxies)
+        """Proxies in the structure of `metas`: a tensor, or (named) tuples and lists of tensors."""
+        outputs = count()
+
+        def made(meta: Any) -> Any:
+            if not isinstance(meta, tuple | list):
+                return self._proxy(draft, meta, next(outputs))
+            proxies = map(made, meta)
+            return type(meta)(*proxies) if hasattr(meta, "_fields") else type(meta)(proxies)
+
+        return made(metas)
 
     def _proxy(self, draft: _Draft, meta: Any, output: int) -> Any:
         if not isinstance(meta, Meta | torch.Tensor):
@@ -333,6 +341,15 @@ class Tracer:
                 f"the shape of what {op} returns depends on the data{self.at_source()}"
             )
         return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
+
+
+def _leading(model: nn.Module, inputs: Mapping[str, Any]) -> Iterator[str]:
+    """The inputs that forward takes by position, from its first argument on."""
+    for name, parameter in inspect.signature(model.forward).parameters.items():
+        by_position = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if name not in inputs or not by_position:
+            return
+        yield name
 
 
 def _followed(

@@ -7,7 +7,7 @@ where a call passes NaN on, the outputs of the halves together are those of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from math import inf
 from typing import Any
 
@@ -40,20 +40,31 @@ def called(call: Call) -> str:
     return name.strip("_")
 
 
-def blocked(node: Node, values: Mapping[str, Any]) -> str:
-    """Why a NaN in the node's operands does not show in its value; "" where it does."""
+def reads_nothing(node: Node, constants: Collection[str]) -> bool:
+    """True for tensors made by `zeros_like` and its like, and for those made of such tensors alone."""
+    if node.call is None:
+        return False
+    made_of = set(names_in((node.call.args, node.call.kwargs)))
+    return called(node.call) in _READ_NOTHING or made_of <= set(constants)
+
+
+def blocked(node: Node, values: Mapping[str, Any], constants: Collection[str] = ()) -> str:
+    """Why a NaN in the node's operands does not show in its value; "" where it does.
+
+    `constants`: the nodes that read no input. No NaN comes from there.
+    """
     value = values[node.name]
     if not (value.is_floating_point() or value.is_complex()):
         return f"{str(value.dtype).removeprefix('torch.')} values hold no NaN"
     call = node.call
-    if call is None or not value.numel() or called(call) in _READ_NOTHING:
+    if call is None or not value.numel():
         return ""
     if called(call) in _SELECT:
         return f"what {called(call)} reads is decided by values"
     names = list(dict.fromkeys(names_in((call.args, call.kwargs))))
     if called(call) in _READ_FIRST:
         names = list(names_in(call.args[0]))
-    for name in names:
+    for name in (name for name in names if name not in constants):
         if values[name].is_floating_point() or values[name].is_complex():
             why = _stops(node, call, name, values)
             if why:

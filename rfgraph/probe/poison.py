@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.graph import Graph, Node
-from rfgraph.probe.blocking import blocked, overcounted
+from rfgraph.probe.blocking import blocked, overcounted, reads_nothing
 from rfgraph.probe.replay import example_inputs, guarded, replay
 
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
@@ -46,6 +46,7 @@ class PoisonProbe:
         self.unreadable: dict[str, str] = {}
         self.overcounts: dict[str, str] = {}
         self._batch = max(batch, 1)
+        self._constants: set[str] = set()
         self._inputs = self._baseline(inputs)
         self._apart: dict[tuple[str, int], bool] = {}
 
@@ -110,7 +111,11 @@ class PoisonProbe:
         return inputs
 
     def _judge(self, node: Node, values: Mapping[str, Any]) -> None:
-        why = "is NaN without any poison" if _has_nan(values[node.name]) else blocked(node, values)
+        if reads_nothing(node, self._constants):
+            self._constants.add(node.name)
+            return
+        nan = _has_nan(values[node.name])
+        why = "is NaN without any poison" if nan else blocked(node, values, self._constants)
         for name in node.operands:
             why = why or self.unreadable.get(name, "")
         if why:

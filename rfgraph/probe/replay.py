@@ -16,7 +16,7 @@ from torch import nn
 from torch.func import functional_call
 
 from rfgraph.errors import InputError
-from rfgraph.graph import Call, Graph, Node, Value
+from rfgraph.graph import Call, Graph, Node, Value, outputs_of
 from rfgraph.guard import untouched
 
 _WRITES = frozenset(
@@ -135,7 +135,7 @@ def _value(
     result = results[id(call)]
     if isinstance(result, Unreadable):
         return result
-    return result[node.output] if isinstance(result, tuple | list) else result
+    return outputs_of(result)[node.output]
 
 
 def _result(node: Node, call: Call, values: Mapping[str, Any], around: Around | None) -> Any:

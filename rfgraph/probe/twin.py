@@ -93,17 +93,29 @@ class Called:
 
 
 class Twin(torch.Tensor):
-    """Stands in a replay for a tensor that depends on the input; `value` is its float64 twin."""
+    """Stands in a replay for a tensor of the graph; `value` is its float64 twin.
+
+    `fixed`: the tensor itself, where it depends on no input: made by `zeros_like` and its like, and by
+    calls on such tensors alone. Masks are built so.
+    """
 
     value: Tensor
     setting: Setting
+    fixed: Tensor | None
 
     @staticmethod
     def make(value: Tensor, dtype: torch.dtype, setting: Setting) -> Twin:
         twin: Twin = torch.Tensor._make_wrapper_subclass(
             Twin, tuple(value.shape), dtype=dtype, device=value.device
         )
-        twin.value, twin.setting = value, setting
+        twin.value, twin.setting, twin.fixed = value, setting, None
+        return twin
+
+    @staticmethod
+    def constant(real: Tensor, setting: Setting) -> Twin:
+        """The twin of a tensor that depends on no input."""
+        twin = Twin.make(encoded(real), real.dtype, setting)
+        twin.fixed = real
         return twin
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
@@ -155,11 +167,16 @@ def canonical(name: str) -> str:
 
 def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The twin of `func(*args, **kwargs)`; an in-place call changes what its first argument holds."""
-    first = next(t for t in _flat((args, kwargs)) if isinstance(t, Twin))
+    twins = [entry for entry in _flat((args, kwargs)) if isinstance(entry, Twin)]
+    first = next((entry for entry in twins if entry.fixed is None), None)
+    if first is None:
+        return _constant(func, name, args, kwargs, twins[0].setting)
+    inplace = is_inplace(name) or kwargs.get("inplace") is True
+    args = (*args[: int(inplace)], *_map(args[int(inplace) :], _real))
+    kwargs = {key: _map(entry, _real) for key, entry in kwargs.items() if key != "inplace"}
     handler = HANDLERS.get(canonical(name))
     if handler is None:
         raise UnreadableError(f"the twin of {name!r} is unknown")
-    inplace = is_inplace(name) or kwargs.pop("inplace", False) is True
     call = Called(canonical(name), func, first.setting, args, kwargs)
     with torch._C.DisableTorchFunctionSubclass():
         result = handler(call, *args, **kwargs)
@@ -172,8 +189,23 @@ def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
         )
     if made.value.shape != args[0].value.shape:
         raise UnreadableError(f"{name!r} changes a shape in place")
-    args[0].value = made.value
+    args[0].value, args[0].fixed = made.value, None
     return args[0]
+
+
+def _constant(
+    func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], setting: Setting
+) -> Any:
+    """A call on tensors that depend on no input: what it really returns."""
+    result = func(*_map(args, _real), **_map(kwargs, _real))
+    if is_inplace(name) and isinstance(args[0], Twin) and args[0].fixed is not None:
+        args[0].value = encoded(args[0].fixed)
+        return args[0]
+    return _map(result, lambda e: Twin.constant(e, setting) if isinstance(e, Tensor) else e)
+
+
+def _real(entry: Any) -> Any:
+    return entry.fixed if isinstance(entry, Twin) and entry.fixed is not None else entry
 
 
 def _wrapped(result: Any, like: Twin) -> Any:
@@ -194,8 +226,10 @@ def _attribute(getter: Any, args: Any) -> Any:
         if name not in _TRANSPOSED:
             return getter(*args)
         dims = _TRANSPOSED[name]
-        value = own.value
+        value = own.value if own.fixed is None else own.fixed
         turned = value.transpose(*dims) if dims else value.permute(*reversed(range(value.ndim)))
+        if own.fixed is not None:
+            return Twin.constant(turned, own.setting)
         return Twin.make(turned, own.dtype, own.setting)
 
 

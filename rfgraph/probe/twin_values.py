@@ -135,19 +135,15 @@ def masked_fill(call: Called, value: Any, mask: Any, filling: Any) -> Tensor:
     return made
 
 
-@twin("zeros_like ones_like full_like rand_like randn_like new_zeros new_ones new_full new_tensor")
-def constant(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+@twin(
+    "zeros_like ones_like full_like rand_like randn_like empty_like new_zeros new_ones new_full "
+    "new_tensor new_empty"
+)
+def constant(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Twin:
     """Tensors made in another's image read nothing."""
-    kwargs.pop("device", None)
-    made = call.function(
-        value.value.detach(), *map(plain, args), **{**kwargs, "dtype": torch.float64}
-    )
-    return encoded(made) if "rand" not in call.name else torch.ones_like(made)
-
-
-@twin("empty_like new_empty")
-def empty(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
-    return torch.zeros(call.shape(), dtype=torch.float64, device=value.value.device)
+    like = torch.zeros(value.value.shape, dtype=value.dtype, device=value.value.device)
+    made = call.function(like, *args, **kwargs)
+    return Twin.constant(torch.zeros_like(made) if "empty" in call.name else made, call.setting)
 
 
 @twin("glu")

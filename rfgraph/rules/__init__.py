@@ -13,6 +13,7 @@ from rfgraph.rules import (  # noqa: F401  (imported to register)
     order,
     pointwise,
     pool,
+    recurrent,
     reduce,
     resample,
     reshape,

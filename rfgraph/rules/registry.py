@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from rfgraph.operators import Infer, Masks, Normalize, Operator, Rule, Signature, Target, Vocabulary
 
-VOCABULARY = Vocabulary()
+VOCABULARY = Vocabulary(namespaces=(torch, F))
 """Every operator rfgraph knows."""
 
 

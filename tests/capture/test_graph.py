@@ -10,6 +10,7 @@ from torch import nn
 
 import rfgraph
 from rfgraph.capture import capture
+from rfgraph.gallery import UNet
 from rfgraph.rules import VOCABULARY
 
 
@@ -335,3 +336,35 @@ def test_without_inputs_a_shape_that_the_model_accepts_is_worked_out_and_told(na
     assert report.worked_out and "worked out from the model" in str(report)
     given = rfgraph.analyze(model, shape)
     assert not given.worked_out and "worked out" not in str(given)
+
+
+# --- graph modules and exported programs ------------------------------------------------------------
+
+
+def test_a_graph_module_is_read_as_the_model_that_it_was_traced_from():
+    model = UNet(2)
+    traced = rfgraph.analyze(torch.fx.symbolic_trace(model), (1, 1, 32, 24))
+    direct = rfgraph.analyze(model, (1, 1, 32, 24))
+    assert [node.op for node in traced.nodes] == [node.op for node in direct.nodes]
+    assert traced.output.rf.relations == direct.output.rf.relations
+
+
+def test_the_module_of_an_exported_program_arrives_at_the_same_operators():
+    program = torch.export.export(UNet(2).eval(), (torch.randn(1, 1, 32, 24),))
+    exported = rfgraph.analyze(program.module(), (1, 1, 32, 24))
+    direct = rfgraph.analyze(UNet(2), (1, 1, 32, 24))
+    assert [node.op for node in exported.nodes] == [node.op for node in direct.nodes]
+    assert exported.output.rf.relations == direct.output.rf.relations
+    with pytest.raises(
+        rfgraph.InputError, match=r"of an exported program, pass program.module\(\)"
+    ):
+        rfgraph.analyze(program)
+
+
+def test_arguments_that_are_positional_only_are_passed_by_position():
+    class Positional(nn.Module):
+        def forward(self, x, /, y, *, z):
+            return x + y + z
+
+    shapes = {"x": (1, 2, 5), "y": (1, 2, 5), "z": (1, 2, 5)}
+    assert set(rfgraph.analyze(Positional(), shapes).output.rfs) == {"x", "y", "z"}

@@ -171,7 +171,9 @@ def test_an_operator_that_cannot_be_run_alone_is_refused() -> None:
 
 
 def test_a_module_that_fails_on_any_tensor_tells_why_it_could_not_be_followed() -> None:
-    with pytest.raises(rfgraph.CaptureError, match=r"needs the values of '1.detach' \(numpy\(\), in '1'"):
+    with pytest.raises(
+        rfgraph.CaptureError, match=r"needs the values of '1.detach' \(numpy\(\), in '1'"
+    ):
         measured(Opaque(lambda x: x.no_such_method()))
 
 
@@ -185,5 +187,7 @@ def test_the_model_is_untouched_by_measuring(leaf: nn.Module) -> None:
 
 
 def test_without_measuring_the_same_model_is_refused() -> None:
-    with pytest.raises(rfgraph.CaptureError, match="needs the values of '1.detach'.*on_unknown='measure'"):
+    with pytest.raises(
+        rfgraph.CaptureError, match="needs the values of '1.detach'.*on_unknown='measure'"
+    ):
         rfgraph.analyze(between(Clipped()), (1, 2, 24, 30))

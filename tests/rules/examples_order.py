@@ -16,6 +16,7 @@ from tests.rules.deformable import deform_conv2d
 from tests.rules.examples import Example, ex, w
 
 _AT = torch.tensor([[2, 0, 1], [1, 1, 0]])
+_ONE_WAY = "each half of the features goes through time in one direction"
 _CHOSEN = "what is not chosen counts as read"
 
 
@@ -222,10 +223,56 @@ def _windows() -> dict[str, list[Example]]:
     }
 
 
+class _Recurrent(nn.Module):
+    """One output of a recurrent layer, which returns states beside it."""
+
+    def __init__(self, layer: nn.Module, output: int = 0) -> None:
+        super().__init__()
+        self.layer, self.output = layer, output
+        for parameter in layer.parameters():
+            nn.init.uniform_(parameter, 0.2, 0.9)
+
+    def forward(self, x: Tensor, *states: Tensor) -> Tensor:
+        given = (tuple(states) if len(states) > 1 else states[0]) if states else None
+        sequence, last = self.layer(x, given)
+        last = last[0] if isinstance(last, tuple) else last
+        return last if self.output else sequence
+
+
+def _recurrent() -> dict[str, list[Example]]:
+    return {
+        "lstm": [
+            ex(_Recurrent(nn.LSTM(2, 2)), (3, 2, 2)),
+            ex(
+                _Recurrent(nn.LSTM(2, 1, batch_first=True, bidirectional=True)),
+                (2, 3, 2),
+                conservative=_ONE_WAY,
+            ),
+            ex(_Recurrent(nn.LSTM(2, 2, num_layers=2)), (4, 2)),
+            ex(_Recurrent(nn.LSTM(2, 1, batch_first=True), 1), (2, 3, 2)),
+            ex(_Recurrent(nn.LSTM(2, 1)), (3, 2, 2), (1, 2, 1), (1, 2, 1)),
+        ],
+        "gru": [
+            ex(_Recurrent(nn.GRU(2, 2)), (3, 2, 2)),
+            ex(_Recurrent(nn.GRU(2, 1, bidirectional=True), 1), (3, 2, 2)),
+            ex(_Recurrent(nn.GRU(2, 1, batch_first=True)), (2, 3, 2), (1, 2, 1)),
+        ],
+        "rnn": [
+            ex(_Recurrent(nn.RNN(2, 2)), (3, 2, 2)),
+            ex(
+                _Recurrent(nn.RNN(2, 1, batch_first=True, bidirectional=True)),
+                (2, 3, 2),
+                conservative=_ONE_WAY,
+            ),
+        ],
+    }
+
+
 EXAMPLES: dict[str, list[Example]] = {
     **_ordered(),
     **_sampled(),
     **_assigned(),
     **_scattered(),
     **_windows(),
+    **_recurrent(),
 }

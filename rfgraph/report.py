@@ -215,18 +215,19 @@ class Report:
         return self._graph
 
     def reached(
-        self, name: str, axis: int, rows: Sequence[int]
+        self, name: str, axis: int, rows: Sequence[int], dims: Sequence[int] | None = None
     ) -> tuple[npt.NDArray[np.bool_], bool]:
-        """Which positions of a node, over its `dims`, read each of these rows of an input.
+        """Which positions of a node, over `dims`, read each of these rows of an input.
 
         Args:
             axis: the number of a tracked axis, in the order of `axes`.
+            dims: of the node; None: its own `dims`. What any element of the others reads counts.
 
         Returns:
             An array of the shape (row, *dims; 1 where it does not vary), and False where it was worked
             out from hulls alone.
         """
-        return self._at_size.reached(name, axis, rows, self[name].dims)
+        return self._at_size.reached(name, axis, rows, self[name].dims if dims is None else dims)
 
     @property
     def graph(self) -> nx.DiGraph:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from math import ceil, lcm
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -16,14 +16,14 @@ from torch.utils import _pytree as pytree
 from rfgraph.analysis import Axes, analyze
 from rfgraph.capture.inputs import given
 from rfgraph.compare import Comparison, Progress
-from rfgraph.errors import CaptureError, InputError
+from rfgraph.errors import InputError
 from rfgraph.graph import Graph
 from rfgraph.guard import untouched
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
 from rfgraph.probe.replay import example_inputs, replay
-from rfgraph.relation import Relation
 from rfgraph.report import NodeReport, Report
+from rfgraph.strips import check_strips
 from rfgraph.verify import Verification
 
 Rows: TypeAlias = Literal["auto", "all"] | int
@@ -31,7 +31,6 @@ Rows: TypeAlias = Literal["auto", "all"] | int
 _CHEAP = 1 << 31  # elements that all forward passes together may look at before rows are sampled
 _SAMPLE = 16
 _POSITIONS = 24
-_LONGEST_STRIP = 1 << 15
 _TOLERANCE = 1e-3
 
 
@@ -76,7 +75,12 @@ def verify(
     comparison.poison(chosen, progress)
     comparison.gradient(_looked_at(report), _POSITIONS, progress)
     comparison.settle()
-    _strips(model, report, comparison, on_unknown, seed, progress)
+
+    def strip(shapes: dict[str, tuple[int, ...]], dims: list[int]) -> Report:
+        return analyze(model, shapes, axes=dims, on_unknown=on_unknown)
+
+    check_strips(report, comparison.found, strip, seed, partial(progress, "strips"))
+    comparison.trace()
     return comparison.result(_is_faithful(model, graph, tensors))
 
 
@@ -156,79 +160,3 @@ def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
         return True  # indices of near-equal values may differ
     scale = float(one.abs().nan_to_num().max()) if one.numel() else 0.0
     return torch.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE * scale, equal_nan=True)
-
-
-# --- strips: fields larger than the input -----------------------------------------------------------
-
-
-def _strips(
-    model: Any,
-    report: Report,
-    comparison: Comparison,
-    on_unknown: Literal["raise", "whole", "measure"],
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Check the closed form of outputs whose field the input does not hold."""
-    if len(report.captured.inputs) != 1:
-        return
-    for node in report.outputs.values():
-        if not node.rfs or node.name in comparison.found.mismatches:
-            continue
-        for axis, relation in enumerate(node.rf.relations):
-            if relation is None or not node.rf.closed_form[axis]:
-                continue
-            tracked = report.axes[axis]
-            length = report.captured.inputs[tracked.input].shape[tracked.dim]
-            needed = _needed(relation)
-            if length < needed <= _LONGEST_STRIP:
-                strip = _strip(model, report, axis, needed, on_unknown)
-                if strip is not None:
-                    comparison.strip(strip, node.name, axis, _phase_outputs(relation), seed)
-                progress("strips", (axis + 1) / len(report.axes))
-
-
-def _needed(relation: Relation) -> int:
-    """The shortest input on which one whole period of outputs reads no border."""
-    outputs = _phase_outputs(relation)
-    return max((max(relation.at(o), default=0) for o in outputs), default=0) + 1
-
-
-def _phase_outputs(relation: Relation) -> list[int]:
-    """One period of outputs, the first that read nothing left of the input."""
-    if relation.advance <= 0:
-        return []
-    lowest = min((phase.lo for phase in relation.sets if phase.length), default=0)
-    turns = max(ceil(-lowest / relation.advance), 0)
-    return [turns * relation.period + phase for phase in range(relation.period)]
-
-
-def _strip(
-    model: Any,
-    report: Report,
-    axis: int,
-    needed: int,
-    on_unknown: Literal["raise", "whole", "measure"],
-) -> Report | None:
-    """The model analysed on the narrowest strip that it takes; None where it takes none."""
-    tracked = report.axes[axis]
-    (name, node), *_ = report.captured.inputs.items()
-    advances = [
-        relation.advance
-        for other in report.nodes
-        for rf in other.rfs.values()
-        for relation in rf.relations
-        if relation is not None and relation.advance > 0
-    ]
-    grid = lcm(*advances) if advances else 1
-    long = ceil(needed / grid) * grid
-    dims = [other.dim for other in report.axes]
-    for short in dict.fromkeys(grid * factor for factor in (1, 2, 3, 4, 8)):
-        shape = list(node.shape)
-        for dim in dims:
-            shape[dim] = long if dim == tracked.dim else min(short, node.shape[dim])
-        try:
-            return analyze(model, {name: tuple(shape)}, axes=dims, on_unknown=on_unknown)
-        except (CaptureError, InputError):
-            continue
-    return None

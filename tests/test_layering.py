@@ -72,7 +72,9 @@ FLOORS = {
     # 4
     "verify": Row((*FOUNDATION, "field", "report")),
     "repro": Row(("graph",)),
-    "compare": Row((*REPORT, "probe", "verify", "repro"), ("numpy",)),
+    "findings": Row(("graph", "verify", "repro"), ("numpy",)),
+    "compare": Row((*REPORT, "probe", "verify", "findings"), ("numpy", "networkx")),
+    "strips": Row((*REPORT, "probe", "verify", "findings", "compare"), ("numpy", "networkx")),
     "audit": Row((*FOUNDATION, "table", "field", "report"), ("numpy", "networkx")),
     "render": Row(
         (*FOUNDATION, "table", "field", "report"), ("rich", "jinja2", "matplotlib", "numpy")
@@ -80,7 +82,7 @@ FLOORS = {
     # 5: the public functions, and what is built on them
     "gallery": Row((), ("torch",)),
     "analysis": Row(BELOW, ("torch", "numpy")),
-    "verification": Row((*BELOW, "analysis", "compare"), ("torch", "numpy")),
+    "verification": Row((*BELOW, "analysis", "compare", "strips"), ("torch", "numpy")),
     "": Row((*BELOW, "analysis", "verification")),
     "testing": Row(
         (*BELOW, "", "analysis", "verification"),

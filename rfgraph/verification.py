@@ -6,7 +6,7 @@ In: a model, inputs, options. Out: a `Verification`; an `Effective`. Callers: us
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -14,23 +14,23 @@ import torch
 from torch.utils import _pytree as pytree
 
 from rfgraph.analysis import Axes, analyze
-from rfgraph.capture.inputs import given
+from rfgraph.capture.inputs import given, leading
 from rfgraph.compare import Comparison, Progress
-from rfgraph.errors import InputError
+from rfgraph.errors import InputError, RfgraphError
 from rfgraph.graph import Graph
 from rfgraph.guard import untouched
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
 from rfgraph.probe.replay import example_inputs, replay
 from rfgraph.report import NodeReport, Report
-from rfgraph.strips import check_strips
+from rfgraph.strips import Analyse, check_strips
 from rfgraph.verify import Verification
 
 Rows: TypeAlias = Literal["auto", "all"] | int
 
 _CHEAP = 1 << 31  # elements that all forward passes together may look at before rows are sampled
 _SAMPLE = 16
-_POSITIONS = 24
+_POSITIONS = 72
 _TOLERANCE = 1e-3
 
 
@@ -64,21 +64,43 @@ def verify(
 
     Raises:
         InputError, CaptureError, UnsupportedOperatorError: as `analyze`.
+        VerificationError: the model fails on real tensors.
     """
+    if rows not in ("auto", "all") and not (type(rows) is int and rows >= 1):
+        raise InputError(f"rows must be 'auto', 'all' or a positive number, got {rows!r}")
     report = analyze(model, inputs, axes=axes, on_unknown=on_unknown)
-    graph = report.captured
-    tensors = _tensors(model, graph, inputs)
-    comparison = Comparison(
-        report, PoisonProbe(graph, tensors), GradientProbe(graph, tensors, seed=seed)
-    )
-    chosen = {axis: _rows(report, axis, rows, seed) for axis in range(len(report.axes))}
-    comparison.poison(chosen, progress)
-    comparison.gradient(_looked_at(report), _POSITIONS, progress)
-    comparison.settle()
 
     def strip(shapes: dict[str, tuple[int, ...]], dims: list[int]) -> Report:
         return analyze(model, shapes, axes=dims, on_unknown=on_unknown)
 
+    try:
+        tensors = _tensors(model, report.captured, inputs)
+        return _verified(model, report, tensors, strip, rows, seed, progress)
+    except RfgraphError:
+        raise
+    except Exception as error:
+        raise VerificationError(
+            f"{report.model} fails on the tensors that it is probed with: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _verified(
+    model: Any,
+    report: Report,
+    tensors: Mapping[str, torch.Tensor],
+    strip: Analyse,
+    rows: Rows,
+    seed: int,
+    progress: Progress,
+) -> Verification:
+    graph = report.captured
+    comparison = Comparison(
+        report, PoisonProbe(graph, tensors), GradientProbe(graph, tensors, seed=seed)
+    )
+    comparison.poison(_rows(report, tensors, rows, seed), progress)
+    comparison.gradient(_looked_at(report), _POSITIONS, progress)
+    comparison.settle()
     check_strips(report, comparison.found, strip, seed, partial(progress, "strips"))
     comparison.trace()
     return comparison.result(_is_faithful(model, graph, tensors))
@@ -102,32 +124,59 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
     )
 
 
-def _tensors(model: Any, graph: Graph, inputs: Any) -> dict[str, torch.Tensor] | None:
-    """The caller's own tensors, where all inputs are tensors with values."""
+def _poison(graph: Graph, tensors: Mapping[str, torch.Tensor] | None) -> PoisonProbe:
+    try:
+        return PoisonProbe(graph, tensors)
+    except RfgraphError:
+        raise
+    except Exception as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        which = "these" if tensors is not None else "random"
+        raise InputError(
+            f"the model cannot be run on {which} inputs: {type(error).__name__}: {text}"
+            + ("" if tensors is not None else "; pass tensors that it accepts")
+        ) from error
+
+
+def _tensors(model: Any, graph: Graph, inputs: Any) -> dict[str, torch.Tensor]:
+    """The caller's own tensors; seeded random ones where there is but a shape."""
+    named = inputs if isinstance(inputs, Mapping) else {}
     if isinstance(inputs, torch.Tensor):
-        inputs = (inputs,)
-    values = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs or ())
-    if not values or not all(isinstance(v, torch.Tensor) and not v.is_meta for v in values):
-        return None
-    names = list(inputs) if isinstance(inputs, Mapping) else list(given(model, inputs))
-    return dict(zip(names, values, strict=True))
+        named = dict(zip(graph.inputs, [inputs], strict=False))
+    elif isinstance(inputs, Sequence) and not all(isinstance(entry, int) for entry in inputs):
+        named = dict(zip(given(model, inputs), inputs, strict=True))
+    own = {
+        name: value
+        for name, value in named.items()
+        if isinstance(value, torch.Tensor) and not value.is_meta
+    }
+    return {**example_inputs(graph, None), **own}
 
 
-def _rows(report: Report, axis: int, rows: Rows, seed: int) -> list[int]:
-    """The rows of one axis to poison."""
-    tracked = report.axes[axis]
-    length = report.captured.inputs[tracked.input].shape[tracked.dim]
+def _rows(
+    report: Report, tensors: Mapping[str, torch.Tensor], rows: Rows, seed: int
+) -> dict[int, list[int]]:
+    """The rows to poison of each tracked axis, by number: none where the input holds integers."""
+    graph = report.captured
+    lengths = {
+        number: graph.inputs[axis.input].shape[axis.dim]
+        for number, axis in enumerate(report.axes)
+        if tensors[axis.input].is_floating_point()
+    }
     if rows == "auto":
-        elements = sum(_size(node) for node in report.nodes)
-        rows = "all" if elements * length * len(report.axes) <= _CHEAP else _SAMPLE
-    if rows == "all" or (isinstance(rows, int) and rows >= length):
+        elements = sum(map(_size, report.nodes))
+        rows = "all" if elements * sum(lengths.values()) <= _CHEAP else _SAMPLE
+    return {number: _chosen(length, rows, seed) for number, length in lengths.items()}
+
+
+def _chosen(length: int, rows: Literal["all"] | int, seed: int) -> list[int]:
+    """Borders, centre and a seeded sample of the rows of one axis; or all."""
+    if not isinstance(rows, int) or rows >= length:
         return list(range(length))
-    if not isinstance(rows, int) or rows < 1:
-        raise InputError(f"rows must be 'auto', 'all' or a positive number, got {rows!r}")
     firm = dict.fromkeys([0, length - 1, length // 2, 1 % length, max(length - 2, 0)])
     rest = [row for row in range(length) if row not in firm]
     sample = random.Random(seed).sample(rest, max(min(rows - len(firm), len(rest)), 0))
-    return sorted([*firm, *sample][: max(rows, 1)])
+    return sorted([*firm, *sample][:rows])
 
 
 def _size(node: NodeReport) -> int:
@@ -142,11 +191,12 @@ def _looked_at(report: Report) -> list[str]:
     return [node.name for node in graph if node.name in wanted and report[node.name].rfs]
 
 
-def _is_faithful(model: Any, graph: Graph, tensors: Mapping[str, torch.Tensor] | None) -> bool:
+def _is_faithful(model: Any, graph: Graph, inputs: Mapping[str, torch.Tensor]) -> bool:
     """The captured graph computes what the model computes."""
-    inputs = example_inputs(graph, tensors)
     with untouched(model, training=False):
+        torch.manual_seed(0)  # both draw the same, where they draw
         expected = model(**{name: tensor.clone() for name, tensor in inputs.items()})
+        torch.manual_seed(0)
         values = replay(graph, inputs, keep=set(graph.outputs.values()))
     leaves = [leaf for leaf in pytree.tree_leaves(expected) if isinstance(leaf, torch.Tensor)]
     found = [values[name] for name in graph.outputs.values()]

@@ -127,6 +127,15 @@ def _parameters(model: nn.Module) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in parameters.items() if p.kind not in skipped}
 
 
+def leading(model: nn.Module, inputs: Mapping[str, Any]) -> Iterator[str]:
+    """The inputs that forward takes by position, from its first argument on."""
+    for name, parameter in inspect.signature(model.forward).parameters.items():
+        by_position = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if name not in inputs or not by_position:
+            return
+        yield name
+
+
 def _required(model: nn.Module) -> list[str]:
     return [name for name, p in _parameters(model).items() if p.default is p.empty]
 

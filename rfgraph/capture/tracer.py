@@ -6,7 +6,6 @@ In: a module, its input tensors (meta), a vocabulary. Out: a `Graph` of canonica
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from torch import nn
 from torch._ops import OpOverload, OpOverloadPacket
 
 from rfgraph import guard
+from rfgraph.capture.inputs import leading
 from rfgraph.capture.proxy import DataDependentError, TensorProxy, first_proxy
 from rfgraph.capture.shapes import Meta, Shapes
 from rfgraph.errors import CaptureError, RfgraphError
@@ -90,7 +90,7 @@ class Tracer:
         for path, module in self._model.named_modules():
             self._paths[id(module)] = path
         proxies = {name: self._input(name, meta) for name, meta in inputs.items()}
-        first = list(_leading(self._model, proxies))
+        first = list(leading(self._model, proxies))
         named = {name: proxy for name, proxy in proxies.items() if name not in first}
         with self._module_calls():
             result = self._model(*(proxies[name] for name in first), **named)
@@ -341,15 +341,6 @@ class Tracer:
                 f"the shape of what {op} returns depends on the data{self.at_source()}"
             )
         return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
-
-
-def _leading(model: nn.Module, inputs: Mapping[str, Any]) -> Iterator[str]:
-    """The inputs that forward takes by position, from its first argument on."""
-    for name, parameter in inspect.signature(model.forward).parameters.items():
-        by_position = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        if name not in inputs or not by_position:
-            return
-        yield name
 
 
 def _followed(

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rfgraph.graph import Call, Node
+from rfgraph.graph import Call, Node, outputs_of
 from rfgraph.probe.replay import made, names_in
 
 _MINUS_INFINITY = -1e4
@@ -93,8 +93,7 @@ def _nan_where(
     """Which elements of the node are NaN when `mask` of one operand is."""
     poisoned = values[name].masked_fill(mask, torch.nan)
     result = made(call, {**values, name: poisoned})
-    if isinstance(result, tuple | list):
-        result = result[node.output]
+    result = outputs_of(result)[node.output]
     return result.isnan()  # type: ignore[no-any-return]
 
 
@@ -113,7 +112,7 @@ def overcounted(node: Node, values: Mapping[str, Any]) -> str:
     name = called(call)
     target, options = call.target, (*call.args, *call.kwargs.values())
     mode = getattr(target, "mode", "") if isinstance(target, nn.Module) else ""
-    if name in ("interpolate", "Upsample") and any(
+    if name in ("interpolate", "Upsample", "UpsamplingBilinear2d") and any(
         m in _INTERPOLATED for m in (mode, *options) if isinstance(m, str)
     ):
         return "interpolation weights may be zero"
@@ -124,6 +123,8 @@ def overcounted(node: Node, values: Mapping[str, Any]) -> str:
         causal or positional or any(mask is not None for mask in masks)
     ):
         return "masked keys are multiplied by zero"
+    if "fft" in name:
+        return "a transform of several lines at once may share a NaN"
     if "softmax" in name.lower() and any(map(_has_low, _operands(call, values))):
         return "masked elements of a softmax count as read"
     if name in ("mul", "imul", "rmul", "multiply") and any(map(_is_mask, options)):

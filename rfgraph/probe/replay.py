@@ -151,6 +151,9 @@ def _result(node: Node, call: Call, values: Mapping[str, Any], around: Around | 
         return Unreadable(node.name, str(error))
 
 
+_UNSET = frozenset(("empty_like", "new_empty"))
+
+
 def made(call: Call, values: Mapping[str, Any]) -> Any:
     """What the call returns. Neither `values` nor tensors of the model are written into."""
     args, kwargs = filled(call.args, values), filled(call.kwargs, values)
@@ -159,6 +162,7 @@ def made(call: Call, values: Mapping[str, Any]) -> Any:
         first = _copied(args[0]) if is_inplace(target) else args[0]
         found = getattr(first, target)
         result = found(*args[1:], **kwargs) if callable(found) else found
+        result = result.zero_() if target in _UNSET else result
         return first if result is None else result
     if may_write(target, args, kwargs):
         args = tuple(map(_copied, args))
@@ -167,6 +171,8 @@ def made(call: Call, values: Mapping[str, Any]) -> Any:
         state = {name: tensor.clone() for name, tensor in target.named_parameters()}
         return functional_call(target, state, args, kwargs)
     result = target(*args, **kwargs)
+    if getattr(target, "__name__", "") in _UNSET:
+        return result.zero_()  # memory that holds anything, NaN too, until the model writes into it
     return args[0] if result is None and args else result
 
 

@@ -317,3 +317,17 @@ def test_a_mask_that_the_model_builds_from_zeros_is_a_mask() -> None:
     output = output_of(probe.graph)
     assert along(probe.joint(output, {1: 1})["x"], 1).tolist() == [0, 1]
     assert along(probe.joint(output, {1: 4})["x"], 1).tolist() == [2, 3, 4, 5]
+
+
+def test_a_token_that_starts_at_zero_lets_products_through() -> None:
+    class Scores(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = nn.Parameter(torch.zeros(1, 1, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = torch.cat([self.token, x], dim=1)
+            return tokens @ tokens.transpose(1, 2)
+
+    probe = GradientProbe(graph_of(Scores(), (1, 5, 4)))
+    assert along(probe.joint(output_of(probe.graph), (0, 0, 3))["x"], 1).tolist() == [2]

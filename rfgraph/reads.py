@@ -78,11 +78,17 @@ class Lookup:
 
     A table of more than one dim: `at` takes a tuple with one index for each of `dims`, in order. Where
     several dims of one operand look up along the same output dims, the position they read is one.
+
+    `law` is what is read along one of `dims` by all positions along the others together (channels that
+    are folded into space, tensors that are stacked): the closed form, where there is one. `total`:
+    there is no position that reads nothing.
     """
 
     dims: tuple[int, ...]
     at: Callable[[tuple[int, ...]], Iterable[int]]
     reason: str
+    law: Along | None = None
+    total: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,9 @@ class PeriodicDomain:
         return _SOURCES.get(dim) or Periodic((Scan(Relation.identity(), plain(dim)),))
 
     def compose(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
+        if any(isinstance(dim, Lookup) for dim in read.dims):
+            laws = (getattr(dim, "law", None) or dim for dim in read.dims)
+            read = Read(read.operand, tuple(laws))
         dims = read.dims
         if node.masked is not None:
             return self._masked(value, read, node)

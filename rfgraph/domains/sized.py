@@ -221,6 +221,8 @@ class _Step:
         self, sets: Array, labels: list[int | None], read: DimRead, size: int
     ) -> tuple[Array, list[int | None]]:
         """The next dim of `sets`, read along output dims some of which earlier dims have become already."""
+        if sets.shape[len(labels)] == 1 != size and isinstance(read, Lookup) and read.total:
+            return sets, [*labels, None]  # it does not vary along this dim, and is read everywhere
         targets = _targets(read)
         grid = list(np.ndindex(*(self.shape[target] for target in targets)))
         rows: list[list[int]] = [

@@ -87,7 +87,8 @@ def stack(node: Node) -> Reads:
     Reads:      the same position of the tensor that stands at the output's place along the new dim.
     Formula:    R(o) = o without the new dim.
     Example:    dim 1: output (0, 1, 2) reads position (0, 2) of the second tensor.
-    Precision:  exact for tensors with dims; conservative for those without, which are read throughout.
+    Precision:  exact for tensors with dims, all places together in the closed form; conservative for those
+                without, which are read throughout.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.stack.html
     """
     rank = len(node.shape)
@@ -107,5 +108,8 @@ def _at_place(own: Sequence[int], new: int, place: int) -> Iterator[DimRead]:
             yield along(dim)
         else:
             yield Lookup(
-                (dim, new), lambda o: o[:1] if o[1] == place else (), "stack puts it in one place"
+                (dim, new),
+                lambda o: o[:1] if o[1] == place else (),
+                "stack puts it in one place",
+                law=along(dim),
             )

@@ -17,7 +17,7 @@ from torch import nn
 from rfgraph.graph import Node
 from rfgraph.operators import Params
 from rfgraph.positions import Positions
-from rfgraph.reads import DimRead, Read, Reads, Shape, Table, along
+from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, Table, along
 from rfgraph.relation import Relation
 from rfgraph.rules.common import replicate
 from rfgraph.rules.pool import cells
@@ -170,20 +170,25 @@ rule(
 def pixel_shuffle(node: Node) -> Reads:
     """Pixel shuffle (depth to space).
 
-    Reads:      one input pixel along each spatial axis.
-    Formula:    R(o) = {floor(o / f)} along height and width; channel c reads f * f channels from
-                c * f * f on.
+    Reads:      one input pixel, of the channel of its phase.
+    Formula:    R(o) = {floor(o / f)} along height and width; channel c at (y, x) reads channel
+                c * f * f + (y mod f) * f + (x mod f).
     Example:    f = 2: output 5 reads {2}.
-    Precision:  exact along height and width. Conservative along channels: of the f * f channels it
-                reads the one of its own phase.
+    Precision:  exact. The closed form takes the channels of a block together.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PixelShuffle.html
     """
     factor = node.params["upscale_factor"]
     lead = len(node.shape) - 3
-    block = along(lead, Relation.window(factor**2, factor**2))
+    block = Lookup(
+        (lead, lead + 1, lead + 2),
+        lambda o: (o[0] * factor**2 + o[1] % factor * factor + o[2] % factor,),
+        "channels of a block are laid out in space",
+        along(lead, Relation.window(factor**2, factor**2)),
+        total=True,
+    )
     spread = Relation.spread(factor)
-    dims = (*map(along, range(lead)), block, along(lead + 1, spread), along(lead + 2, spread))
-    return (Read(0, dims),)
+    space = along(lead + 1, spread), along(lead + 2, spread)
+    return (Read(0, (*map(along, range(lead)), block, *space)),)
 
 
 @rule(*spellings("pixel_unshuffle", nn.PixelUnshuffle), signature="input, downscale_factor")
@@ -193,16 +198,26 @@ def pixel_unshuffle(node: Node) -> Reads:
     Reads:      a block of f pixels along each spatial axis, taken over its channels.
     Formula:    R(o) = {f * o .. f * o + f - 1} along height and width; channel c reads {floor(c / f^2)}.
     Example:    f = 2: output 5 reads {10, 11}.
-    Precision:  exact over all channels together. Conservative for one channel, which reads one pixel
-                of the block.
+    Precision:  exact; the closed form is that of all channels together, of which each reads one pixel of
+                the block.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PixelUnshuffle.html
     """
     factor = node.params["downscale_factor"]
     lead = len(node.shape) - 3
     window = Relation.window(factor, factor)
+
+    def pixel(dim: int, places: Callable[[int], int]) -> DimRead:
+        return Lookup(
+            (lead, dim),
+            lambda o: (factor * o[1] + places(o[0]) % factor,),
+            "a block of pixels is laid out over channels",
+            along(dim, window),
+            total=True,
+        )
+
+    rows, columns = pixel(lead + 1, lambda c: c // factor), pixel(lead + 2, lambda c: c)
     channel = along(lead, Relation.spread(factor**2))
-    dims = (*map(along, range(lead)), channel, along(lead + 1, window), along(lead + 2, window))
-    return (Read(0, dims),)
+    return (Read(0, (*map(along, range(lead)), channel, rows, columns)),)
 
 
 @rule(

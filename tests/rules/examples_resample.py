@@ -70,18 +70,16 @@ def _interpolate() -> list[Example]:
     ]
 
 
-_PHASE = "a channel of the result holds one phase"
-
 EXAMPLES: dict[str, list[Example]] = {
     "interpolate": _interpolate(),
     "pixel_shuffle": [
-        ex(nn.PixelShuffle(2), (1, 8, 1, 3), conservative=_PHASE),
-        ex(lambda x: F.pixel_shuffle(x, 2), (4, 2, 3), conservative=_PHASE),
+        ex(nn.PixelShuffle(2), (1, 8, 1, 3)),
+        ex(lambda x: F.pixel_shuffle(x, 2), (4, 2, 3)),
         ex(lambda x: torch.pixel_shuffle(x, 1), (2, 3, 2)),
     ],
     "pixel_unshuffle": [
-        ex(nn.PixelUnshuffle(2), (1, 2, 2, 4), conservative=_PHASE),
-        ex(lambda x: F.pixel_unshuffle(x, 3), (1, 3, 6), conservative=_PHASE),
+        ex(nn.PixelUnshuffle(2), (1, 2, 2, 4)),
+        ex(lambda x: F.pixel_unshuffle(x, 3), (1, 3, 6)),
     ],
     "channel_shuffle": [
         ex(nn.ChannelShuffle(2), (1, 6, 2, 1)),

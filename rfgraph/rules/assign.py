@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rfgraph.graph import Node, Operand
+from rfgraph.operators import Params
 from rfgraph.positions import Positions
 from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Reads, Shape, Table, along, same
 from rfgraph.relation import Relation
-from rfgraph.rules.common import data_dependent, unchanged
+from rfgraph.rules.common import data_dependent, nonnegative, unchanged
 from rfgraph.rules.registry import rule, spellings
-from rfgraph.rules.select import is_fancy, normalize_index
+from rfgraph.rules.select import is_constant, is_fancy, normalize_index
 
 _REASON = "an assignment to a part of this size"
 
@@ -148,8 +149,53 @@ def _where(
     return (Lookup(dims, at, _REASON), *reads[1:])
 
 
+def _infer_indexed(params: Params, shapes: Sequence[Shape]) -> Shape:
+    return tuple(params["input"].shape)
+
+
+def indexed(node: Node) -> Reads:
+    """index_add, index_copy, index_fill: slices of one dim, added to or replaced.
+
+    Reads:      the tensor at the same position, but where it is replaced; of what is put in, the slices that
+                the index sends here.
+    Formula:    along dim, position o reads source[j] for every j with index[j] = o.
+    Example:    index (4, 0), index_copy: output 4 reads source 0, output 1 reads the tensor at 1.
+    Precision:  exact for a constant index. Conservative for a computed one, by which all may be put here.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_add_.html
+    """
+    params, rank = node.params, len(node.shape)
+    if not is_constant(params["index"]):
+        return (same(rank), *data_dependent(node)[1:])
+    dim = nonnegative(params["dim"], rank)
+    sent = [int(i) % max(node.shape[dim], 1) for i in params["index"].reshape(-1)]
+    own = along(dim) if node.op == "index_add" else _but(dim, sent)
+    reads = []
+    if isinstance(params["input"], Operand):
+        reads.append(Read(0, tuple(own if d == dim else along(d) for d in range(rank))))
+    source = params.get("source")
+    if isinstance(source, Operand):
+        put = Table(dim, lambda o: [j for j, i in enumerate(sent) if i == o], None, _REASON)
+        dims = tuple(put if d == dim else along(d) for d in range(len(source.shape)))
+        reads.append(Read(source.index, dims))
+    return tuple(reads)
+
+
+def _but(dim: int, replaced: Sequence[int]) -> DimRead:
+    return Table(dim, lambda o: () if o in replaced else (o,), None, _REASON)
+
+
+for _name, _rest in {
+    "index_add": "source, *, alpha=1",
+    "index_copy": "source",
+    "index_fill": "value",
+}.items():
+    rule(
+        *spellings(_name), name=_name, signature=f"input, dim, index, {_rest}", infer=_infer_indexed
+    )(indexed)
+
+
 def scatter(node: Node) -> Reads:
-    """Scatter, index_add, index_copy, index_put and their like: an index says where a value goes.
+    """Scatter, index_put, masked_scatter: an index says where a value goes, element by element.
 
     Reads:      the tensor at the same position; of what is scattered, everything.
     Formula:    R(o) = {o} of the first operand.
@@ -160,9 +206,7 @@ def scatter(node: Node) -> Reads:
     return (same(len(node.shape)), *data_dependent(node)[1:])
 
 
-for _name in (
-    "scatter scatter_add scatter_reduce index_add index_copy index_fill index_put masked_scatter"
-).split():
+for _name in ("scatter scatter_add scatter_reduce index_put masked_scatter").split():
     rule(*spellings(_name), name=_name, signature="input, *operands, **options", infer=unchanged)(
         scatter
     )

@@ -160,7 +160,10 @@ def _assigned() -> dict[str, list[Example]]:
 
 def _scattered() -> dict[str, list[Example]]:
     found = {
-        "index_fill": [ex(lambda x: x.index_fill(1, _ROWS, 3.0), (2, 4), conservative=_CHOSEN)],
+        "index_fill": [
+            ex(lambda x: x.index_fill(1, _ROWS, 3.0), (2, 4)),
+            ex(lambda x: x.index_fill_(-2, _ROWS, 3.0), (4, 2)),
+        ],
         "index_put": [
             ex(lambda x, v: x.index_put((_ROWS,), v), (3, 2), (2, 2), conservative=_CHOSEN),
         ],
@@ -190,11 +193,8 @@ def _scattered() -> dict[str, list[Example]]:
         ]
     for name in ("index_add", "index_copy"):
         found[name] = [
-            ex(
-                lambda x, v, n=name: getattr(x, n)(1, _ROWS, v),
-                *((2, 4), (2, 2)),
-                conservative=_CHOSEN,
-            )
+            ex(lambda x, v, n=name: getattr(x, n)(1, _ROWS, v), (2, 4), (2, 2)),
+            ex(lambda v, n=name: getattr(torch.zeros(4, 3, dtype=v.dtype), n)(0, _ROWS, v), (2, 3)),
         ]
     return found
 

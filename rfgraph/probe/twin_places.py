@@ -141,10 +141,13 @@ def scattered(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
     """With a constant index as it is, as a sum; else everything."""
     named = arguments("dim, index, source", args, kwargs)
     indices = args[0] if call.name == "index_put" else named["index"]
-    if traced(indices) or call.name in ("scatter_reduce", "index_fill"):
+    if traced(indices) or call.name == "scatter_reduce":
         return average(plain(value), _everything(call))
+    if call.name == "index_fill":  # with a number that is none of the values
+        made: Tensor = torch.index_fill(plain(value), named["dim"], indices, 1.0)
+        return made
     options = {name: plain(entry) for name, entry in kwargs.items()}
-    made: Tensor = call.function(plain(value), *map(plain, args), **options)
+    made = call.function(plain(value), *map(plain, args), **options)
     return made
 
 

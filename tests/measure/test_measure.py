@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rfgraph
+from rfgraph.capture import capture
+from rfgraph.graph import Node
+from rfgraph.rules import VOCABULARY
 from tests.capture.test_untouched import assert_same, snapshot
 
 
@@ -188,6 +191,44 @@ def test_the_model_is_untouched_by_measuring(leaf: nn.Module) -> None:
 
 def test_without_measuring_the_same_model_is_refused() -> None:
     with pytest.raises(
-        rfgraph.CaptureError, match="needs the values of '1.detach'.*on_unknown='measure'"
+        rfgraph.CaptureError, match=r"needs the values of '1.detach'.*on_unknown='measure'"
     ):
         rfgraph.analyze(between(Clipped()), (1, 2, 24, 30))
+
+
+# --- an operator of a compiled library, which has no meta kernel --------------------------------------
+
+_library = torch.library.Library("rfgraph_tests", "DEF")
+_library.define("smooth(Tensor x, int width) -> Tensor")
+_library.impl("smooth", lambda x, width: F.avg_pool2d(x, width, 1), "CPU")
+
+
+class Smooth(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.rfgraph_tests.smooth(x, 4)
+
+
+def test_an_operator_of_a_compiled_library_is_measured_by_itself() -> None:
+    report = measured(Smooth())
+    node = report["1.smooth"]
+    assert node.op == "smooth" and node.rf.size == (6, 6) and node.rf.offset == (-1, -1)
+    assert node.rf.marks and node.shape == (1, 3, 21, 27)
+
+
+def test_an_operator_of_a_compiled_library_can_be_taught_by_its_name() -> None:
+    vocabulary = VOCABULARY.copy()
+
+    @rfgraph.rule(
+        "rfgraph_tests::smooth",
+        signature="x, width",
+        name="smooth",
+        infer=lambda params, shapes: (*shapes[0][:2], *(n - 3 for n in shapes[0][2:])),
+        vocabulary=vocabulary,
+    )
+    def smooth(node: Node) -> list[rfgraph.Read]:
+        window = rfgraph.Relation.window(node.params["width"])
+        dims = (rfgraph.along(0), rfgraph.along(1))
+        return [rfgraph.Read(0, (*dims, rfgraph.along(2, window), rfgraph.along(3, window)))]
+
+    graph = capture(between(Smooth()), (1, 2, 24, 30), vocabulary).graph
+    assert graph["1.smooth"].known and graph["1.smooth"].params["width"] == 4

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 
 import torch
+from torch import nn
 
 from rfgraph.graph import Masked, Operand
 from rfgraph.operators import Params
@@ -34,7 +35,7 @@ def _filled_with(value: Any, where: torch.Tensor) -> Masked | None:
 
 def _term(term: Any) -> Masked | None:
     """What a term fixes in a sum: a constant, where it is as good as -inf."""
-    if isinstance(term, Operand) or term.is_meta:
+    if isinstance(term, Operand | nn.Parameter) or term.is_meta:
         return of_operand(term, (-inf,))
     low = (term <= _MINUS_INFINITY).detach().cpu()
     return Masked(low, -inf) if bool(low.any()) else None
@@ -45,7 +46,7 @@ def _factor(factor: Any) -> Masked | None:
 
     Other constants may be parameters that are 0 for now, such as the scale of a new residual branch.
     """
-    if isinstance(factor, Operand) or factor.is_meta:
+    if isinstance(factor, Operand | nn.Parameter) or factor.is_meta:
         return of_operand(factor, (0.0,))
     values = factor.detach().cpu()
     zero = values == 0

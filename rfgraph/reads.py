@@ -169,9 +169,12 @@ def check(reads: Reads, operand_shapes: Sequence[Shape], rank: int) -> str | Non
     return None
 
 
-@lru_cache(maxsize=4096)
 def _highest(read: Read) -> int:
     """The highest output dim that a read goes along; -1 where it goes along none."""
-    used = [read_dim for dim in read.dims for read_dim in getattr(dim, "dims", ())]
-    used += [dim.dim for dim in read.dims if isinstance(dim, Along | Table)]
-    return max(used, default=-1)
+    highest = -1
+    for dim in read.dims:
+        if isinstance(dim, Along | Table):
+            highest = max(highest, dim.dim)
+        elif isinstance(dim, Regroup | Lookup):
+            highest = max(highest, *dim.dims, -1)
+    return highest

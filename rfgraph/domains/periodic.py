@@ -62,15 +62,14 @@ class PeriodicDomain:
         return _SOURCES.get(dim) or Periodic((Scan(Relation.identity(), plain(dim)),))
 
     def compose(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
-        if any(isinstance(dim, Lookup) for dim in read.dims):
-            laws = (getattr(dim, "law", None) or dim for dim in read.dims)
-            read = Read(read.operand, tuple(laws))
-        dims = read.dims
         if node.masked is not None:
             return self._masked(value, read, node)
-        if all(dims[d.dim] is along(d.dim) for scan in value.local for d in scan.digits):
-            return value  # the axis stays where it is
-        return self._composed(value, read, node)
+        dims = read.dims
+        for scan in value.local:  # a plain loop: this is asked of every axis of every operand
+            for digit in scan.digits:
+                if dims[digit.dim] is not along(digit.dim):
+                    return self._composed(value, read, node)
+        return value  # the axis stays where it is
 
     def _masked(self, value: Periodic, read: Read, node: Node) -> Periodic:
         """A constant mask fixes some positions: which ones read nothing is known at this size."""
@@ -83,7 +82,7 @@ class PeriodicDomain:
         return replace(found, local=(Scan(None, digits),), limits=limits)
 
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
-        dims = read.dims
+        dims = tuple(d.law or d if isinstance(d, Lookup) else d for d in read.dims)
         scans: list[Scan] = []
         whole, limits, marks = value.whole, value.limits, value.marks
         shape = node.operand_shapes[read.operand]

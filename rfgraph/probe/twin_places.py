@@ -147,8 +147,8 @@ def scattered(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
         made: Tensor = torch.index_fill(plain(value), named["dim"], indices, 1.0)
         return made
     options = {name: plain(entry) for name, entry in kwargs.items()}
-    made = call.function(plain(value), *map(plain, args), **options)
-    return made
+    summed: Tensor = call.function(plain(value), *map(plain, args), **options)
+    return summed
 
 
 @twin("masked_scatter")

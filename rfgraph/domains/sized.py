@@ -78,6 +78,10 @@ class SizedDomain:
             both = _united([local, added], self.lattice)
             return Sized(None, both, frozenset(), extend(value.whole, node.name, kind))
         dims = frozenset(e for d in value.dims for e in _targets(read.dims[d]))
+        if any(isinstance(dim, Lookup) for dim in read.dims):  # it may have undone another
+            local, added = (None if sets is None else _narrowed(sets) for sets in (local, added))
+            varying = () if local is None else (d for d in dims if local.shape[d] > 1)
+            dims = frozenset(varying) or dims
         if node.masked is not None and dims:
             dims |= masked_dims(node)
         return Sized(local, added, dims, value.whole)
@@ -115,6 +119,15 @@ def _united(parts: Sequence[Array | None], lattice: Lattice) -> Array | None:
     """The union of the arrays there are, broadcast to each other."""
     arrays = [part for part in parts if part is not None]
     return reduce(lattice.union, arrays) if arrays else None
+
+
+def _narrowed(sets: Array) -> Array:
+    """Size 1 along the dims along which the sets turn out not to vary."""
+    for dim in range(sets.ndim - 1):
+        first = sets.take([0], axis=dim)
+        if sets.shape[dim] > 1 and bool((sets == first).all()):
+            sets = first
+    return sets
 
 
 def _targets(read: DimRead) -> tuple[int, ...]:

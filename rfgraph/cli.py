@@ -1,31 +1,32 @@
 """The command line: the only module that prints or exits.
 
-In: arguments. Out: a report on standard output, messages on standard error, an exit code: 0 all is
-well, 2 it could not be answered.
+In: arguments. Out: a report or a verification on standard output, progress and messages on standard error,
+an exit code: 0 all is well, 1 a check failed, 2 it could not be answered.
 """
 
 from __future__ import annotations
 
-import ast
 import fnmatch
-import importlib
-import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
-from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import torch
 import typer
+from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 import rfgraph
 from rfgraph import table
 from rfgraph.errors import InputError, RfgraphError, nearest_names
 from rfgraph.report import NodeReport, Report
+from rfgraph.targets import arguments_of, inputs_of, integers, load
 
 app = typer.Typer(
     help="For every node of a PyTorch model, which part of the input it sees.",
@@ -50,6 +51,30 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+class CheckFormat(str, Enum):
+    """How a verification is printed."""
+
+    table = "table"
+    json = "json"
+
+
+Target = Annotated[
+    str, typer.Argument(help="package.module:callable or path/to/file.py:callable: a model.")
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="A shape, 1,3,224,224 or name=1,3,224,224. Repeatable."),
+]
+Arguments = Annotated[
+    list[str] | None, typer.Option("--arg", help="key=value for the callable. Repeatable.")
+]
+Dims = Annotated[str | None, typer.Option(help="Tracked dims, as in 2,3. Default: from 2 on.")]
+OnUnknown = Annotated[
+    str, typer.Option(help="For unknown operators: 'raise', 'whole' (they read all) or 'measure'.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
 @app.callback()
 def _root(
     version: Annotated[
@@ -61,48 +86,65 @@ def _root(
 
 @app.command()
 def analyze(
-    target: Annotated[
-        str, typer.Argument(help="package.module:callable or path/to/file.py:callable: a model.")
-    ],
-    input_: Annotated[
-        list[str] | None,
-        typer.Option("--input", help="A shape, 1,3,224,224 or name=1,3,224,224. Repeatable."),
-    ] = None,
-    arg: Annotated[
-        list[str] | None, typer.Option(help="key=value for the callable. Repeatable.")
-    ] = None,
-    axes: Annotated[
-        str | None, typer.Option(help="Tracked dims, as in 2,3. Default: from 2 on.")
-    ] = None,
+    target: Target,
+    input_: Inputs = None,
+    arg: Arguments = None,
+    axes: Dims = None,
     format: Annotated[Format, typer.Option(help="Output format.")] = Format.table,
     node: Annotated[
         str | None, typer.Option(help="Only nodes that match this pattern, as in 'layer4.*'.")
     ] = None,
     train: Annotated[bool, typer.Option("--train", help="Analyse in training mode.")] = False,
-    on_unknown: Annotated[
-        str,
-        typer.Option(help="For unknown operators: 'raise', 'whole' (they read all) or 'measure'."),
-    ] = "raise",
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    on_unknown: OnUnknown = "raise",
+    debug: Debug = False,
 ) -> None:
     """Print what every node of TARGET reads: size, stride, dilation, offset, in input pixels."""
-    try:
+    with _told(debug):
         report = rfgraph.analyze(
-            _load(target, _arguments(arg or [])),
-            _inputs(input_ or []),
-            axes=None if axes is None else _integers(axes, "--axes"),
+            load(target, arguments_of(arg or [])),
+            inputs_of(input_ or []),
+            axes=None if axes is None else integers(axes, "--axes"),
             mode="train" if train else "eval",
             on_unknown=on_unknown,  # type: ignore[arg-type]
         )
         nodes = _matching(report, node)
-    except RfgraphError as error:
-        if debug:
-            raise
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"rfgraph: {error}", style="red", markup=False
-        )
-        raise typer.Exit(2) from None
     _print(report, nodes, format)
+
+
+@app.command()
+def verify(
+    target: Target,
+    input_: Inputs = None,
+    arg: Arguments = None,
+    axes: Dims = None,
+    rows: Annotated[
+        str, typer.Option(help="Rows of each axis to poison: auto, all, or a number.")
+    ] = "auto",
+    format: Annotated[CheckFormat, typer.Option(help="Output format.")] = CheckFormat.table,
+    on_unknown: OnUnknown = "raise",
+    debug: Debug = False,
+) -> None:
+    """Hold the analysis of TARGET against numbers from the same model, at every node.
+
+    Exit code 0: the numbers agree. 1: they do not. 2: it could not be answered.
+    """
+    with _told(debug), _progress() as progress:
+        check = rfgraph.verify(
+            load(target, arguments_of(arg or [])),
+            inputs_of(input_ or []),
+            axes=None if axes is None else integers(axes, "--axes"),
+            on_unknown=on_unknown,  # type: ignore[arg-type]
+            rows=_rows(rows),
+            progress=progress,
+        )
+    if format is CheckFormat.json:
+        typer.echo(check.to_json())
+    else:
+        wide = None if sys.stdout.isatty() else 200
+        Console(width=wide).print(_check_table(check))
+        typer.echo(str(check))
+    if not check:
+        raise typer.Exit(1 if check.compared else 2)
 
 
 def main() -> None:
@@ -136,93 +178,64 @@ def _matching(report: Report, pattern: str | None) -> tuple[NodeReport, ...]:
     return found
 
 
-def _inputs(texts: Sequence[str]) -> Any:
-    """None, one shape, or shapes by name."""
-    if not texts:
-        return None
-    named = [text.partition("=") for text in texts]
-    if len(texts) == 1 and not named[0][1]:
-        return _integers(texts[0], "--input")
-    if not all(equals for _, equals, _ in named):
-        raise InputError(
-            "several --input need names: --input image=1,3,64,64 --input mask=1,1,64,64"
+def _rows(text: str) -> Literal["auto", "all"] | int:
+    named: dict[str, Literal["auto", "all"]] = {"auto": "auto", "all": "all"}
+    if text in named:
+        return named[text]
+    if text.isdigit() and int(text):
+        return int(text)
+    raise InputError(f"--rows takes auto, all or a positive number, got {text!r}")
+
+
+@contextmanager
+def _told(debug: bool) -> Iterator[None]:
+    """One short paragraph on standard error, and exit code 2, for what could not be answered."""
+    try:
+        yield
+    except RfgraphError as error:
+        if debug:
+            raise
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"rfgraph: {error}", style="red", markup=False
         )
-    return {name: _integers(shape, "--input") for name, _, shape in named}
+        raise typer.Exit(2) from None
 
 
-def _integers(text: str, option: str) -> tuple[int, ...]:
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar on standard error, where that is a terminal, for work of more than a second."""
+    console, start = Console(stderr=True), time.monotonic()
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    bar = Progress(*columns, console=console, transient=True)
+    tasks: dict[str, Any] = {}
+
+    def progress(stage: str, share: float) -> None:
+        if console.is_terminal and time.monotonic() - start > 1:
+            bar.start()
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=1.0)
+            bar.update(tasks[stage], completed=share)
+
     try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{option} takes integers joined by commas, got {text!r}") from None
-
-
-def _arguments(texts: Sequence[str]) -> dict[str, Any]:
-    """`depth=5` gives the integer 5, `mode=bilinear` the string."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise InputError(f"--arg takes key=value, got {text!r}")
-        try:
-            found[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[key] = value
-    return found
-
-
-def _load(target: str, arguments: dict[str, Any]) -> Any:
-    """The model that TARGET names."""
-    place, colon, name = target.rpartition(":")
-    if not colon or not name or not place:
-        raise InputError(
-            f"TARGET is package.module:callable or path/to/file.py:callable, got {target!r}"
-        )
-    found: Any = _import(place)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            near = nearest_names(part, (n for n in dir(found) if not n.startswith("_")))
-            raise InputError(f"{place} has no {part!r}{near}")
-        found = getattr(found, part)
-    if isinstance(found, torch.nn.Module):
-        if arguments:
-            raise InputError(f"{target} is a module already: it takes no --arg")
-        return found
-    if not callable(found):
-        raise InputError(f"{target} is neither a module nor a callable that returns one")
-    try:
-        return found(**arguments)
-    except Exception as error:
-        shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise InputError(f"{target}({shown}) failed: {type(error).__name__}: {error}") from error
-
-
-def _import(place: str) -> ModuleType:
-    path = Path(place)
-    try:
-        if path.suffix == ".py":
-            return _run_file(path)
-        sys.path.insert(0, "")  # as `python -m` does: models live in the working directory
-        try:
-            return importlib.import_module(place)
-        finally:
-            sys.path.remove("")
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"cannot import {place}: {type(error).__name__}: {error}") from error
-
-
-def _run_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None  # a .py file always has both
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
+        yield progress
     finally:
-        sys.path.remove(str(path.parent.resolve()))
-    return module
+        bar.stop()
+
+
+_COLORS = {"equal": "green", "inside": "yellow", "outside": "red"}
+
+
+def _check_table(check: rfgraph.Verification) -> Table:
+    """What was checked, by which probe: a row for each node."""
+    made = Table(box=box.SIMPLE, show_edge=False)
+    for name in ("node", "op", "poison", "positions", "gradient", "positions", "note"):
+        made.add_column(name, overflow="fold", justify="right" if name == "positions" else "left")
+    for row in check.rows:
+        poison, gradient = (
+            Text(verdict, _COLORS.get(verdict, "dim")) for verdict in (row.poison, row.gradient)
+        )
+        positions = f"{row.poison_positions:,}", f"{row.gradient_positions:,}"
+        made.add_row(
+            *(Text(row.node), row.op, poison, positions[0], gradient, positions[1], Text(row.note))
+        )
+    return made

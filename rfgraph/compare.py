@@ -26,7 +26,7 @@ from rfgraph.report import NodeReport, Report
 from rfgraph.verify import Kind, Mismatch, Verification
 
 Progress: TypeAlias = Callable[[str, float], None]
-Position: TypeAlias = "tuple[int, ...]"
+Position: TypeAlias = "dict[int, int]"  # dim of a node -> index
 Indices: TypeAlias = "npt.NDArray[np.int64]"
 Masks: TypeAlias = "Sequence[Mapping[str, npt.NDArray[np.bool_]]]"
 
@@ -51,14 +51,19 @@ class Comparison:
     def poison(self, rows: Mapping[int, Sequence[int]], progress: Progress) -> None:
         """Compare every readable node in these rows of each tracked axis (by number)."""
         total, unreadable = sum(map(len, rows.values())), self._poison.unreadable
-        keep = {node.name: places_of(self.report[node.name]) for node in self.graph}
+        keep = {
+            node.name: sorted(set().union(*views_of(self.report[node.name]))) for node in self.graph
+        }
         done = 0
         for axis, wanted in rows.items():
             tracked = self.report.axes[axis]
             for chunk in _chunks(wanted, _CHUNK):
                 seen = self._poison.rows(tracked.input, tracked.dim, chunk, keep)
                 for name, numeric in seen.items():
-                    self._hold_rows(name, axis, chunk, numeric)
+                    for dims in views_of(self.report[name]):
+                        others = tuple(i for i, d in enumerate(keep[name], 1) if d not in dims)
+                        marks = np.asarray(numeric.any(axis=others) if others else numeric)
+                        self._hold_rows(name, axis, chunk, dims, marks)
                 done += len(chunk)
                 progress("poison", done / total)
         self.found.rows = total
@@ -68,10 +73,15 @@ class Comparison:
                 self.found.notes[node.name] = unreadable[node.name]
 
     def _hold_rows(
-        self, name: str, axis: int, rows: Sequence[int], numeric: npt.NDArray[np.bool_]
+        self,
+        name: str,
+        axis: int,
+        rows: Sequence[int],
+        dims: tuple[int, ...],
+        numeric: npt.NDArray[np.bool_],
     ) -> None:
-        """(row, *places) of a node: the positions that the rows reach, by poison and by the analysis."""
-        analytic, exact = self.report.reached(name, axis, rows, places_of(self.report[name]))
+        """(row, *dims) of a node: the positions that the rows reach, by poison and by the analysis."""
+        analytic, exact = self.report.reached(name, axis, rows, dims)
         analytic = np.broadcast_to(analytic, numeric.shape)
         self.found.count("poison", name, numeric.size)
         if np.array_equal(numeric, analytic):
@@ -80,12 +90,12 @@ class Comparison:
         outside = numeric & ~analytic
         if outside.any():
             self.found.say("poison", name, "outside")
-            self._suspects[name] = ("outside", axis, _first(outside))
+            self._suspects[name] = ("outside", axis, _first(outside, dims))
         else:
             self.found.say("poison", name, "inside")
             if exact:
                 inside = analytic & ~numeric
-                self._suspects.setdefault(name, ("inside", axis, _first(inside)))
+                self._suspects.setdefault(name, ("inside", axis, _first(inside, dims)))
 
     # --- gradient ---------------------------------------------------------------------------------
 
@@ -130,9 +140,8 @@ class Comparison:
         if verdict == "outside" or (verdict == "inside" and exact and not _is_bound(rf, own)):
             kind: Kind = "understated" if verdict == "outside" else "overstated"
             sides = tuple(map(int, analytic)), tuple(map(int, numeric))
-            self.found.differs(
-                Mismatch(node.name, "gradient", kind, input, own, position, *sides, local)
-            )
+            where = (input, own, tuple(position.values()), tuple(position))
+            self.found.differs(Mismatch(node.name, "gradient", kind, *where, *sides, local))
 
     def _hold_local(
         self,
@@ -168,10 +177,8 @@ class Comparison:
     def _joints(
         self, node: NodeReport, positions: Sequence[Position], cut: frozenset[str]
     ) -> Masks | None:
-        dims = places_of(node)
-        at = [dict(zip(dims, position, strict=True)) for position in positions]
         try:
-            return self._gradient.joints(node.name, at, cut)
+            return self._gradient.joints(node.name, positions, cut)
         except VerificationError as error:
             self.found.gradient.setdefault(node.name, "unreadable")
             self.found.notes.setdefault(node.name, str(error))
@@ -221,12 +228,13 @@ class Comparison:
 
     def _poison_mismatch(self, node: NodeReport, axis: int, position: Position) -> Mismatch:
         tracked, name = self.report.axes[axis], node.name
-        rows = self._poison.rows(tracked.input, tracked.dim, None, {name: places_of(node)})
-        numeric = np.flatnonzero(np.moveaxis(rows[name], 0, -1)[position])
+        rows = self._poison.rows(tracked.input, tracked.dim, None, {name: tuple(position)})
+        numeric = np.flatnonzero(np.moveaxis(rows[name], 0, -1)[tuple(position.values())])
         input, own = self._own(axis)
         analytic, _ = _analytic(node.rfs.get(input), own, node, position)
         sides = tuple(map(int, analytic)), tuple(map(int, numeric))
-        return Mismatch(name, "poison", "understated", input, own, position, *sides)
+        where = (input, own, tuple(position.values()), tuple(position))
+        return Mismatch(name, "poison", "understated", *where, *sides)
 
     # --- the node to blame ----------------------------------------------------------------------------
 
@@ -247,9 +255,10 @@ class Comparison:
         return self.found.result(self.report.model, faithful)
 
 
-def _first(marks: npt.NDArray[np.bool_]) -> Position:
-    """The position, without the row, of the first mark."""
-    return tuple(int(i) for i in np.unravel_index(int(marks.argmax()), marks.shape)[1:])
+def _first(marks: npt.NDArray[np.bool_], dims: Sequence[int]) -> Position:
+    """The position over dims, without the row, of the first mark."""
+    first = np.unravel_index(int(marks.argmax()), marks.shape)[1:]
+    return {dim: int(place) for dim, place in zip(dims, first, strict=True)}
 
 
 def _chunks(rows: Sequence[int], size: int) -> Iterator[list[int]]:
@@ -264,17 +273,22 @@ def projected(mask: npt.NDArray[np.bool_], dim: int) -> Indices:
     return np.flatnonzero(mask.any(axis=others))
 
 
-def places_of(node: NodeReport) -> tuple[int, ...]:
-    """The dims over which a node's positions are told apart: those that carry an axis.
+def views_of(node: NodeReport) -> list[tuple[int, ...]]:
+    """The dims over which positions are told apart: those that carry an axis, all others united.
 
-    Where the analysis says that an axis is read whole, and along no dim, it says so of every element:
-    all dims, then, since united over the dims that truly carry the axis anything reads it whole.
+    Where the analysis says that an axis is read whole, and carried by no dim, the numbers could show it
+    along any dim: each of them in turn, too.
     """
-    for rf in node.rfs.values():
-        for axis, whole in enumerate(rf.whole):
-            if whole and not rf.dims_of(axis):
-                return tuple(range(len(node.shape)))
-    return node.dims
+    own = tuple(sorted({dim for rf in node.rfs.values() for dim in rf.dims}))
+    spread = any(
+        whole and not rf.dims_of(axis)
+        for rf in node.rfs.values()
+        for axis, whole in enumerate(rf.whole)
+    )
+    if not spread:
+        return [node.dims]
+    each = [(dim,) for dim, size in enumerate(node.shape) if size > 1]
+    return list(dict.fromkeys([own, *each]))
 
 
 def _analytic(
@@ -284,7 +298,7 @@ def _analytic(
     if rf is None:
         return np.zeros(0, np.int64), True
     index: list[int | None] = [None] * len(node.shape)
-    for dim, place in zip(places_of(node), position, strict=True):
+    for dim, place in position.items():
         index[dim] = place
     try:
         return rf.members_at(axis, tuple(index)), True
@@ -300,18 +314,23 @@ def _is_bound(rf: ReceptiveField | None, axis: int) -> bool:
 
 
 def positions_of(node: NodeReport, limit: int) -> Iterator[Position]:
-    """Borders, the centre and every phase behind it, along all dims of a node at a time."""
+    """Borders, the centre and every phase behind it, along all dims of a view at a time."""
     period = max((p for rf in node.rfs.values() for p in rf.period if p is not None), default=1)
-    dims = places_of(node)
-    places: list[list[int]] = []
-    for dim in dims:
-        size = node.shape[dim]
-        phases = ((size // 2 + phase) % size for phase in range(min(period, limit)))
-        places.append(list(dict.fromkeys([0, size - 1, *phases])))
-    count = max(map(len, places), default=1)
+    for dims in views_of(node):
+        found = _corners_and_phases([node.shape[dim] for dim in dims], min(period, limit))
+        for position in islice(found, limit):
+            yield dict(zip(dims, position, strict=True))
+
+
+def _corners_and_phases(sizes: Sequence[int], period: int) -> Iterator[tuple[int, ...]]:
+    places = [
+        list(dict.fromkeys([0, n - 1, *((n // 2 + phase) % n for phase in range(period))]))
+        for n in sizes
+    ]
     mixed = [  # the centre of each dim beside the borders of the others
         tuple(p[2 % len(p)] if number == d else p[0] for number, p in enumerate(places))
         for d in range(len(places))
     ]
+    count = max(map(len, places), default=1)
     together = [tuple(place[k % len(place)] for place in places) for k in range(count)]
-    yield from islice(dict.fromkeys([*mixed, *together]), limit)
+    yield from dict.fromkeys([*mixed, *together])

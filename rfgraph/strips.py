@@ -31,6 +31,7 @@ _LONGEST = 1 << 15
 _NODES = 4  # the ends of closed forms that are looked at along one axis, beside outputs
 _PHASES = 64
 _WIDTHS = (1, 2, 3, 4, 8)  # of the short sides, in grids
+_TRIES = 3  # of those that the model takes
 _LENGTHS = (1, 3)  # of the long side, in fields: maps that are cropped on the way need more
 
 
@@ -208,7 +209,7 @@ class Held:
             verdict = verdict_of(numeric, np.array(analytic), exact=True)
             if verdict != "equal":
                 kind: Kind = "understated" if verdict == "outside" else "overstated"
-                where = (tracked.input, self.axis, tuple(place.values()))
+                where = (tracked.input, self.axis, tuple(place.values()), tuple(place))
                 sides = tuple(analytic), tuple(map(int, numeric))
                 return Mismatch(law.node, "gradient", kind, *where, *sides, bool(law.cut))
         found.say("gradient", law.node, "equal")

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from rfgraph.analysis import Axes, analyze
 from rfgraph.capture.inputs import given, leading
 from rfgraph.compare import Comparison, Progress
-from rfgraph.errors import InputError, RfgraphError
+from rfgraph.errors import InputError, RfgraphError, VerificationError
 from rfgraph.graph import Graph
 from rfgraph.guard import untouched
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
@@ -80,15 +80,14 @@ def verify(
         raise
     except Exception as error:
         raise VerificationError(
-            f"{report.model} fails on the tensors that it is probed with: "
-            f"{type(error).__name__}: {error}"
+            f"{report.model} cannot be verified: {type(error).__name__}: {error}"
         ) from error
 
 
 def _verified(
     model: Any,
     report: Report,
-    tensors: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor] | None,
     strip: Analyse,
     rows: Rows,
     seed: int,
@@ -98,7 +97,7 @@ def _verified(
     comparison = Comparison(
         report, PoisonProbe(graph, tensors), GradientProbe(graph, tensors, seed=seed)
     )
-    comparison.poison(_rows(report, tensors, rows, seed), progress)
+    comparison.poison(_rows(report, rows, seed), progress)
     comparison.gradient(_looked_at(report), _POSITIONS, progress)
     comparison.settle()
     check_strips(report, comparison.found, strip, seed, partial(progress, "strips"))
@@ -124,22 +123,8 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
     )
 
 
-def _poison(graph: Graph, tensors: Mapping[str, torch.Tensor] | None) -> PoisonProbe:
-    try:
-        return PoisonProbe(graph, tensors)
-    except RfgraphError:
-        raise
-    except Exception as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        which = "these" if tensors is not None else "random"
-        raise InputError(
-            f"the model cannot be run on {which} inputs: {type(error).__name__}: {text}"
-            + ("" if tensors is not None else "; pass tensors that it accepts")
-        ) from error
-
-
-def _tensors(model: Any, graph: Graph, inputs: Any) -> dict[str, torch.Tensor]:
-    """The caller's own tensors; seeded random ones where there is but a shape."""
+def _tensors(model: Any, graph: Graph, inputs: Any) -> dict[str, torch.Tensor] | None:
+    """The caller's own tensors, and seeded random ones beside them; None where there are but shapes."""
     named = inputs if isinstance(inputs, Mapping) else {}
     if isinstance(inputs, torch.Tensor):
         named = dict(zip(graph.inputs, [inputs], strict=False))
@@ -150,18 +135,16 @@ def _tensors(model: Any, graph: Graph, inputs: Any) -> dict[str, torch.Tensor]:
         for name, value in named.items()
         if isinstance(value, torch.Tensor) and not value.is_meta
     }
-    return {**example_inputs(graph, None), **own}
+    return {**example_inputs(graph, None), **own} if own else None
 
 
-def _rows(
-    report: Report, tensors: Mapping[str, torch.Tensor], rows: Rows, seed: int
-) -> dict[int, list[int]]:
+def _rows(report: Report, rows: Rows, seed: int) -> dict[int, list[int]]:
     """The rows to poison of each tracked axis, by number: none where the input holds integers."""
     graph = report.captured
     lengths = {
         number: graph.inputs[axis.input].shape[axis.dim]
         for number, axis in enumerate(report.axes)
-        if tensors[axis.input].is_floating_point()
+        if graph.inputs[axis.input].params["is_float"]
     }
     if rows == "auto":
         elements = sum(map(_size, report.nodes))
@@ -191,16 +174,24 @@ def _looked_at(report: Report) -> list[str]:
     return [node.name for node in graph if node.name in wanted and report[node.name].rfs]
 
 
-def _is_faithful(model: Any, graph: Graph, inputs: Mapping[str, torch.Tensor]) -> bool:
+def _is_faithful(model: Any, graph: Graph, tensors: Mapping[str, torch.Tensor] | None) -> bool:
     """The captured graph computes what the model computes."""
+    inputs = example_inputs(graph, tensors)
     with untouched(model, training=False):
         torch.manual_seed(0)  # both draw the same, where they draw
-        expected = model(**{name: tensor.clone() for name, tensor in inputs.items()})
+        expected = _run(model, inputs)
         torch.manual_seed(0)
         values = replay(graph, inputs, keep=set(graph.outputs.values()))
     leaves = [leaf for leaf in pytree.tree_leaves(expected) if isinstance(leaf, torch.Tensor)]
     found = [values[name] for name in graph.outputs.values()]
     return len(leaves) == len(found) and all(map(_close, leaves, found))
+
+
+def _run(model: Any, inputs: Mapping[str, torch.Tensor]) -> Any:
+    copies = {name: tensor.clone() for name, tensor in inputs.items()}
+    first = list(leading(model, copies))
+    named = {name: tensor for name, tensor in copies.items() if name not in first}
+    return model(*(copies[name] for name in first), **named)
 
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:

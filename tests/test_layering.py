@@ -88,7 +88,8 @@ FLOORS = {
         (*BELOW, "", "analysis", "verification"),
         ("torch", "numpy", "networkx", "hypothesis", "pytest"),
     ),
-    "cli": Row((*BELOW, "", "analysis", "verification"), ("torch", "rich", "typer")),
+    "targets": Row(("errors",), ("torch",)),
+    "cli": Row((*BELOW, "", "analysis", "verification", "targets"), ("rich", "typer")),
     "__main__": Row(("cli",)),
 }
 

@@ -1,0 +1,116 @@
+"""What a command is about: the model that TARGET names, its arguments, the shapes of its inputs.
+
+In: text from the command line. Out: a module, shapes. Callers: the command line.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from rfgraph.errors import InputError, nearest_names
+
+
+def inputs_of(texts: Sequence[str]) -> Any:
+    """None, one shape, or shapes by name."""
+    if not texts:
+        return None
+    named = [text.partition("=") for text in texts]
+    if len(texts) == 1 and not named[0][1]:
+        return integers(texts[0], "--input")
+    if not all(equals for _, equals, _ in named):
+        raise InputError(
+            "several --input need names: --input image=1,3,64,64 --input mask=1,1,64,64"
+        )
+    return {name: integers(shape, "--input") for name, _, shape in named}
+
+
+def integers(text: str, option: str) -> tuple[int, ...]:
+    """`1,3,224` as the value of an option."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option} takes integers joined by commas, got {text!r}") from None
+
+
+def arguments_of(texts: Sequence[str]) -> dict[str, Any]:
+    """`depth=5` gives the integer 5, `mode=bilinear` the string."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"--arg takes key=value, got {text!r}")
+        try:
+            found[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[key] = value
+    return found
+
+
+def load(target: str, arguments: dict[str, Any]) -> Any:
+    """The model that TARGET names.
+
+    Raises:
+        InputError: there is none, or it is none.
+    """
+    place, colon, name = target.rpartition(":")
+    if not colon or not name or not place:
+        raise InputError(
+            f"TARGET is package.module:callable or path/to/file.py:callable, got {target!r}"
+        )
+    found: Any = _import(place)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = nearest_names(part, (n for n in dir(found) if not n.startswith("_")))
+            raise InputError(f"{place} has no {part!r}{near}")
+        found = getattr(found, part)
+    if isinstance(found, torch.nn.Module):
+        if arguments:
+            raise InputError(f"{target} is a module already: it takes no --arg")
+        return found
+    if not callable(found):
+        raise InputError(f"{target} is neither a module nor a callable that returns one")
+    try:
+        return found(**arguments)
+    except Exception as error:
+        shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise InputError(f"{target}({shown}) failed: {type(error).__name__}: {error}") from error
+
+
+def _import(place: str) -> ModuleType:
+    path = Path(place)
+    try:
+        if path.suffix == ".py":
+            return _run_file(path)
+        sys.path.insert(0, "")  # as `python -m` does: models live in the working directory
+        try:
+            return importlib.import_module(place)
+        finally:
+            sys.path.remove("")
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"cannot import {place}: {type(error).__name__}: {error}") from error
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # a .py file always has both
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module

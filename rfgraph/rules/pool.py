@@ -80,6 +80,8 @@ def _normalize_adaptive(spatial: int, params: Params, shapes: Sequence[Shape]) -
 
 def _infer_adaptive(params: Params, shapes: Sequence[Shape]) -> Shape | tuple[Shape, ...]:
     wanted = params["output_size"]
+    if 0 in shapes[0][-len(wanted) :]:
+        raise ValueError(f"expected something to pool, got a tensor of shape {tuple(shapes[0])}")
     shape = (*shapes[0][: -len(wanted)], *wanted)
     return (shape, shape) if params.get("return_indices") else shape
 

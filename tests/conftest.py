@@ -1,4 +1,7 @@
-"""Hypothesis profiles: `ci` is thorough and repeats itself exactly, `dev` is quick and explores."""
+"""Hypothesis profiles: `ci` is thorough and repeats itself exactly, `dev` is quick and explores.
+
+`RFGRAPH_PROFILE=long` explores for hours; `benchmarks/random_models.py` does so faster, and counts.
+"""
 
 from __future__ import annotations
 
@@ -15,4 +18,7 @@ _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 settings.register_profile("ci", max_examples=200, derandomize=True, **_UNTIMED)
 settings.register_profile("dev", max_examples=50, **_UNTIMED)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+settings.register_profile("long", max_examples=5000, **_UNTIMED)
+settings.load_profile(
+    os.environ.get("RFGRAPH_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
+)

@@ -47,7 +47,9 @@ def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
 
 def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
     if 0 in (*shapes[0][2:], *params["out"]):
-        raise ValueError(f"cannot resample {shapes[0][2:]} to {params['out']}: both must be positive")
+        raise ValueError(
+            f"cannot resample {shapes[0][2:]} to {params['out']}: both must be positive"
+        )
     return (*shapes[0][:2], *params["out"])
 
 

@@ -8,7 +8,9 @@ from rfgraph.testing.assertions import (
     assert_causal,
     assert_no_batch_mixing,
     assert_receptive_field,
+    assert_verified,
 )
+from rfgraph.testing.rules import check_rule
 from rfgraph.testing.snapshot import assert_snapshot
 
 __all__ = [
@@ -16,4 +18,6 @@ __all__ = [
     "assert_no_batch_mixing",
     "assert_receptive_field",
     "assert_snapshot",
+    "assert_verified",
+    "check_rule",
 ]

@@ -18,6 +18,7 @@ from rfgraph.analysis import Axes, analyze
 from rfgraph.errors import InputError
 from rfgraph.field import ReceptiveField
 from rfgraph.report import NodeReport, Report
+from rfgraph.verification import verify
 
 PerAxis: TypeAlias = float | Fraction | Sequence[float | Fraction | None] | None
 Problem: TypeAlias = Callable[[NodeReport, str, int], str]
@@ -104,6 +105,24 @@ def _causes(field: ReceptiveField) -> str:
 
 def _named(node: NodeReport) -> str:
     return f"{node.name!r} ({node.op}{', ' + node.source if node.source else ''})"
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+def assert_verified(model: Any, inputs: Any = None, **options: Any) -> None:
+    """Numbers from the model itself agree with the analysis at every node.
+
+    Args:
+        model: a model.
+        inputs: as for `rfgraph.analyze`.
+        options: as for `rfgraph.verify`: `axes`, `on_unknown`, `rows`, `seed`.
+
+    Raises:
+        VerificationError: an `AssertionError` that says where the numbers contradict, names the first
+            node to differ, and prints code that shows it alone.
+    """
+    verify(model, inputs, **options).require()
 
 
 # --- every output -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from rfgraph.testing.assertions import report_of
 
 UPDATE = "RFGRAPH_UPDATE_SNAPSHOTS"
 _MOST_FIELDS = 4
-_HOW = f"run once with {UPDATE}=1 to accept it"
+_HOW = f"run once with {UPDATE}=1 to accept it (pytest --rfgraph-update-snapshots)"
 _HEAD = ("model", "inputs", "axes")
 
 

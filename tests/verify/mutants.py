@@ -100,7 +100,7 @@ def spread(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
 
 def all_of_it(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
     """The whole dim in the place of a part of it."""
-    return None if isinstance(read, Whole) or size < 2 else Whole("linear")
+    return None if isinstance(read, Whole | Regroup) or size < 2 else Whole("linear")
 
 
 def one_of_it(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
@@ -130,8 +130,11 @@ def mutants(reads: Reads, node: Node) -> Iterator[tuple[str, Reads]]:
         for dim in range(len(read.dims) - 1):
             swapped = list(read.dims)
             swapped[dim : dim + 2] = reversed(swapped[dim : dim + 2])
-            if not any(isinstance(entry, Regroup) for entry in swapped):
+            if not any(isinstance(entry, Regroup | Fixed) for entry in swapped):
                 yield f"swapped, read {number}, dim {dim}", _with(reads, number, tuple(swapped))
+        if any(isinstance(entry, Regroup) for entry in read.dims):
+            everything = tuple(Whole("linear") for _ in read.dims)
+            yield f"all of it, read {number}", _with(reads, number, everything)
         yield f"forgotten, read {number}", (*reads[:number], *reads[number + 1 :])
 
 

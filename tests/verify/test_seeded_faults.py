@@ -28,6 +28,7 @@ EXAMPLES_PER_OPERATOR = 2
 _VALUES = "where it reads is decided by values: its rule is an upper bound, and says so"
 _MEMORY = "its result is whatever memory held"
 _WRITTEN = "its rule is an upper bound: what is overwritten still counts as read, and it says so"
+_UNWRITTEN = "it returns memory that nobody has written, which holds anything"
 UNSEEN: dict[str, str] = {
     "affine_grid": "all of its examples are conservative: its rule is an upper bound",
     "bernoulli": "torch refuses to draw with a probability that is NaN",

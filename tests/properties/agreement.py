@@ -1,0 +1,236 @@
+"""What must agree on one random model: the probes, the sized sets, the hulls, the closed form.
+
+In: a description or a report. Out: counts of what agreed, or an AssertionError that says where it did not.
+Callers: the property tests, and `benchmarks/random_models.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, product
+
+import networkx as nx
+import numpy as np
+
+import rfgraph
+from rfgraph import Along, InputError, Report, Table, VerificationError
+from rfgraph.at_size import AtSize
+from rfgraph.field import ReceptiveField
+from rfgraph.probe import GradientProbe
+from rfgraph.propagate import reads_of
+from rfgraph.report import NodeReport
+from rfgraph.rules import VOCABULARY
+from rfgraph.testing.describe import Description
+from rfgraph.verify import Mismatch, Verification
+from tests.rules.lowering import rows
+
+Inner = list[bool] | None
+"""Of a node along one axis: which positions read no border on any path. None: no law, or opaque."""
+
+
+# --- the probes ---------------------------------------------------------------------------------
+
+
+def verified(description: Description) -> Verification:
+    """`rfgraph.verify` with every row; no probe contradicts the analysis but where `excused`."""
+    model = description.build()
+    found = rfgraph.verify(model, description.input_shapes, rows="all")
+    if not found.agrees:
+        report = rfgraph.analyze(model, description.input_shapes)
+        wrong = [m for m in found.mismatches if not excused(report, m)]
+        assert found.faithful and not wrong, str(found)
+    return found
+
+
+def excused(report: Report, mismatch: Mismatch) -> bool:
+    """Two ways of saying too much that are known, and written down in `test_known_limits.py`."""
+    if mismatch.kind != "overstated":
+        return False
+    unshuffled = mismatch.local and "pixel_unshuffle" in _ops(report, mismatch.node)
+    return unshuffled or _behind_times_nothing(report, mismatch.node)
+
+
+def _times_nothing(report: Report, node: NodeReport) -> bool:
+    """A product some factor of which reads nothing somewhere, and is 0 there where no bias is added."""
+    return any(
+        not _reads_anything(report[name], index)
+        for name in node.operands
+        for index in product(*map(range, node.shape))
+    )
+
+
+def _reads_anything(operand: NodeReport, index: tuple[int, ...]) -> bool:
+    """An operand, at a position of what it is broadcast to."""
+    own = tuple(i if n > 1 else 0 for i, n in zip(index, operand.shape, strict=True))
+    return any(
+        len(field.members_at(axis, own))
+        for field in operand.rfs.values()
+        for axis in range(len(field.whole))
+    )
+
+
+def _behind_times_nothing(report: Report, name: str) -> bool:
+    before = (report[other] for other in {name, *nx.ancestors(report.graph, name)})
+    return any(node.op == "mul" and _times_nothing(report, node) for node in before)
+
+
+def _ops(report: Report, name: str) -> set[str]:
+    return {report[other].op for other in {name, *nx.ancestors(report.graph, name)}}
+
+
+# --- sized sets ---------------------------------------------------------------------------------
+
+
+def held_at_size(report: Report, names: Sequence[str], most: int = 200) -> int:
+    """The sized sets of these nodes equal the gradient probe's, at every position along every axis."""
+    gradient, count = GradientProbe(report.captured), 0
+    for name in names:
+        node = report[name]
+        places = list(islice(product(*(range(node.shape[dim]) for dim in node.dims)), most))
+        joints = gradient.joints(name, [dict(zip(node.dims, p, strict=True)) for p in places])
+        for place, joint in zip(places, joints, strict=True):
+            for input, axis, dim in axes_of(node, report):
+                others = tuple(d for d in range(joint[input].ndim) if d != dim)
+                numeric = np.flatnonzero(joint[input].any(axis=others)).tolist()
+                sized = node.reads(axis, place, input).tolist()
+                same = numeric == sized or (
+                    set(numeric) < set(sized) and _behind_times_nothing(report, name)
+                )
+                assert same, f"{name!r} at {place}, axis {axis} of {input!r}: {sized} != {numeric}"
+                count += 1
+    return count
+
+
+def axes_of(node: NodeReport, report: Report) -> Iterator[tuple[str, int, int]]:
+    """(input, its axis by number, its dim) for every axis of every input that the node reads."""
+    for input in node.rfs:
+        dims = (axis.dim for axis in report.axes if axis.input == input)
+        yield from ((input, axis, dim) for axis, dim in enumerate(dims))
+
+
+# --- hulls --------------------------------------------------------------------------------------
+
+
+def held_as_hulls(report: Report) -> int:
+    """Hulls propagated as hulls are the hulls of the sets, at every node and position."""
+    hulls, sets = (
+        AtSize(report.captured, VOCABULARY, report.axes, {}, budget=size) for size in (0, 1 << 28)
+    )
+    count = 0
+    for node, axis in product(report.nodes, range(len(report.axes))):
+        one, other = hulls.sets(node.name, axis), sets.sets(node.name, axis)
+        assert (one is None) == (other is None), f"{node.name!r} reads nothing by one of the two"
+        if one is not None and other is not None:
+            assert (one[0].exact, other[0].exact) == (False, True)
+            pairs = zip(one[0].hull(one[1]), other[0].hull(other[1]), strict=True)
+            for side, (mine, its) in zip(("lo", "hi"), pairs, strict=True):
+                assert np.array_equal(*np.broadcast_arrays(mine, its)), f"{node.name!r}: {side}"
+            count += int(other[1][..., 0].size)
+    return count
+
+
+# --- the closed form ----------------------------------------------------------------------------
+
+
+def held_inside(report: Report, relation: Callable[..., object] | None = None) -> int:
+    """Where no border is read on any path, the sized answer is what the closed form says.
+
+    A border: a position outside an operand, at any node on the way. It is followed from the reads of the
+    rules, position by position, and not through any domain.
+    """
+    count = 0
+    for number, axis in enumerate(report.axes):
+        own = [a for a in report.axes if a.input == axis.input].index(axis)
+        inner: dict[str, Inner] = {}
+        nowhere = _read_nothing(report, number)
+        for node in report.nodes:
+            rf = node.rfs.get(axis.input)
+            if rf is not None:
+                inner[node.name] = _inner(report, node, axis.input, own, inner)
+                count += _law_holds(node, rf, own, inner[node.name], node.name in nowhere)
+    return count
+
+
+def _inner(
+    report: Report, node: NodeReport, input: str, own: int, inner: dict[str, Inner]
+) -> Inner:
+    dim = _dim(node, input, own)
+    if dim is None:
+        return None
+    if node.op == "input":
+        return [True] * node.shape[dim]
+    found = [True] * node.shape[dim]
+    captured = report.captured[node.name]
+    for read in reads_of(captured, VOCABULARY):
+        name = captured.operands[read.operand]
+        if input not in report[name].rfs:
+            continue
+        before, its = inner[name], _dim(report[name], input, own)
+        law = None if its is None else read.dims[its]
+        if before is None or not isinstance(law, Along | Table) or law.dim != dim:
+            return None
+        if law.relation is None:
+            return None
+        for output in range(len(found)):
+            asked = rows(law.relation, output)
+            found[output] &= all(0 <= i < len(before) and before[i] for i in asked)
+    return found
+
+
+def _dim(node: NodeReport, input: str, own: int) -> int | None:
+    """The one dim of the node that an axis lies along, where it has a closed form."""
+    rf = node.rfs[input]
+    dims = rf.dims_of(own)
+    closed = not rf.whole[own] and rf.closed_form[own] and rf.relations[own] is not None
+    return dims[0] if closed and len(dims) == 1 else None
+
+
+def _law_holds(
+    node: NodeReport, rf: ReceptiveField, own: int, inner: Inner, may_be_less: bool
+) -> int:
+    law = rf.relations[own]
+    if inner is None or law is None:
+        return 0
+    (dim,) = rf.dims_of(own)
+    for output in (o for o, inside in enumerate(inner) if inside):
+        index = tuple(output if d == dim else None for d in range(len(node.shape)))
+        sized, closed = rf.members_at(own, index).tolist(), list(law.at(output))
+        same = set(sized) <= set(closed) if may_be_less else sized == closed
+        assert same, f"{node.name!r} axis {own} at {output}: sized {sized}, closed form {closed}"
+    return sum(inner)
+
+
+def _read_nothing(report: Report, axis: int) -> set[str]:
+    """Nodes at or behind which some positions read nothing along another axis: nothing of this one, then."""
+    found: set[str] = set()
+    for node in report.nodes:
+        if any(name in found for name in node.operands) or _is_empty_somewhere(report, node, axis):
+            found.add(node.name)
+    return found
+
+
+def _is_empty_somewhere(report: Report, node: NodeReport, axis: int) -> bool:
+    for other, tracked in enumerate(report.axes):
+        rf = node.rfs.get(tracked.input)
+        if other == axis or rf is None:
+            continue
+        own = [a for a in report.axes if a.input == tracked.input].index(tracked)
+        for dim in rf.dims_of(own):
+            for place in range(node.shape[dim]):
+                index = tuple(place if d == dim else None for d in range(len(node.shape)))
+                if not len(rf.members_at(own, index)):
+                    return True
+    return False
+
+
+# --- all of it ----------------------------------------------------------------------------------
+
+
+def contradiction(description: Description) -> str:
+    """What is wrong with the analysis of this model, by the probes and by its own closed form, or nothing."""
+    try:
+        verified(description)
+        held_inside(rfgraph.analyze(description.build(), description.input_shapes))
+    except (AssertionError, VerificationError, InputError, RuntimeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""

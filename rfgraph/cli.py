@@ -219,7 +219,8 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
     try:
         yield progress
     finally:
-        bar.stop()
+        if tasks:  # a bar that never started would print an empty line
+            bar.stop()
 
 
 _COLORS = {"equal": "green", "inside": "yellow", "outside": "red"}

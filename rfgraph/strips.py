@@ -226,7 +226,7 @@ class Held:
             for output in range(start, node.shape[law.dim], law.relation.period):
                 place = self._place(node, law, output)
                 index = tuple(place.get(dim) for dim in range(len(node.shape)))
-                if rf.members_at(self.axis, index).tolist() == list(law.relation.at(output)):
+                if _reads(rf, self.axis, index, law.relation.at(output)):
                     yield output
                     break
 
@@ -235,3 +235,13 @@ class Held:
         """`output` along the law's dim, the centre along the others that index space."""
         dims = sorted({law.dim, *node.dims})
         return {d: output if d == law.dim else node.shape[d] // 2 for d in dims}
+
+
+def _reads(
+    rf: ReceptiveField, axis: int, index: tuple[int | None, ...], wanted: Sequence[int]
+) -> bool:
+    """A position reads these positions and no others; by its hull, where sets would be too large."""
+    try:
+        return bool(rf.members_at(axis, index).tolist() == list(wanted))
+    except InputError:
+        return bool(wanted) and rf.hull_at(axis, index) == (wanted[0], wanted[-1])

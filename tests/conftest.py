@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -22,3 +23,9 @@ settings.register_profile("long", max_examples=5000, **_UNTIMED)
 settings.load_profile(
     os.environ.get("RFGRAPH_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 )
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    """Models of tests have random weights: the same ones in every run."""
+    torch.manual_seed(0)

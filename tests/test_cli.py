@@ -166,3 +166,65 @@ def test_a_model_in_the_working_directory_is_found(tmp_path):
     command = [sys.executable, "-m", "rfgraph", "analyze", "here:Net", "--format", "csv"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.splitlines()[2].startswith("conv,conv2d,3 x 5")
+
+
+# --- verify ---------------------------------------------------------------------------------------
+
+
+def run_verify(*arguments):
+    return CliRunner().invoke(app, ["verify", *arguments])
+
+
+def test_verify_prints_what_was_checked_by_which_probe_and_a_summary(target):
+    result = run_verify(f"{target}:Net", "--input", "1,3,9,11")
+    assert result.exit_code == 0 and result.stderr == ""  # no bar where there is no terminal
+    row = next(line for line in result.stdout.splitlines() if line.strip().startswith("conv "))
+    assert row.split() == ["conv", "conv2d", "equal", "560", "equal", "10"]
+    assert "equal everywhere" in result.stdout.splitlines()[-1]
+
+
+def test_verify_passes_its_options_on(target):
+    arguments = ("--arg", "channels=2", "--input", "1,2,9,11", "--axes", "3", "--rows", "4")
+    result = run_verify(f"{target}:Net", *arguments, "--format", "json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == 0 and told["agrees"] and told["checked"]["rows"] == 4
+
+
+def test_verify_exits_1_on_a_mismatch_with_the_node_to_blame(target, monkeypatch):
+    from rfgraph.reads import same
+    from tests.verify.mutants import taught
+
+    wrong = taught("conv2d", lambda node: (same(4),))
+    monkeypatch.setattr("rfgraph.analysis.VOCABULARY", wrong)
+    result = run_verify(f"{target}:Net", "--input", "1,3,9,11")
+    assert result.exit_code == 1
+    assert "the first node to differ is 'conv' (conv2d, my_models.py:12)" in result.stdout
+    assert "print(rfgraph.verify(model, (1, 3, 9, 11)))" in result.stdout
+
+
+VERIFY_REFUSED = {
+    "rows": (["{target}:Net", "--rows", "many"], "--rows takes auto, all or a positive number, got 'many'"),
+    "channels": (["{target}:Net", "--input", "1,4,9,9"], "in 'conv', at my_models.py:12: expected 3 channels, got 4"),
+    "no name": (["rfgraph.gallery:unets"], "rfgraph.gallery has no 'unets'; the nearest are 'unet'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VERIFY_REFUSED)
+def test_verify_exits_2_where_it_cannot_answer(name, target):
+    arguments, text = VERIFY_REFUSED[name]
+    result = run_verify(*(argument.replace("{target}", target) for argument in arguments))
+    assert result.exit_code == 2 and result.stdout == "" and text in result.stderr
+    assert "Traceback" not in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_verify_exits_2_where_nothing_could_be_compared(target, tmp_path):
+    path = tmp_path / "bits.py"
+    path.write_text(MODEL + "\nclass Bits(nn.Module):\n    def forward(self, x):\n"
+                    "        return x.view(torch.int32)\n")  # fmt: skip
+    result = run_verify(f"{path}:Bits", "--input", "1,1,6")
+    assert result.exit_code == 2 and "nothing could be compared" in result.stdout
+
+
+def test_verify_debug_shows_the_traceback(target):
+    result = run_verify(f"{target}:Net", "--input", "1,4,9,9", "--debug")
+    assert isinstance(result.exception, rfgraph.CaptureError)

@@ -20,6 +20,7 @@ from rfgraph.testing.describe import (
     Description,
     Pool,
     Residual,
+    Resize,
     Slice,
 )
 from tests.properties.agreement import held_as_hulls, held_at_size, held_inside, verified
@@ -113,6 +114,13 @@ FOUND = {
             Slice(slices=((2, None, None), (None, None, None))),
             AdaptivePool(output_size=(None, 6), functional=True),
             AdaptivePool(output_size=(2, 3), kind="max"),
+        ),
+    ),
+    "a strip of which nothing is left to resample": Description(
+        shape=(1, 2, 6, 5),
+        layers=(
+            Conv(kernel_size=(1, 5), padding="same", dilation=(1, 2), out_channels=2),
+            Resize(mode="area", scale_factor=(0.5, 1.0)),
         ),
     ),
     "a strip on which a map on the way is cropped": Description(

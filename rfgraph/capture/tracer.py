@@ -19,11 +19,12 @@ from torch import nn
 from torch._ops import OpOverload, OpOverloadPacket
 
 from rfgraph import guard
+from rfgraph.capture.calls import as_call, bound, has_tensor, name_of, qualified
 from rfgraph.capture.inputs import leading
 from rfgraph.capture.proxy import DataDependentError, TensorProxy, first_proxy
 from rfgraph.capture.shapes import Meta, Shapes
 from rfgraph.errors import CaptureError, RfgraphError
-from rfgraph.graph import Call, Graph, Node, Operand, Value
+from rfgraph.graph import Call, Graph, Node
 from rfgraph.operators import Masks, Operator, Vocabulary, module_params
 
 _BINARY = {
@@ -155,9 +156,9 @@ class Tracer:
             except Exception:
                 raise error from None
         operands: list[TensorProxy] = []
-        params = {"args": _bound(args, operands), "problem": ""}
-        params.update((name, _bound(value, operands)) for name, value in kwargs.items())
-        called = _called(module, args, kwargs)
+        params = {"args": bound(args, operands), "problem": ""}
+        params.update((name, bound(value, operands)) for name, value in kwargs.items())
+        called = as_call(module, args, kwargs)
         return self._proxies(_Draft(type(module).__name__, params, operands, called, False), metas)
 
     def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -168,7 +169,7 @@ class Tracer:
         inplace = _is_inplace(name)
         found = table.get(target)
         if found is None and isinstance(target, OpOverload | OpOverloadPacket):
-            found = self._vocabulary.of_library(_qualified(target))
+            found = self._vocabulary.of_library(qualified(target))
         if found is None and is_method:
             found = table.get(_METHODS.get(target, target.rstrip("_") if inplace else ""))
         if inplace and type(args[0]) is not TensorProxy:
@@ -206,7 +207,7 @@ class Tracer:
     ) -> Any:
         """Write one call down as one node per tensor that it returns; give proxies back."""
         operands: list[TensorProxy] = []
-        params = {name: _bound(value, operands) for name, value in params.items()}
+        params = {name: bound(value, operands) for name, value in params.items()}
         if not operands:
             return target(*args, **kwargs)
         try:
@@ -217,7 +218,7 @@ class Tracer:
             raise
         except Exception as error:
             raise self._rejected(known.name, operands, error) from error
-        called = _called(target, args, kwargs)
+        called = as_call(target, args, kwargs)
         draft = _Draft(known.name, params, operands, called, masks=known.masks)
         result = self._proxies(draft, metas)
         return self._written(operands[0], result) if params.get("inplace") is True else result
@@ -270,13 +271,13 @@ class Tracer:
         metas = self._answer(target, args, kwargs)
         if inplace and metas is None:  # __setitem__ returns nothing, but leaves a new tensor behind
             metas = Meta(args[0].sizes, args[0].dtype)
-        if not _has_tensor(metas):
+        if not has_tensor(metas):
             return metas  # a question about sizes or dtypes, not an operator
         operands: list[TensorProxy] = []
-        params = {"args": _bound(args, operands), "problem": problem}
-        params.update((name, _bound(value, operands)) for name, value in kwargs.items())
-        call = _called(target, args, kwargs)
-        result = self._proxies(_Draft(_name(target), params, operands, call, known=False), metas)
+        params = {"args": bound(args, operands), "problem": problem}
+        params.update((name, bound(value, operands)) for name, value in kwargs.items())
+        call = as_call(target, args, kwargs)
+        result = self._proxies(_Draft(name_of(target), params, operands, call, known=False), metas)
         return self._written(args[0], result) if inplace else result
 
     def _answer(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -330,7 +331,7 @@ class Tracer:
         return (f", in {path!r}" if path else "") + (f", at {source}" if source else "")
 
     def _complain(self, target: Any) -> Callable[[Exception], CaptureError]:
-        return lambda error: self._rejected(_name(target), [], error)
+        return lambda error: self._rejected(name_of(target), [], error)
 
     def _rejected(self, op: str, operands: list[TensorProxy], error: Exception) -> CaptureError:
         shapes = " and ".join(str(operand.sizes) for operand in operands)
@@ -347,54 +348,6 @@ def _followed(
     module: nn.Module, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     return original(module, *args, **kwargs)
-
-
-def _bound(value: Any, operands: list[TensorProxy]) -> Any:
-    """`value` with each proxy replaced by an `Operand`, and appended to `operands`."""
-    if type(value) is TensorProxy:
-        operands.append(value)
-        return Operand(len(operands) - 1, value.sizes, value.dtype, value.masked)
-    if type(value) in (tuple, list):  # x[[0, 1]] picks rows, x[0, 1] an element
-        return type(value)(_bound(entry, operands) for entry in value)
-    if type(value) is slice:
-        return slice(*(_bound(end, operands) for end in (value.start, value.stop, value.step)))
-    return value
-
-
-def _called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    """The call, with the nodes' names in place of proxies."""
-    named = {name: _named(value) for name, value in kwargs.items()} if kwargs else kwargs
-    return Call(target, tuple(map(_named, args)), named)
-
-
-def _named(value: Any) -> Any:
-    kind = type(value)
-    if kind is TensorProxy:
-        return Value(value.name_of_node)
-    if kind is tuple or kind is list:
-        return kind(map(_named, value))
-    if kind is dict:
-        return {key: _named(entry) for key, entry in value.items()}
-    if kind is slice:
-        return slice(_named(value.start), _named(value.stop), _named(value.step))
-    return value
-
-
-def _qualified(target: OpOverload | OpOverloadPacket) -> str:
-    """`library::operator`, of an operator in `torch.ops` and of its overloads alike."""
-    if isinstance(target, OpOverloadPacket):
-        return str(target._qualified_op_name)
-    return str(target._schema.name)
-
-
-def _name(target: Any) -> str:
-    return target if isinstance(target, str) else getattr(target, "__name__", str(target))
-
-
-def _has_tensor(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return any(map(_has_tensor, value))
-    return isinstance(value, torch.Tensor | Meta)
 
 
 def _outputs(result: Any, path: str = "") -> list[tuple[str, str]]:

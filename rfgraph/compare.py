@@ -45,6 +45,7 @@ class Comparison:
         self._poison, self._gradient = poison, gradient
         self.found = Findings(report.captured)
         self._suspects: dict[str, tuple[str, int, Position]] = {}
+        self._poisoned: dict[int, frozenset[int]] = {}
 
     # --- poison -----------------------------------------------------------------------------------
 
@@ -57,6 +58,7 @@ class Comparison:
         done = 0
         for axis, wanted in rows.items():
             tracked = self.report.axes[axis]
+            self._poisoned[axis] = frozenset(wanted)
             for chunk in _chunks(wanted, _CHUNK):
                 seen = self._poison.rows(tracked.input, tracked.dim, chunk, keep)
                 for name, numeric in seen.items():
@@ -137,7 +139,8 @@ class Comparison:
         analytic, exact = _analytic(source, own, node, position)
         verdict = verdict_of(numeric, analytic, exact)
         self.found.say("gradient", node.name, verdict)
-        if verdict == "inside" and not local and self._is_shown_by_poison(node.name):
+        lost = set(map(int, analytic)) - set(map(int, numeric))
+        if verdict == "inside" and not local and self._is_shown_by_poison(node.name, axis, lost):
             note = "a factor is exactly 0 there, which the gradient sees and poison does not"
             self.found.notes.setdefault(node.name, note)
         elif verdict == "outside" or (verdict == "inside" and exact and not _is_bound(rf, own)):
@@ -146,9 +149,10 @@ class Comparison:
             where = (input, own, tuple(position.values()), tuple(position))
             self.found.differs(Mismatch(node.name, "gradient", kind, *where, *sides, local))
 
-    def _is_shown_by_poison(self, name: str) -> bool:
-        """Poison found all that the analysis says, and none of it by a zero that the model fixes."""
-        return self.found.poison.get(name) == "equal" and name not in self._poison.overcounts
+    def _is_shown_by_poison(self, name: str, axis: int, rows: set[int]) -> bool:
+        """Poison was put into these rows and came out as the analysis says, not by a fixed zero."""
+        agrees = self.found.poison.get(name) == "equal" and name not in self._poison.overcounts
+        return agrees and rows <= self._poisoned.get(axis, frozenset())
 
     def _hold_local(
         self,

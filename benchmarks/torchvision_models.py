@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the shim is kept with the tests
-from tests.torchvision_shim import torchvision
+from tests.zoo.torchvision_shim import torchvision
 
 models = torchvision.models
 

@@ -30,7 +30,7 @@ def main() -> None:
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
     for name in GALLERY:
         timed(name, getattr(gallery, name)())
-    from tests.torchvision_shim import torchvision
+    from tests.zoo.torchvision_shim import torchvision
 
     resnet50 = torchvision.models.resnet50()
     timed("resnet50, default", resnet50, (1, 3, 224, 224))

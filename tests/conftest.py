@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.zoo import missing
+
 # Tensors of tests are small: threads cost more than they bring, and more yet beside other workers.
 torch.set_num_threads(1)
 
@@ -29,3 +31,11 @@ settings.load_profile(
 def _same_weights_every_time() -> None:
     """Models of tests have random weights: the same ones in every run."""
     torch.manual_seed(0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and how to have it."""
+    if missing():
+        terminalreporter.write_line(
+            f"tests/zoo was left out, it needs torchvision: pip install '.[zoo]' ({missing()})"
+        )

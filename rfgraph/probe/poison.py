@@ -174,8 +174,8 @@ class PoisonProbe:
         each = inputs[input].unflatten(0, (copies, -1))  # type: ignore[no-untyped-call]
         for copy, row in enumerate(rows):
             each[copy].select(dim, row).fill_(torch.nan)
-        with guarded(self.graph):
-            replay(self.graph, inputs, keep=(), visit=visit)
+        with guarded(self.graph):  # what cannot be read is not run: some kernels crash on a NaN
+            replay(self.graph, inputs, keep=(), visit=visit, unreadable=self.unreadable)
         return found
 
     @cached_property

@@ -53,6 +53,7 @@ def replay(
     visit: Visit | None = None,
     around: Around | None = None,
     until: str | None = None,
+    unreadable: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The value of every node in `keep` (None: of all nodes); other values are freed when last read.
 
@@ -60,12 +61,15 @@ def replay(
         visit: called with every node, inputs included, and its value.
         around: a context for the call that makes a node.
         until: the last node to be made; None: all.
+        unreadable: nodes that are not made, and why: each is `Unreadable`.
     """
     values: dict[str, Any] = dict(inputs)
     results: dict[int, Any] = {}
     last = _last_use(graph)
     for place, node in enumerate(graph):
-        if node.call is not None:
+        if unreadable and node.name in unreadable:
+            values[node.name] = Unreadable(node.name, unreadable[node.name])
+        elif node.call is not None:
             values[node.name] = _value(node, node.call, values, results, around)
         if visit is not None:
             visit(node, values[node.name])

@@ -2,6 +2,9 @@
 
 In: nothing. Out: `deform_conv2d(input, weight, offset)`. Callers: the examples. A tap at place (i, j) of the
 kernel samples the input bilinearly at its own place plus the offset that the data give it.
+
+torchvision, where there is one, is imported first: to declare what its library then declares, too, ends
+the process.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from tests.zoo import missing
 
 _SCHEMA = (
     "deform_conv2d(Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, "
@@ -31,6 +36,7 @@ def _by_definition(x: Tensor, weight: Tensor, offset: Tensor, *options: object) 
     return result
 
 
+missing()
 _library = torch.library.Library("torchvision", "FRAGMENT")
 if not hasattr(torch.ops.torchvision, "deform_conv2d"):
     _library.define(_SCHEMA)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import rfgraph
-from tests.torchvision_shim import torchvision
+from tests.zoo.torchvision_shim import torchvision
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -11,7 +11,7 @@ from torch import nn
 import rfgraph
 from rfgraph import NodeReport, Report
 from tests.published.oracles import MEASURED, PUBLISHED, assert_figures
-from tests.torchvision_shim import torchvision
+from tests.zoo.torchvision_shim import torchvision
 
 IN_TORCHVISION = {
     "VGG-16 pool5": "vgg16",

@@ -81,7 +81,14 @@ class Findings:
         if not ordered:
             return None
         node = self._graph[ordered[0]]
-        return Blame(node.name, node.op, node.module, node.source, shown_params(node), repro(node))
+        return Blame(
+            node.name,
+            node.op,
+            node.module,
+            node.source,
+            shown_params(node),
+            repro(node, self._graph),
+        )
 
 
 def worse(one: Verdict, other: Verdict) -> Verdict:

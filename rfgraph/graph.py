@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
+from torch.fx.node import map_arg
 
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.reads import Shape
 
-
-def outputs_of(result: Any) -> list[Any]:
-    """What a call returned, in the order of `Node.output`: tuples and lists opened at any depth."""
-    if isinstance(result, tuple | list):
-        return [output for part in result for output in outputs_of(part)]
-    return [result]
+if TYPE_CHECKING:
+    from torch import fx
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,26 +42,6 @@ class Operand:
     masked: Masked | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """Stands in a `Call` for the tensor of the node called `name`."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """The call that made a node, as the model wrote it: `target(*args, **kwargs)`.
-
-    A `str` target is a tensor method or attribute of the first argument. `Value` stands for a tensor of
-    the graph; everything else stands for itself. No rule reads this: it is what probes run again.
-    """
-
-    target: Any
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One tensor of the model and the operator that made it.
@@ -81,7 +58,7 @@ class Node:
             through nested tuples.
         module: class name of the module it is, or of the one it ran in.
         source: `file:line` of the call in the model's code; empty where there is none.
-        call: the call that made it; None for an input.
+        fx: the node of the `torch.fx` graph that made it: the call, of which this is output number `output`.
         masked: positions whose value the model fixes; None where there are none.
         known: False where the vocabulary has no operator for the call; `op` is then the name it was
             called by, and `params["problem"]` may say more.
@@ -97,7 +74,7 @@ class Node:
     module: str = ""
     source: str = ""
     known: bool = True
-    call: Call | None = field(default=None, repr=False)
+    fx: fx.Node | None = field(default=None, repr=False)
     masked: Masked | None = field(default=None, repr=False)
 
     def where(self) -> str:
@@ -106,16 +83,26 @@ class Node:
 
 
 class Graph:
-    """Nodes in topological order, with the model's inputs and outputs.
+    """Nodes in topological order, with the model's inputs and outputs, over the `torch.fx` graph they are of.
 
     A node may only be added after its operands, so insertion order is a topological order, and the
     walk is deterministic.
+
+    Attributes:
+        inputs: the model's tensors by the names of forward's arguments. outputs: key -> name of a node.
+        networkx: the nodes, by name, and who reads whom.
+        fx: what was captured; None for a graph that was put together by hand.
+        attributes: what the targets of its `get_attr` and `call_module` nodes stand for.
+        names: the `torch.fx` node whose value a node's tensor is -> the name of that node.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, captured: fx.Graph | None = None) -> None:
         self.inputs: dict[str, Node] = {}
         self.outputs: dict[str, str] = {}
         self.networkx: nx.DiGraph = nx.DiGraph()
+        self.fx = captured
+        self.attributes: dict[str, Any] = {}
+        self.names: dict[fx.Node, str] = {}
         self._nodes: dict[str, Node] = {}
 
     def add(self, node: Node) -> None:
@@ -130,6 +117,28 @@ class Graph:
         self._nodes[node.name] = node
         if node.op == "input":
             self.inputs[node.name] = node
+
+    def call(self, node: Node) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        """The target, args and kwargs of the call that made a node.
+
+        A `str` target is a method of the first argument. `torch.fx` nodes stand for tensors of the graph
+        (`names` has their names); what the model holds stands for itself.
+        """
+        made = node.fx
+        if made is None:
+            return None, (), {}
+
+        def held(value: fx.Node) -> Any:
+            return self.attributes[str(value.target)] if value.op == "get_attr" else value
+
+        target = self.attributes[str(made.target)] if made.op == "call_module" else made.target
+        return target, map_arg(made.args, held), map_arg(made.kwargs, held)
+
+    def operands(self, value: Any) -> list[str]:
+        """The nodes in arguments of a call, at any depth: each once, in order."""
+        found: dict[str, None] = {}
+        map_arg(value, lambda n: found.setdefault(self.names[n]) if n in self.names else None)
+        return list(found)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes.values())

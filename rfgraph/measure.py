@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.fx.node import map_arg
 
+from rfgraph.calls import outputs_of
 from rfgraph.errors import UnsupportedOperatorError
-from rfgraph.graph import Call, Graph, Node, Value, outputs_of
+from rfgraph.graph import Graph, Node
 from rfgraph.guard import untouched
 from rfgraph.positions import Positions
 from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, Table, Whole
@@ -39,12 +41,12 @@ def measure(graph: Graph, model: nn.Module, training: bool) -> dict[str, Reads]:
         UnsupportedOperatorError: an operator that cannot be run alone.
     """
     with untouched(model, training):
-        return {node.name: _measured(node) for node in graph if not node.known}
+        return {node.name: _measured(node, graph) for node in graph if not node.known}
 
 
-def _measured(node: Node) -> Reads:
+def _measured(node: Node, graph: Graph) -> Reads:
     try:
-        return tuple(_read(node, operand) for operand in range(len(node.operands)))
+        return tuple(_read(node, graph, operand) for operand in range(len(node.operands)))
     except Exception as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise UnsupportedOperatorError(
@@ -53,18 +55,18 @@ def _measured(node: Node) -> Reads:
         ) from error
 
 
-def _read(node: Node, operand: int) -> Read:
+def _read(node: Node, graph: Graph, operand: int) -> Read:
     shapes = node.operand_shapes
-    dims = tuple(_along(node, operand, dim) for dim in range(len(shapes[operand])))
+    dims = tuple(_along(node, graph, operand, dim) for dim in range(len(shapes[operand])))
     return Read(operand, dims)
 
 
-def _along(node: Node, operand: int, dim: int) -> DimRead:
+def _along(node: Node, graph: Graph, operand: int, dim: int) -> DimRead:
     """What is read along one dim of one operand."""
     size = node.operand_shapes[operand][dim]
     if size * np.prod(node.shape, dtype=float) > _MOST_MARKS:
         return Whole("measured")
-    marks = _Trial(node, node.operand_shapes).marks(operand, dim)
+    marks = _Trial(node, graph, node.operand_shapes).marks(operand, dim)
     varying = _varying(marks)
     if not varying and bool(marks.all()) and size > 1:
         return Whole("measured")
@@ -75,7 +77,7 @@ def _along(node: Node, operand: int, dim: int) -> DimRead:
     target = varying[0] if varying else 0
     rows = _rows(marks, target)
     law = _law(rows, size)
-    if law is not None and law is _law_at_second_size(node, operand, dim, target):
+    if law is not None and law is _law_at_second_size(node, graph, operand, dim, target):
         return Table(target, rows.__getitem__, law, mark=_INFERRED)
     return Table(target, rows.__getitem__, law, _REASON)
 
@@ -102,18 +104,27 @@ def _looked_up(marks: Marks, dims: Sequence[int]) -> Callable[[tuple[int, ...]],
 class _Trial:
     """One operator on random operands of given shapes."""
 
-    def __init__(self, node: Node, shapes: Sequence[Shape]) -> None:
-        assert node.call is not None
-        self._call, self._names, self._output = node.call, node.operands, node.output
+    def __init__(self, node: Node, graph: Graph, shapes: Sequence[Shape]) -> None:
+        self._call, self._graph = graph.call(node), graph
+        self._names, self._output = node.operands, node.output
         generator = torch.Generator().manual_seed(0)
         self._operands = [torch.rand(shape, generator=generator) + 0.5 for shape in shapes]
 
     def run(self, operands: Sequence[torch.Tensor]) -> torch.Tensor:
-        result = _called(self._call, dict(zip(self._names, operands, strict=True)))
-        found = outputs_of(result)[self._output]
+        values = dict(zip(self._names, operands, strict=True))
+        found = outputs_of(self._called(values))[self._output]
         if not isinstance(found, torch.Tensor) or not found.is_floating_point():
             raise TypeError("it returns no floating-point tensor")
         return found
+
+    def _called(self, values: Mapping[str, torch.Tensor]) -> Any:
+        """The call on copies of these tensors: some operators write into their operands."""
+        names = self._graph.names
+        target, args, kwargs = map_arg(self._call, lambda n: values[names[n]].clone())
+        args = tuple(list(arg) if isinstance(arg, list) else arg for arg in args)
+        if not isinstance(target, str):
+            return target(*args, **kwargs)
+        return getattr(args[0], target)(*args[1:], **kwargs)
 
     def marks(self, operand: int, dim: int) -> Marks:
         """Every output that a NaN reaches, or that a gradient comes from, position by position of `dim`."""
@@ -164,24 +175,6 @@ def _pairs(
         yield ((grad != 0).any(dim=tuple(others)) if others else grad != 0).numpy()
 
 
-def _called(call: Call, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """Run a call on these tensors, each a copy of its own: some operators write into their operands."""
-
-    def filled(value: Any) -> Any:
-        if type(value) is Value:
-            return tensors[value.name].clone()
-        if type(value) in (tuple, list):
-            return type(value)(map(filled, value))
-        return value
-
-    args = [filled(value) for value in call.args]
-    kwargs = {name: filled(value) for name, value in call.kwargs.items()}
-    if not isinstance(call.target, str):
-        return call.target(*args, **kwargs)
-    found = getattr(args[0], call.target)
-    return found(*args[1:], **kwargs) if callable(found) else found
-
-
 # --- from tables to laws ----------------------------------------------------------------------------
 
 
@@ -214,7 +207,9 @@ def _advance(rows: Sequence[Sequence[int]], first: int, last: int, period: int) 
     return found.pop() if len(found) == 1 else None
 
 
-def _law_at_second_size(node: Node, operand: int, dim: int, target: int) -> Relation | None:
+def _law_at_second_size(
+    node: Node, graph: Graph, operand: int, dim: int, target: int
+) -> Relation | None:
     """The law at a larger size of this dim; None where the operator does not run there."""
     size = node.operand_shapes[operand][dim]
     larger = [
@@ -222,7 +217,7 @@ def _law_at_second_size(node: Node, operand: int, dim: int, target: int) -> Rela
         for shape in node.operand_shapes
     ]
     try:
-        marks = _Trial(node, larger).marks(operand, dim)
+        marks = _Trial(node, graph, larger).marks(operand, dim)
     except Exception:
         return None
     return _law(_rows(marks, target), size + _MORE) if _varying(marks) in ([target], []) else None

@@ -5,10 +5,12 @@ In: a node. Out: text. Callers: the verification, which prints it for the node t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from rfgraph.graph import Node, Value
+from torch import fx
+
+from rfgraph.graph import Graph, Node
 
 _HIDDEN = frozenset(("weight", "bias", "input", "operands", "tensors"))
 
@@ -22,21 +24,21 @@ def shown_params(node: Node) -> dict[str, Any]:
     }
 
 
-def repro(node: Node) -> str:
+def repro(node: Node, graph: Graph) -> str:
     """Code that verifies the operator of a node alone, at the shapes it had in the model."""
     names = {name: f"x{number}" for number, name in enumerate(dict.fromkeys(node.operands))}
     shapes = dict(zip(node.operands, node.operand_shapes, strict=True))
     inputs = ", ".join(f'"{names[name]}": {tuple(shapes[name])}' for name in names)
     lines = ["import torch", "from torch import nn", "", "import rfgraph", "", ""]
-    call = node.call
-    if call is not None and _is_torch_module(call.target) and len(names) == 1:
-        lines = [*lines[:-1], f"model = nn.{_one_line(call.target)}"]
+    target = graph.call(node)[0]
+    if _is_torch_module(target) and len(names) == 1:
+        lines = [*lines[:-1], f"model = nn.{_one_line(target)}"]
         shape = tuple(shapes[node.operands[0]])
         return "\n".join([*lines, f"print(rfgraph.verify(model, {shape}))"])
     lines += [
         "class Model(nn.Module):",
         f"    def forward(self, {', '.join(names.values())}):",
-        f"        return {_expression(node, names)}",
+        f"        return {_expression(node, graph, names)}",
         "",
         "",
         f"print(rfgraph.verify(Model(), {{{inputs}}}))",
@@ -52,17 +54,20 @@ def _one_line(module: Any) -> str:
     return " ".join(repr(module).split())
 
 
-def _expression(node: Node, names: Mapping[str, str]) -> str:
-    call = node.call
-    if call is None:
+def _expression(node: Node, graph: Graph, names: Mapping[str, str]) -> str:
+    target, arguments, keywords = graph.call(node)
+    if target is None:
         return ", ".join(names.values())
-    args = [_written(value, names) for value in call.args]
-    args += [f"{name}={_written(value, names)}" for name, value in call.kwargs.items()]
-    if isinstance(call.target, str):
-        return f"{args[0]}.{call.target}({', '.join(args[1:])})"
-    if _is_torch_module(call.target):
-        return f"nn.{_one_line(call.target)}({', '.join(args)})"
-    target = call.target
+
+    def written(value: Any) -> str:
+        return _written(value, lambda n: names[graph.names[n]])
+
+    args = [written(value) for value in arguments]
+    args += [f"{name}={written(value)}" for name, value in keywords.items()]
+    if isinstance(target, str):
+        return f"{args[0]}.{target}({', '.join(args[1:])})"
+    if _is_torch_module(target):
+        return f"nn.{_one_line(target)}({', '.join(args)})"
     name = getattr(target, "__name__", type(target).__name__)
     return f"{_home(target)}{name}({', '.join(args)})"
 
@@ -78,17 +83,17 @@ def _home(target: Any) -> str:
     return f"{known.get(module, 'torch' if module.startswith('torch') else module)}."
 
 
-def _written(value: Any, names: Mapping[str, str]) -> str:
-    if type(value) is Value:
-        return names[value.name]
+def _written(value: Any, name: Callable[[fx.Node], str]) -> str:
+    if isinstance(value, fx.Node):
+        return name(value)
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"torch.randn({tuple(value.shape)})"
     if isinstance(value, tuple):
-        inside = ", ".join(_written(entry, names) for entry in value)
+        inside = ", ".join(_written(entry, name) for entry in value)
         return f"({inside}{',' if len(value) == 1 else ''})"
     if isinstance(value, list):
-        return f"[{', '.join(_written(entry, names) for entry in value)}]"
+        return f"[{', '.join(_written(entry, name) for entry in value)}]"
     if isinstance(value, slice):
         ends = (value.start, value.stop, value.step)
-        return f"slice({', '.join(_written(end, names) for end in ends)})"
+        return f"slice({', '.join(_written(end, name) for end in ends)})"
     return repr(value)

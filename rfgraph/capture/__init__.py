@@ -12,8 +12,9 @@ from typing import Any
 from torch import nn
 
 from rfgraph.capture.inputs import Inputs, given, worked_out
-from rfgraph.capture.proxy import DataDependentError
-from rfgraph.capture.tracer import Tracer, source_of
+from rfgraph.capture.source import source_of
+from rfgraph.capture.tensors import DataDependentError
+from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph
 from rfgraph.guard import untouched
@@ -75,7 +76,7 @@ def _first_that_fits(model: nn.Module, vocabulary: Vocabulary, leaves: bool) -> 
 
 def _trace(model: nn.Module, inputs: Inputs, vocabulary: Vocabulary, leaves: bool) -> Graph:
     try:
-        return Tracer(model, vocabulary, leaves).run(inputs)
+        return Tracer(vocabulary, leaves).run(model, inputs)
     except RfgraphError:
         raise
     except Exception as error:

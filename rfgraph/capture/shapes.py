@@ -1,8 +1,8 @@
-"""`Shapes`: the shape and dtype of what a call returns, without running it on data.
+"""The tensors that a call returns, without running it on data: of the right shape, strides and dtype.
 
-In: a call on proxies. Out: shapes and dtypes. Callers: the tracer. An operator that knows its shape says
-so in a formula, because a formula costs a microsecond and a meta kernel up to a millisecond; every
-other call is asked of torch itself. Tests hold the formulas against torch.
+In: a call on stand-ins. Out: meta tensors. An operator that knows its shape says so in a
+formula, because a formula costs a microsecond and a meta kernel up to a millisecond; every other call is
+made on the stand-ins themselves, which are meta tensors. Tests hold the formulas against torch.
 """
 
 from __future__ import annotations
@@ -10,141 +10,206 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.func import functional_call
 
-from rfgraph.capture.proxy import TensorProxy
-from rfgraph.operators import Operator, Params
-from rfgraph.reads import Shape
+from rfgraph.calls import outputs_of
+from rfgraph.capture.lowering import Bound, shape_of
+from rfgraph.capture.memory import Traced
+from rfgraph.graph import Operand
 
 _META = torch.device("meta")
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
+_ASKED = frozenset(
+    "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as permute transpose t T swapaxes "
+    "swapdims movedim moveaxis expand expand_as narrow select getitem chunk split unbind tensor_split".split()
+)
+"""Operators whose result may share memory: their kernels take a microsecond, and tell."""
+SAME = frozenset(
+    "identity dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split()
+)
+"""Operators that return their operand itself, where they do nothing."""
+
+Find: TypeAlias = "Callable[[Any], Traced | None]"
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What is known of a tensor that a formula describes."""
+def formula(call: fx.Node, bound: Bound) -> Any:
+    """Meta tensors by the operator's own formula; None where torch has to be asked.
 
-    shape: Shape
-    dtype: torch.dtype
+    A formula knows shapes. The dtype is the operands' where all are of one floating dtype, and the strides
+    are torch's default where all of theirs are.
+    """
+    known = bound.known
+    if known is None or known.infer is None:
+        return None
+    own = bound.operands[0].meta["val"]
+    dtype = own.dtype
+    if known.name in _ASKED:
+        return _indexed(bound, own) if known.name == "getitem" else None
+    if known.name in SAME and (known.name == "identity" or not bound.params.get("training")):
+        return own.detach()
+    if not dtype.is_floating_point or bound.params.get("dtype") is not None:
+        return None
+    for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
+        if not _alike(value.meta["val"], dtype):
+            return None
+    shapes: Any = known.infer(bound.params, [shape_of(operand) for operand in bound.operands])
+    if shapes is None:
+        return None
+    if shapes and isinstance(shapes[0], tuple):
+        return tuple(None if shape is None else _fresh(shape, dtype) for shape in shapes)
+    return _fresh(shapes, dtype)
+
+
+def _indexed(bound: Bound, own: torch.Tensor) -> torch.Tensor | None:
+    """What an index tensor picks, whose values a meta kernel might ask for; None for a plain index."""
+    known, index = bound.known, bound.params["index"]
+    if known is None or known.infer is None or not any(map(_is_tensor, index)):
+        return None
+    shape: Any = known.infer(bound.params, [shape_of(operand) for operand in bound.operands])
+    return None if shape is None else _fresh(shape, own.dtype)
+
+
+def _is_tensor(entry: Any) -> bool:
+    if isinstance(entry, tuple | list):
+        return any(map(_is_tensor, entry))
+    return isinstance(entry, torch.Tensor | Operand)
+
+
+def _alike(value: Any, dtype: torch.dtype) -> bool:
+    """A tensor that leaves dtype and strides of what it is combined with as they are."""
+    if not isinstance(value, torch.Tensor):
+        return True
+    return value.is_contiguous() and (value.dtype is dtype or not value.dtype.is_floating_point)
+
+
+def _fresh(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device=_META)
 
 
 class Shapes:
-    """Remembers what torch answered within one capture: deep models repeat themselves."""
+    """Asks torch's meta kernels, and remembers what they answered: deep models repeat themselves.
 
-    def __init__(self) -> None:
+    Args:
+        find: the stand-in of a tensor of the graph.
+    """
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
         self._known: dict[Any, Any] = {}
 
-    def of(
-        self,
-        known: Operator,
-        params: Params,
-        operands: Sequence[TensorProxy],
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """The shape and dtype of the tensor(s) that a call of a known operator returns."""
-        sizes = [operand.sizes for operand in operands]
-        shapes: Any = None if known.infer is None else known.infer(params, sizes)
-        if shapes is None:
-            return self.run(target, args, kwargs)
-        dtype = operands[0].dtype
-        if shapes and isinstance(shapes[0], tuple):
-            return tuple(None if shape is None else Meta(shape, dtype) for shape in shapes)
-        return Meta(shapes, dtype)
-
-    def run(
-        self,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        complain: Callable[[Exception], Exception] | None = None,
-    ) -> Any:
-        """What torch's meta kernels answer. Raises `complain(error)` where they refuse."""
-        key = _key(target, args, kwargs)
+    def run(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], bound: Bound) -> Any:
+        """What a call returns, made on the stand-ins themselves: what shares memory with them, shares it."""
+        key = _key(bound)
         if key is not None and key in self._known:
-            return self._known[key]
-        try:
-            result = _on_meta(target, args, kwargs)
-        except Exception as error:
-            if complain is None:
-                raise
-            raise complain(error) from error
-        if key is not None:
+            return _again(self._known[key])
+        moved = tuple(self._to_meta(arg) for arg in args)
+        named = {name: self._to_meta(value) for name, value in kwargs.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the user did not call this
+            result = on_meta(target, moved, named)
+        if key is not None and not _shares(result, (moved, named)):
             self._known[key] = result
+            return _again(result)
         return result
 
     def tried(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What a call returns on random tensors, as shapes: for operators that no meta kernel describes."""
-        moved = tuple(map(_random, args))
-        return _described(_called(target, moved, {k: _random(v) for k, v in kwargs.items()}))
+        """What a call returns on random tensors, as meta tensors: for operators without a meta kernel.
+
+        Raises:
+            ValueError: it writes into what it is given.
+        """
+        moved = tuple(map(self._random, args))
+        named = {name: self._random(value) for name, value in kwargs.items()}
+        result = called(target, moved, named)
+        if any(tensor._version for tensor in _tensors((moved, named))):
+            raise ValueError("it writes into its arguments")
+        return _again(result)
+
+    def _to_meta(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            traced = self._find(value)
+            return value.to(_META) if traced is None else traced.tensor
+        if isinstance(value, tuple | list):
+            entries = [self._to_meta(entry) for entry in value]
+            return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
+        if isinstance(value, torch.device) or (isinstance(value, str) and _DEVICE.fullmatch(value)):
+            return _META
+        if type(value) is slice:
+            return slice(*(self._to_meta(end) for end in (value.start, value.stop, value.step)))
+        return value
+
+    def _random(self, value: Any) -> Any:
+        """Stand-ins replaced by random tensors of their shape."""
+        traced = self._find(value) if isinstance(value, torch.Tensor) else None
+        if traced is not None:
+            own = traced.tensor
+            drawn = torch.rand if own.dtype.is_floating_point else torch.zeros
+            return drawn(own.shape, dtype=own.dtype, device=traced.device)
+        if type(value) in (tuple, list):
+            return type(value)(map(self._random, value))
+        return value
 
 
-def _random(value: Any) -> Any:
-    """Proxies replaced by random tensors of their shape."""
-    if type(value) is TensorProxy:
-        floats = value.dtype.is_floating_point
-        made = torch.rand if floats else torch.zeros
-        return made(value.sizes, dtype=value.dtype, device=value.device)
-    if type(value) in (tuple, list):
-        return type(value)(map(_random, value))
-    return value
+def called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`target(*args, **kwargs)`; a `str` target is a method of the first argument."""
+    if isinstance(target, str):
+        return getattr(args[0], target)(*args[1:], **kwargs)
+    return target(*args, **kwargs)
 
 
-def _described(value: Any) -> Any:
-    """Tensors replaced by their shapes and dtypes."""
-    if isinstance(value, torch.Tensor):
-        return Meta(tuple(value.shape), value.dtype)
-    if isinstance(value, tuple | list):
-        return tuple(map(_described, value))
-    return value
-
-
-def _called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`target(*args, **kwargs)`; a `str` target is a method or attribute of the first argument."""
-    if not isinstance(target, str):
-        return target(*args, **kwargs)
-    found = getattr(args[0], target)
-    return found(*args[1:], **kwargs) if callable(found) else found
-
-
-def _on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    moved = tuple(_to_meta(arg) for arg in args)
-    named = {name: _to_meta(value) for name, value in kwargs.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the user did not call this
-        if isinstance(target, nn.Module):
-            state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
-            state = {name: tensor.to(_META) for name, tensor in state.items()}
-            return functional_call(target, state, moved, named)
-        return _called(target, moved, named)
-
-
-def _to_meta(value: Any) -> Any:
-    if type(value) is TensorProxy:
-        return torch.empty(value.sizes, dtype=value.dtype, device=_META)
-    if isinstance(value, torch.Tensor):
-        return value.to(_META)
-    if type(value) in (tuple, list):
-        return type(value)(_to_meta(entry) for entry in value)
-    if isinstance(value, torch.device) or (isinstance(value, str) and _DEVICE.fullmatch(value)):
-        return _META
-    if type(value) is slice:
-        return slice(*(_to_meta(end) for end in (value.start, value.stop, value.step)))
-    return value
-
-
-def _key(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """A hashable description of a call, or None: modules differ in more than their arguments."""
+def on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The call on meta tensors; a module's own tensors are meta, too."""
     if isinstance(target, nn.Module):
+        state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
+        state = {name: tensor.to(_META) for name, tensor in state.items()}
+        return functional_call(target, state, args, kwargs)
+    return called(target, args, kwargs)
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    """Every tensor in arguments, at any depth."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return _tensors(list(value.values()))
+    if isinstance(value, tuple | list):
+        return [tensor for entry in value for tensor in _tensors(entry)]
+    return []
+
+
+def _shares(result: Any, given: Any) -> bool:
+    """True where a returned tensor shares memory with one that was given."""
+    storages = {tensor.untyped_storage()._cdata for tensor in _tensors(given)}
+    return any(
+        isinstance(one, torch.Tensor) and one.untyped_storage()._cdata in storages
+        for one in outputs_of(result)
+    )
+
+
+def _again(result: Any) -> Any:
+    """Other meta tensors like these."""
+    if isinstance(result, torch.Tensor):
+        return torch.empty_strided(result.shape, result.stride(), dtype=result.dtype, device=_META)
+    if isinstance(result, tuple | list):
+        entries = map(_again, result)
+        return type(result)(*entries) if hasattr(result, "_fields") else type(result)(entries)
+    return result
+
+
+def _key(bound: Bound) -> Any:
+    """A hashable description of a call: its operator, params, and the tensors that it is given.
+
+    None where there is none: what no operator describes may differ in more than its arguments.
+    """
+    if bound.known is None:
         return None
+    operands = tuple(_describe(operand.meta["val"]) for operand in bound.operands)
     try:
-        key = (target, _describe(args), tuple((k, _describe(v)) for k, v in kwargs.items()))
+        key = bound.op, operands, tuple((k, _describe(v)) for k, v in bound.params.items())
         hash(key)
     except TypeError:
         return None
@@ -152,10 +217,14 @@ def _key(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 
 def _describe(value: Any) -> Any:
+    if isinstance(value, Operand):
+        return "operand", value.index
     if isinstance(value, torch.Tensor):
+        if value.layout != torch.strided:
+            raise TypeError("no key for other layouts")
         return "tensor", tuple(value.shape), value.stride(), value.dtype
-    if type(value) in (tuple, list):
+    if isinstance(value, tuple | list):
         return type(value), tuple(map(_describe, value))
-    if type(value) is slice:
-        return "slice", _describe(value.start), _describe(value.stop), _describe(value.step)
+    if isinstance(value, slice):
+        return "slice", tuple(map(_describe, (value.start, value.stop, value.step)))
     return type(value), value

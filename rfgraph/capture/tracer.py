@@ -1,340 +1,544 @@
-"""The tracer: runs a model's forward on proxies and writes down a `Graph`.
+"""The tracer: runs a forward on stand-ins and writes down a `torch.fx` graph, and its canonical nodes.
 
-In: a module, its input tensors (meta), a vocabulary. Out: a `Graph` of canonical operators. Callers:
-`capture.capture`. A node is named, bound and shaped once, here, and nowhere else.
+In: a module, its input tensors (meta), a vocabulary. Out: a `Graph`. Who calls: `capture.capture`.
+
+A stand-in is a meta tensor: its type, sizes, strides and dtype are those of the model's own tensor, and torch
+itself says which share memory. Functions and modules come by (`interception`); what is computed out of sight,
+in compiled code, gives tensors that the tracer does not know, and is refused where they are used.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
-from torch._ops import OpOverload, OpOverloadPacket
+from torch import fx, nn
+from torch.overrides import is_tensor_method_or_property
 
-from rfgraph import guard
-from rfgraph.capture.calls import as_call, bound, has_tensor, name_of, qualified
+from rfgraph.calls import assigned, is_inplace, name_of, outputs_of
+from rfgraph.capture import memory
+from rfgraph.capture.constants import Constants
 from rfgraph.capture.inputs import leading
-from rfgraph.capture.proxy import DataDependentError, TensorProxy, first_proxy
-from rfgraph.capture.shapes import Meta, Shapes
-from rfgraph.errors import CaptureError, RfgraphError
-from rfgraph.graph import Call, Graph, Node
-from rfgraph.operators import Masks, Operator, Vocabulary, module_params
-
-_BINARY = {
-    "add": "add",
-    "sub": "sub",
-    "mul": "mul",
-    "truediv": "div",
-    "div": "div",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "pow",
-    "matmul": "matmul",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-}
-_UNARY = ("neg", "pos", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge")
-_METHODS = {
-    **{f"__{prefix}{name}__": op for name, op in _BINARY.items() for prefix in ("", "r", "i")},
-    **{f"__{name}__": name for name in _UNARY},
-    "__invert__": "bitwise_not",
-    "__pos__": "positive",
-}
-"""Python's operators, by the tensor method they call."""
-_REVERSED = frozenset(f"__r{name}__" for name in _BINARY)
-_INPLACE = frozenset((*(f"__i{name}__" for name in _BINARY), "__setitem__"))
-_LIBRARIES = (
-    *(os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, __file__)),
-    os.path.abspath(guard.__file__),
+from rfgraph.capture.interception import intercepted, passed_by
+from rfgraph.capture.lowering import Bound, Lowering, fixed
+from rfgraph.capture.memory import Step, Traced, is_same
+from rfgraph.capture.outputs import leaves, structure
+from rfgraph.capture.shapes import SAME, Shapes, called, formula
+from rfgraph.capture.source import source
+from rfgraph.capture.tensors import (
+    METADATA,
+    OPERATORS,
+    RESHAPES,
+    SETTABLE,
+    SHOWN,
+    TURNED,
+    VALUE_READERS,
+    DataDependentError,
+    needs_values,
+    on_device,
 )
+from rfgraph.errors import CaptureError, RfgraphError
+from rfgraph.graph import Graph, Node
+from rfgraph.operators import Vocabulary
+
+_untouched = torch._C.DisableTorchFunction
+"""Within it, torch functions are called as if nobody looked."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """What the nodes of one call have in common."""
+class Tracer(fx.Tracer):
+    """One capture of one model.
 
-    op: str
-    params: Mapping[str, Any]
-    operands: list[TensorProxy]
-    call: Call
-    known: bool = True
-    masks: Masks | None = None
+    Args:
+        vocabulary: every spelling of every operator.
+        can_leave: a module that cannot be followed becomes one unknown node, if it can be run.
+    """
 
-
-class Tracer:
-    """One capture of one model."""
-
-    def __init__(self, model: nn.Module, vocabulary: Vocabulary, leaves: bool = False) -> None:
-        parameter = next(model.parameters(), None)
-        self.device = torch.device("cpu") if parameter is None else parameter.device
-        self.nodes: dict[str, Node] = {}
-        self._model = model
+    def __init__(self, vocabulary: Vocabulary, can_leave: bool = False) -> None:
+        super().__init__()
+        self.graph = fx.Graph(tracer_cls=fx.Tracer)
         self._vocabulary = vocabulary
-        self._leaves = leaves
-        self._shapes = Shapes()
-        self._modules: list[tuple[str, nn.Module]] = [("", model)]
+        self._can_leave = can_leave
+        self._traced: dict[int, Traced] = {}
+        self._constants = Constants(self)
+        self._lowering = Lowering(vocabulary, self._constants.values.__getitem__)
+        self._shapes = Shapes(self.find)
+        self._nodes: dict[str, Node] = {}
+        self._modules: list[tuple[str, nn.Module, dict[str, Any]]] = []
         self._paths: dict[int, str] = {}
-        self._repeats: dict[str, int] = {}
+        self._undo: list[tuple[Traced, Any]] = []
 
-    # --- interception ---------------------------------------------------------------------------
-
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> Graph:
+    def run(self, model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Graph:
         """Trace `model(**inputs)`; the inputs are meta tensors."""
-        for path, module in self._model.named_modules():
-            self._paths[id(module)] = path
-        proxies = {name: self._input(name, meta) for name, meta in inputs.items()}
-        first = list(leading(self._model, proxies))
-        named = {name: proxy for name, proxy in proxies.items() if name not in first}
-        with self._module_calls():
-            result = self._model(*(proxies[name] for name in first), **named)
+        self.root = model
+        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._constants.own(model)
+        self._modules = [("", model, {"": ("", type(model))})]
+        tensors = {name: self._input(name, meta) for name, meta in inputs.items()}
+        first = list(leading(model, tensors))
+        named = {name: tensor for name, tensor in tensors.items() if name not in first}
+        with intercepted(self):
+            result = model(*(tensors[name] for name in first), **named)
         return self._finish(result)
 
-    @contextmanager
-    def _module_calls(self) -> Iterator[None]:
-        """Let every call of a module come by `call_module`."""
-        original = nn.Module.__call__
-        tracer = self
+    # --- modules --------------------------------------------------------------------------------
 
-        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            return tracer.call_module(module, original, args, kwargs)
-
-        nn.Module.__call__ = call  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            nn.Module.__call__ = original  # type: ignore[method-assign]
-
-    def call_module(
-        self,
-        module: nn.Module,
-        original: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+    def module(
+        self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
-        """A module is one node where an operator describes it; else its forward runs, on proxies."""
+        """A module is one node where an operator describes it; else its forward runs, on stand-ins."""
         path = self._paths.get(id(module))
         if path is None:  # a module held outside the module tree
             path = f"{self._modules[-1][0]}.{type(module).__name__}".lstrip(".")
-        self._modules.append((path, module))
+        self._modules.append((path, module, {**self._modules[-1][2], path: (path, type(module))}))
         try:
-            found = None if _hooked(module) else self._vocabulary.of_module(module)
-            if first_proxy((args, kwargs)) is None:
+            if self._first((args, kwargs)) is None:
                 return original(module, *args, **kwargs)
-            if found is None:
-                run = self._followed_or_leaf if self._leaves and path else _followed
-                return run(module, original, args, kwargs)
-            known, signature = found
-            given = signature.bind(args, kwargs)
-            params = {**given, **module_params(known, module), **given}  # arguments come first
-            return self._record(known, params, module, args, kwargs)
+            if _hooked(module) or self._vocabulary.of_module(module) is None:
+                if self._can_leave and path:
+                    return self._followed_or_left(module, original, args, kwargs)
+                return original(module, *args, **kwargs)
+            return self._record("call_module", module, args, kwargs)
         finally:
             self._modules.pop()
 
-    def _followed_or_leaf(
-        self,
-        module: nn.Module,
-        original: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+    def _followed_or_left(
+        self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         """A module's result; one that cannot be followed is one unknown node, if it can be run."""
-        nodes, repeats = dict(self.nodes), dict(self._repeats)
+        mark = next(iter(reversed(self.graph.nodes)), None), self._lowering.mark(), len(self._undo)
+        nodes = dict(self._nodes)
         try:
             return original(module, *args, **kwargs)
         except CaptureError as error:
-            self.nodes, self._repeats = nodes, repeats
+            self._nodes = nodes
+            self._rewind(*mark)
             try:
-                metas = self._shapes.tried(module, args, kwargs)
+                with passed_by(), _untouched():
+                    metas = self._shapes.tried(module, args, kwargs)
             except Exception:
                 raise error from None
-        operands: list[TensorProxy] = []
-        params = {"args": bound(args, operands), "problem": ""}
-        params.update((name, bound(value, operands)) for name, value in kwargs.items())
-        called = as_call(module, args, kwargs)
-        return self._proxies(_Draft(type(module).__name__, params, operands, called, False), metas)
+        return self._record("call_module", module, args, kwargs, metas)
+
+    def _rewind(self, last: fx.Node | None, mark: Any, undone: int) -> None:
+        """Forget the nodes after `last`, their names, and the writes since."""
+        self._lowering.rewind(mark)
+        while len(self._undo) > undone:
+            traced, before = self._undo.pop()
+            traced.node, traced.masked, traced.version = before
+        for node in reversed(list(self.graph.nodes)):
+            if node is last:
+                break
+            self._constants.forget(node)
+            self.graph.erase_node(node)
+
+    # --- functions ------------------------------------------------------------------------------
+
+    def function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A torch function, a tensor's method or attribute, was called."""
+        name = function.__name__
+        if name == "__get__":
+            return self._attribute(function, args[0])
+        if name == "__set__":
+            return self._set(function, args)
+        found = self._first((args, kwargs))
+        if found is None:
+            if is_inplace(name) or "out" in kwargs:
+                self._constants.written((args, kwargs))
+            return function(*args, **kwargs)
+        if name in METADATA:
+            with _untouched():
+                return function(*args, **kwargs)
+        if name in VALUE_READERS:
+            raise needs_values(self._name(found), name, self.at_source())
+        if name == "get_device":
+            return -1 if found.device.index is None else found.device.index
+        if name in SHOWN:
+            return f"<{self._name(found)}: {tuple(found.tensor.shape)}>"
+        if name == "__iter__":
+            return iter(self.call("unbind", (args[0], 0), {}))
+        if name == "__deepcopy__":
+            return self.call("clone", (args[0],), {})
+        if hasattr(function, "__objclass__") or is_tensor_method_or_property(function):
+            return self.call(name, args, kwargs)
+        return self.call(function, args, kwargs)
+
+    def _attribute(self, getter: Any, tensor: torch.Tensor) -> Any:
+        """`x.shape`: what the stand-in itself knows; `x.T`: an operator."""
+        traced = self.find(tensor)
+        if traced is None:
+            return getter(tensor)
+        name = getter.__self__.__name__
+        if name in TURNED:
+            method, arguments = TURNED[name]
+            made = self.call(method, (tensor, *arguments), {})
+            return self.call("conj", (made,), {}) if name == "mH" and made.is_complex() else made
+        if name in OPERATORS:
+            return self._record("call_function", getattr, (tensor, name), {})
+        told = on_device(name, traced.device)
+        if told is not None:
+            return told
+        with _untouched():
+            return getter(traced.tensor)
+
+    def _set(self, setter: Any, args: tuple[Any, ...]) -> None:
+        name = setter.__self__.__name__
+        if self._first(args) is not None and name not in SETTABLE:
+            raise CaptureError(
+                f"sets .{name} of a tensor{self.at_source()}, which cannot be followed; write into it with "
+                "copy_, or use the new tensor"
+            )
+        with _untouched():
+            setter(*args)
 
     def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A function, or the tensor method called `target`, was called on proxies."""
-        is_method = isinstance(target, str)
-        table = self._vocabulary.methods if is_method else self._vocabulary.functions
-        name = target if is_method else getattr(target, "__name__", "")
-        inplace = _is_inplace(name)
-        found = table.get(target)
-        if found is None and isinstance(target, OpOverload | OpOverloadPacket):
-            found = self._vocabulary.of_library(qualified(target))
-        if found is None and is_method:
-            found = table.get(_METHODS.get(target, target.rstrip("_") if inplace else ""))
-        if inplace and type(args[0]) is not TensorProxy:
+        """A function, or the tensor method called `target`, is called on stand-ins."""
+        if kwargs.get("out") is not None:
+            return self._into(target, args, kwargs)
+        if target == "__setitem__" or target is operator.setitem:
+            self._write(args[0], self._record("call_function", assigned, self._own(args), kwargs))
+            return None
+        if is_inplace(name_of(target)):
+            args = self._own(args)
+            if name_of(target) in RESHAPES:
+                raise self._resized(args[0])
+            self._check_overlap(args[0])
+        if name_of(target) == "as_strided":
+            return self._laid_out(*args, **kwargs)
+        kind = "call_method" if isinstance(target, str) else "call_function"
+        return self._record(kind, target, args, kwargs)
+
+    def _laid_out(
+        self, input: Any, size: Any, stride: Any, storage_offset: int | None = None
+    ) -> Any:
+        """`as_strided` speaks of memory: it is one of the tensor that all of the memory is of."""
+        own = root = self.find(input)
+        while root is not None and root.parent is not None:
+            root = root.parent
+        if own is None or root is None or not root.tensor.is_contiguous():
             raise CaptureError(
-                f"a traced tensor is written into a tensor that does not depend on the input"
-                f"{self.at_source()}, which cannot be followed; make that tensor with x.new_zeros, "
-                "torch.zeros_like or the like, or join the parts with torch.cat"
+                f"as_strided of a tensor that is not in torch's default order{self.at_source()}, which "
+                "cannot be followed; call contiguous() first"
             )
-        if found is None:
-            return self._unknown(target, args, kwargs, inplace)
-        known, signature = found
-        try:
-            in_order = args[::-1] if is_method and name in _REVERSED else args
-            params = signature.bind(in_order, kwargs)
-        except TypeError as error:
-            return self._unknown(target, args, kwargs, inplace, f"{known.name} {error}")
-        result = self._record(known, params, target, args, kwargs)
-        return self._written(args[0], result) if inplace else result
+        offset = own.tensor.storage_offset() if storage_offset is None else storage_offset
+        args = root.tensor, tuple(size), tuple(stride), offset
+        return self._record("call_function", torch.as_strided, args, {})
+
+    def _own(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a write; a tensor of the model that is written into is traced from now on."""
+        if isinstance(args[0], torch.Tensor) and self.find(args[0]) is None:
+            self._constants.promote(args[0])
+        return args
+
+    def _into(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call with `out=`: the same without, then a copy of the result."""
+        rest = {name: value for name, value in kwargs.items() if name != "out"}
+        if self._first((args, rest)) is None:
+            result = called(target, args, rest)
+        else:
+            result = self.call(target, args, rest)
+        outs, results = outputs_of(kwargs["out"]), outputs_of(result)
+        for out, made in zip(outs, results, strict=True):
+            if tuple(out.shape) != tuple(made.shape):
+                raise self._resized(out)
+            self.call("copy_", (out, made), {})
+        return kwargs["out"]
 
     # --- nodes ----------------------------------------------------------------------------------
 
-    def _input(self, name: str, meta: torch.Tensor) -> TensorProxy:
-        unique, shape = self._unique(name), tuple(meta.shape)
-        params = {"is_float": meta.is_floating_point()}
-        self.nodes[unique] = Node(unique, "input", shape=shape, params=params)
-        return TensorProxy.make(unique, shape, meta.dtype, self)
+    def _input(self, name: str, meta: torch.Tensor) -> torch.Tensor:
+        node = self.graph.placeholder(name)
+        node.meta["val"] = stand_in = torch.empty_like(meta)
+        node.meta["nn_module_stack"] = {}
+        canonical = self._lowering.input(node, name, meta.is_floating_point())
+        self._nodes[canonical.name] = canonical
+        return self.hold(Traced(stand_in, node, self._constants.device))
+
+    def hold(self, traced: Traced) -> torch.Tensor:
+        """From now on, the traced tensor is known by its stand-in."""
+        self._traced[id(traced.tensor)] = traced
+        return traced.tensor
+
+    def know(self, tensor: torch.Tensor, traced: Traced) -> None:
+        """From now on, a tensor of the model means a traced one."""
+        self._traced[id(tensor)] = traced
 
     def _record(
         self,
-        known: Operator,
-        params: dict[str, Any],
+        kind: str,
         target: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        metas: Any = None,
     ) -> Any:
-        """Write one call down as one node per tensor that it returns; give proxies back."""
-        operands: list[TensorProxy] = []
-        params = {name: bound(value, operands) for name, value in params.items()}
-        if not operands:
-            return target(*args, **kwargs)
+        """Write one call down as an fx node, and a canonical node for each tensor that it returns."""
+        node = self._node(kind, target, args, kwargs)
         try:
-            if known.normalize is not None:
-                params = known.normalize(params, [operand.sizes for operand in operands])
-            metas = self._shapes.of(known, params, operands, target, args, kwargs)
+            bound = self._lowering.bind(node)
         except RfgraphError:
             raise
         except Exception as error:
-            raise self._rejected(known.name, operands, error) from error
-        called = as_call(target, args, kwargs)
-        draft = _Draft(known.name, params, operands, called, masks=known.masks)
-        result = self._proxies(draft, metas)
-        return self._written(operands[0], result) if params.get("inplace") is True else result
+            raise self._rejected(node, args, error) from error
+        if not bound.operands:
+            self.graph.erase_node(node)
+            return called(target, args, kwargs)
+        inplace = (kind == "call_method" and is_inplace(target)) or is_inplace(name_of(target))
+        is_fresh = inplace or metas is not None
+        with _untouched():
+            if inplace:
+                metas = torch.empty_like(self._traced[id(args[0])].tensor)
+            elif metas is None:
+                metas, is_fresh = self._metas(node, bound, target, args, kwargs)
+            if not any(isinstance(meta, torch.Tensor) for meta in outputs_of(metas)):
+                self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
+                return metas
+            viewed = [] if is_fresh else self._all((args, kwargs))
+            result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
+            if inplace or bound.params.get("inplace") is True:
+                return self._write(args[0] if args else next(iter(kwargs.values())), result)
+        return result
 
-    def _proxies(self, draft: _Draft, metas: Any) -> Any:
-        """Proxies in the structure of `metas`: a tensor, or (named) tuples and lists of tensors."""
+    def _node(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
+        path, module, stack = self._modules[-1]
+        named = self._constants.module(path, target) if kind == "call_module" else target
+        arguments = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
+        node = self.graph.create_node(kind, named)
+        node.args, node.kwargs = arguments  # given here, they are not searched for symbolic sizes
+        meta = node.meta
+        meta["where"] = path, type(module).__name__
+        meta["nn_module_stack"] = stack
+        meta["source"] = source()
+        return node
+
+    def _metas(
+        self, node: fx.Node, bound: Bound, target: Any, args: Any, kwargs: Any
+    ) -> tuple[Any, bool]:
+        """Meta tensors for what the call returns; True where they share memory with nothing."""
+        try:
+            metas = formula(node, bound)
+            if metas is not None:
+                return metas, bound.op not in SAME
+            before = [operand.meta["val"]._version for operand in bound.operands]
+            metas = self._asked(target, args, kwargs, bound)
+        except RfgraphError:
+            raise
+        except Exception as error:
+            raise self._rejected(node, args, error) from error
+        if before != [operand.meta["val"]._version for operand in bound.operands]:
+            raise CaptureError(
+                f"{bound.op} writes into its arguments{self.at_source()}, which cannot be followed"
+            )
+        return metas, False
+
+    def _asked(self, target: Any, args: Any, kwargs: Any, bound: Bound) -> Any:
+        """What torch says of a call; where it cannot, of one without an operator, what a trial shows."""
+        with passed_by():
+            try:
+                return self._shapes.run(target, args, kwargs, bound)
+            except Exception as error:
+                if not (self._can_leave and bound.known is None):
+                    raise
+                try:
+                    return self._shapes.tried(target, args, kwargs)
+                except Exception:
+                    raise error from None
+
+    def _results(
+        self, call: fx.Node, bound: Bound, metas: Any, viewed: list[Traced], again: _Again
+    ) -> Any:
+        """Stand-ins in the structure of `metas`: a tensor, or (named) tuples and lists of tensors."""
         outputs = count()
 
-        def made(meta: Any) -> Any:
-            if not isinstance(meta, tuple | list):
-                return self._proxy(draft, meta, next(outputs))
-            proxies = map(made, meta)
-            return type(meta)(*proxies) if hasattr(meta, "_fields") else type(meta)(proxies)
+        def made(meta: Any, value: fx.Node) -> Any:
+            if isinstance(meta, tuple | list):
+                value.meta["val"] = meta
+                parts = [made(part, self._item(value, i, part)) for i, part in enumerate(meta)]
+                return type(meta)(*parts) if hasattr(meta, "_fields") else type(meta)(parts)
+            number = next(outputs)
+            if not isinstance(meta, torch.Tensor):
+                return meta
+            traced = self._result(bound, value, meta, number, viewed, again)
+            traced.masked = value.meta["masked"] = fixed(bound, tuple(meta.shape))
+            canonical = self._lowering.node(call, bound, number, value)
+            self._nodes[canonical.name] = canonical
+            return self.hold(traced)
 
-        return made(metas)
+        return made(metas, call)
 
-    def _proxy(self, draft: _Draft, meta: Any, output: int) -> Any:
-        if not isinstance(meta, Meta | torch.Tensor):
-            return meta
-        path, module = self._modules[-1]
-        own_name = isinstance(draft.call.target, nn.Module) and path
-        name = self._unique(path if own_name else f"{path}.{draft.op}".lstrip("."))
-        shape = tuple(meta.shape)
-        masked = None if draft.masks is None else draft.masks(dict(draft.params), shape)
-        self.nodes[name] = Node(
-            name,
-            draft.op,
-            tuple(operand.name_of_node for operand in draft.operands),
-            draft.params,
-            shape,
-            tuple(operand.sizes for operand in draft.operands),
-            output,
-            type(module).__name__,
-            _source(),
-            draft.known,
-            draft.call,
-            masked,
-        )
-        return TensorProxy.make(name, shape, meta.dtype, self, masked)
+    def _item(self, value: fx.Node, index: int, part: Any) -> fx.Node:
+        """The fx node of one of several outputs."""
+        if not any(isinstance(leaf, torch.Tensor) for leaf in outputs_of(part)):
+            return value
+        item = self.graph.create_node("call_function", operator.getitem, (value, index))
+        item.meta.update({k: v for k, v in value.meta.items() if k != "val"}, item=True)
+        return item
 
-    def _unknown(
+    def _result(
         self,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        inplace: bool,
-        problem: str = "",
-    ) -> Any:
-        """A call that no operator describes: answer it, or write it down as unknown."""
-        metas = self._answer(target, args, kwargs)
-        if inplace and metas is None:  # __setitem__ returns nothing, but leaves a new tensor behind
-            metas = Meta(args[0].sizes, args[0].dtype)
-        if not has_tensor(metas):
-            return metas  # a question about sizes or dtypes, not an operator
-        operands: list[TensorProxy] = []
-        params = {"args": bound(args, operands), "problem": problem}
-        params.update((name, bound(value, operands)) for name, value in kwargs.items())
-        call = as_call(target, args, kwargs)
-        result = self._proxies(_Draft(name_of(target), params, operands, call, known=False), metas)
-        return self._written(args[0], result) if inplace else result
+        bound: Bound,
+        value: fx.Node,
+        meta: torch.Tensor,
+        number: int,
+        viewed: list[Traced],
+        again: _Again,
+    ) -> Traced:
+        """What is known of one tensor that a call returned: fresh, or a view of one that it was given."""
+        device = self._constants.device_of(again[2:], viewed)
+        for parent in viewed:
+            if parent.tensor.untyped_storage()._cdata != meta.untyped_storage()._cdata:
+                continue
+            meta = meta.detach() if id(meta) in self._traced else meta
+            step = None
+            if not is_same(meta, parent.tensor):
+                step = Step(bound.op, bound.params, *self._steps(parent, number, again))
+            value.meta["val"] = meta
+            memory_of = parent.memory
+            return Traced(meta, value, device, None, memory_of, memory_of.version, parent, step)
+        value.meta["val"] = meta
+        return Traced(meta, value, device)
 
-    def _answer(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What torch says of a call that no operator describes; where it cannot, what a trial shows."""
-        try:
-            return self._shapes.run(target, args, kwargs, self._complain(target))
-        except CaptureError as error:
-            if not self._leaves:
-                raise
-            try:
-                return self._shapes.tried(target, args, kwargs)
-            except Exception:
-                raise error from None
+    def _steps(self, parent: Traced, number: int, again: _Again) -> tuple[Any, Any]:
+        """How to make a view again, and how to make it of another tensor."""
+        kind, target, args, kwargs = again
 
-    def _written(self, proxy: Any, result: Any) -> Any:
-        """An in-place call: every reference to the tensor it wrote now means the result."""
-        if type(proxy) is not TensorProxy or not isinstance(result, TensorProxy):
+        def once_more() -> Traced:
+            return self._traced[id(outputs_of(self._record(kind, target, args, kwargs))[number])]
+
+        def on(tensor: torch.Tensor) -> torch.Tensor:
+            moved = tuple(tensor if self.find(arg) is parent else arg for arg in args)
+            with passed_by(), _untouched():
+                made: torch.Tensor = outputs_of(called(target, moved, kwargs))[number]
+            return made
+
+        return once_more, on
+
+    # --- writes ---------------------------------------------------------------------------------
+
+    def _write(self, target: Any, result: Any) -> Any:
+        """An in-place call: every tensor that shares the memory it wrote means the result from now on."""
+        traced = self.find(target)
+        if traced is None or not isinstance(result, torch.Tensor):
             return result
-        if proxy.sizes != result.sizes:
+        if traced.tensor.shape != result.shape:
+            raise self._resized(target)
+        try:
+            before = memory.written(traced, self._traced[id(result)], self.record)
+        except memory.Unfollowed as why:
             raise CaptureError(
-                f"{proxy.name_of_node!r} changes its shape in place{self.at_source()}, which cannot "
-                "be followed; use the operator that returns a new tensor"
-            )
-        proxy.name_of_node, proxy.masked = result.name_of_node, result.masked
-        return proxy
+                f"{self._name(traced)!r} is written {why}{self.at_source()}, which cannot be followed; write "
+                "into the tensor itself, or join the parts with torch.cat"
+            ) from None
+        self._undo += before if self._can_leave else ()
+        return target
+
+    def record(self, target: Any, *args: Any) -> Traced:
+        """A call that a write takes, or a view, recorded; a `str` target is a method."""
+        kind = "call_method" if isinstance(target, str) else "call_function"
+        return self._traced[id(self._record(kind, target, args, {}))]
+
+    def _check_overlap(self, tensor: Any) -> None:
+        traced = self.find(tensor)
+        with _untouched():
+            if traced is not None and torch._debug_has_internal_overlap(traced.tensor) == 1:
+                raise CaptureError(
+                    f"{self._name(traced)!r} is written{self.at_source()} where several of its elements are "
+                    "one in memory, which torch refuses; clone() it first"
+                )
+
+    # --- arguments ------------------------------------------------------------------------------
+
+    def find(self, value: Any) -> Traced | None:
+        """What is known of a tensor of the graph; None for everything else."""
+        found = self._traced.get(id(value))
+        if found is None and self._constants.promoted and isinstance(value, torch.Tensor):
+            return self._constants.view_of(value)
+        return found
+
+    def _first(self, value: Any) -> Traced | None:
+        """The first tensor of the graph in nested tuples, lists, dicts and slices."""
+        if isinstance(value, tuple | list):
+            for entry in value:
+                found = self._first(entry)
+                if found is not None:
+                    return found
+            return None
+        if isinstance(value, dict):
+            return self._first(tuple(value.values()))
+        if type(value) is slice:
+            return self._first((value.start, value.stop, value.step))
+        return self.find(value)
+
+    def _all(self, value: Any) -> list[Traced]:
+        """Every tensor of the graph in nested tuples, lists and dicts."""
+        if isinstance(value, tuple | list):
+            return [traced for entry in value for traced in self._all(entry)]
+        if isinstance(value, dict):
+            return self._all(tuple(value.values()))
+        found = self.find(value)
+        return [] if found is None else [found]
+
+    def arg(self, value: Any) -> Any:
+        """An argument as an fx graph holds it: nodes for tensors and for what is not written in code."""
+        found = self.find(value)
+        if found is not None:
+            return found.refreshed().node
+        kind = type(value)
+        if kind is tuple:
+            return tuple([self.arg(entry) for entry in value])
+        if kind is list:
+            return [self.arg(entry) for entry in value]
+        if kind is dict:
+            return {key: self.arg(entry) for key, entry in value.items()}
+        if kind is slice:
+            return slice(self.arg(value.start), self.arg(value.stop), self.arg(value.step))
+        if isinstance(value, tuple | list):
+            entries = [self.arg(entry) for entry in value]
+            return kind(*entries) if hasattr(value, "_fields") else kind(entries)
+        return self._constants.arg(value)
+
+    # --- results --------------------------------------------------------------------------------
 
     def _finish(self, result: Any) -> Graph:
         """The graph: every node but the unread outputs of operators with several."""
-        graph = Graph()
-        graph.outputs = dict(_outputs(result))
-        read = {name for node in self.nodes.values() for name in node.operands}
+        graph = Graph(self.graph)
+        found = [(path, self.find(tensor)) for path, tensor in leaves(result)]
+        kept = [(path, traced.refreshed().node) for path, traced in found if traced is not None]
+        self.graph.output(structure(result, self.graph, self.arg))
+        names = self._lowering.names
+        graph.outputs = {path: names[node] for path, node in kept}
+        read = {name for node in self._nodes.values() for name in node.operands}
         read.update(graph.outputs.values())
-        for node in self.nodes.values():
+        for node in self._nodes.values():
             if node.output == 0 or node.name in read:
                 graph.add(node)
+        graph.names = {value: name for value, name in names.items() if name in graph}
+        graph.attributes = self._constants.values
         return graph
-
-    def _unique(self, name: str) -> str:
-        """`name`, `name_1`, `name_2`: in the order of the calls."""
-        count = self._repeats.get(name, 0)
-        self._repeats[name] = count + 1
-        unique = f"{name}_{count}" if count else name
-        return self._unique(name) if unique in self.nodes else unique
 
     # --- messages -------------------------------------------------------------------------------
 
     def at_source(self) -> str:
-        """`, at model.py:12` for the line of the model's code that runs now, or nothing."""
-        source = _source()
-        path = self._modules[-1][0]
-        return (f", in {path!r}" if path else "") + (f", at {source}" if source else "")
+        """`, in 'layer1', at model.py:12` for the line of the model's code that runs now, or nothing."""
+        line, path = source(), self._modules[-1][0]
+        return (f", in {path!r}" if path else "") + (f", at {line}" if line else "")
 
-    def _complain(self, target: Any) -> Callable[[Exception], CaptureError]:
-        return lambda error: self._rejected(name_of(target), [], error)
+    def _name(self, traced: Traced) -> str:
+        return self._lowering.names.get(traced.node, traced.node.name)
 
-    def _rejected(self, op: str, operands: list[TensorProxy], error: Exception) -> CaptureError:
-        shapes = " and ".join(str(operand.sizes) for operand in operands)
+    def _resized(self, tensor: Any) -> CaptureError:
+        traced = self.find(tensor)
+        name = "a tensor of the model" if traced is None else repr(self._name(traced))
+        return CaptureError(
+            f"{name} changes its shape in place{self.at_source()}, which cannot be followed; use the "
+            "operator that returns a new tensor"
+        )
+
+    def _rejected(self, call: fx.Node, args: Any, error: Exception) -> CaptureError:
+        op = self._lowering.op(call)
+        with _untouched():
+            shapes = " and ".join(str(tuple(each.tensor.shape)) for each in self._all(args))
         on = f" on a tensor of shape {shapes}" if shapes else ""
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "nonzero" in text or isinstance(error, NotImplementedError):
@@ -344,56 +548,10 @@ class Tracer:
         return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
 
 
-def _followed(
-    module: nn.Module, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    return original(module, *args, **kwargs)
-
-
-def _outputs(result: Any, path: str = "") -> list[tuple[str, str]]:
-    """(key, node) of every tensor in what the model returned; the key is its path in the structure."""
-    if type(result) is TensorProxy:
-        return [(path or "output", result.name_of_node)]
-    if isinstance(result, Mapping):
-        entries = [(str(key), value) for key, value in result.items()]
-    elif hasattr(result, "_fields"):
-        entries = list(zip(result._fields, result, strict=True))
-    elif isinstance(result, tuple | list):
-        entries = [(str(i), value) for i, value in enumerate(result)]
-    elif hasattr(result, "__dataclass_fields__"):
-        entries = list(vars(result).items())
-    else:
-        return []
-    inside = (_outputs(value, f"{path}.{key}".lstrip(".")) for key, value in entries)
-    return [pair for pairs in inside for pair in pairs]
+_Again: TypeAlias = "tuple[str, Any, tuple[Any, ...], dict[str, Any]]"
+"""A call: its kind as an fx node, target, args and kwargs."""
 
 
 def _hooked(module: nn.Module) -> bool:
     """Hooks may change what a module computes: look inside instead of trusting its class."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
-def _is_inplace(name: str) -> bool:
-    return (name.endswith("_") and not name.startswith("__")) or name in _INPLACE
-
-
-def _source() -> str:
-    """`file:line` of the innermost frame outside torch and rfgraph."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(_LIBRARIES) and name[0] != "<":
-            return f"{os.path.basename(name)}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
-
-
-def source_of(error: BaseException) -> str:
-    """`file:line` of the innermost frame of the model's own code that `error` passed through."""
-    found, traceback = "", error.__traceback__
-    while traceback is not None:
-        name = traceback.tb_frame.f_code.co_filename
-        if not name.startswith(_LIBRARIES) and name[0] != "<":
-            found = f"{os.path.basename(name)}:{traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return found

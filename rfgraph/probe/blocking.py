@@ -7,7 +7,7 @@ where a call passes NaN on, the outputs of the halves together are those of the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from math import inf
 from typing import Any
 
@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rfgraph.graph import Call, Node, outputs_of
-from rfgraph.probe.replay import made, names_in
+from rfgraph.calls import name_of
+from rfgraph.graph import Graph, Node
+from rfgraph.probe.replay import rerun
 
 _MINUS_INFINITY = -1e4
 _READ_NOTHING = frozenset(
@@ -25,30 +26,32 @@ _READ_NOTHING = frozenset(
 )
 _READ_FIRST = frozenset("expand_as view_as reshape_as type_as to".split())
 """The tensors after the first are asked for their shape or dtype alone."""
-_SELECT = frozenset("sort argsort msort topk kthvalue median mode grid_sample deform_conv2d".split())
+_SELECT = frozenset(
+    "sort argsort msort topk kthvalue median mode grid_sample deform_conv2d".split()
+)
 """Their reads are decided by values, of which a NaN is one; a compiled `deform_conv2d` crashes on it."""
 _MASKABLE = (F.scaled_dot_product_attention, nn.MultiheadAttention)
 _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
 
 
-def called(call: Call) -> str:
+def called(target: Any) -> str:
     """The bare name of a call's target."""
-    target = call.target
     if isinstance(target, nn.Module):
         return type(target).__name__
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    return name.strip("_")
+    return name_of(target).strip("_") if target is not None else ""
 
 
-def reads_nothing(node: Node, constants: Collection[str]) -> bool:
+def reads_nothing(node: Node, graph: Graph, constants: Collection[str]) -> bool:
     """True for tensors made by `zeros_like` and its like, and for those made of such tensors alone."""
-    if node.call is None:
+    if node.op == "input":
         return False
-    made_of = set(names_in((node.call.args, node.call.kwargs)))
-    return called(node.call) in _READ_NOTHING or made_of <= set(constants)
+    target, args, kwargs = graph.call(node)
+    return called(target) in _READ_NOTHING or set(graph.operands((args, kwargs))) <= set(constants)
 
 
-def blocked(node: Node, values: Mapping[str, Any], constants: Collection[str] = ()) -> str:
+def blocked(
+    node: Node, graph: Graph, values: Mapping[str, Any], constants: Collection[str] = ()
+) -> str:
     """Why a NaN in the node's operands does not show in its value; "" where it does.
 
     `constants`: the nodes that read no input. No NaN comes from there.
@@ -56,84 +59,74 @@ def blocked(node: Node, values: Mapping[str, Any], constants: Collection[str] = 
     value = values[node.name]
     if not (value.is_floating_point() or value.is_complex()):
         return f"{str(value.dtype).removeprefix('torch.')} values hold no NaN"
-    call = node.call
-    if call is None or not value.numel():
+    if node.op == "input" or not value.numel():
         return ""
-    if called(call) in _SELECT:
-        return f"what {called(call)} reads is decided by values"
-    names = list(dict.fromkeys(names_in((call.args, call.kwargs))))
-    if called(call) in _READ_FIRST:
-        names = list(names_in(call.args[0]))
-    for name in (name for name in names if name not in constants):
-        if values[name].is_floating_point() or values[name].is_complex():
-            why = _stops(node, call, name, values)
+    target, args, kwargs = graph.call(node)
+    if called(target) in _SELECT:
+        return f"what {called(target)} reads is decided by values"
+    read = args[:1] if called(target) in _READ_FIRST else (args, kwargs)
+    for name in graph.operands(read):
+        if name not in constants and (
+            values[name].is_floating_point() or values[name].is_complex()
+        ):
+            why = _stops(node, graph, name, values)
             if why:
                 return why
     return ""
 
 
-def _stops(node: Node, call: Call, name: str, values: Mapping[str, Any]) -> str:
+def _stops(node: Node, graph: Graph, name: str, values: Mapping[str, Any]) -> str:
     """Why a NaN in one operand does not show."""
     operand = values[name]
+
+    def nan_where(mask: Tensor) -> Tensor:
+        poisoned = {**values, name: operand.masked_fill(mask, torch.nan)}
+        return rerun(node, graph, poisoned).isnan()  # type: ignore[no-any-return]
+
     everywhere = torch.ones(operand.shape, dtype=torch.bool, device=operand.device)
-    whole = _nan_where(node, call, name, values, everywhere)
+    whole = nan_where(everywhere)
     if not bool(whole.any()):
         return "gives no NaN for an operand that is all NaN"
     generator = torch.Generator().manual_seed(0)
     half = (torch.rand(operand.shape, generator=generator) < 0.5).to(operand.device)
-    parts = [_nan_where(node, call, name, values, mask) for mask in (half, ~half)]
-    if bool((whole & ~(parts[0] | parts[1])).any()):
+    if bool((whole & ~(nan_where(half) | nan_where(~half))).any()):
         return "leaves NaN out of what it computes"
     return ""
-
-
-def _nan_where(
-    node: Node, call: Call, name: str, values: Mapping[str, Any], mask: Tensor
-) -> Tensor:
-    """Which elements of the node are NaN when `mask` of one operand is."""
-    poisoned = values[name].masked_fill(mask, torch.nan)
-    result = made(call, {**values, name: poisoned})
-    result = outputs_of(result)[node.output]
-    return result.isnan()  # type: ignore[no-any-return]
 
 
 # --- too many NaN -------------------------------------------------------------------------------
 
 
-def overcounted(node: Node, values: Mapping[str, Any]) -> str:
+def overcounted(node: Node, graph: Graph, values: Mapping[str, Any]) -> str:
     """Why the node may turn NaN at positions that read no NaN; "" where it cannot.
 
     A zero that is fixed by the model, times NaN, is NaN. Zeros that follow from the data are no such
     case, but they cannot be told apart here: what may be one is named.
     """
-    call = node.call
-    if call is None:
+    if node.op == "input":
         return ""
-    name = called(call)
-    target, options = call.target, (*call.args, *call.kwargs.values())
+    target, args, kwargs = graph.call(node)
+    name, options = called(target), (*args, *kwargs.values())
     mode = getattr(target, "mode", "") if isinstance(target, nn.Module) else ""
     if name in ("interpolate", "Upsample", "UpsamplingBilinear2d") and any(
         m in _INTERPOLATED for m in (mode, *options) if isinstance(m, str)
     ):
         return "interpolation weights may be zero"
-    masks = call.kwargs.get("attn_mask"), call.kwargs.get("key_padding_mask")
+    masks = kwargs.get("attn_mask"), kwargs.get("key_padding_mask")
     positional = any(_is_mask(option) for option in options)
-    causal = call.kwargs.get("is_causal", False)
+    causal = kwargs.get("is_causal", False)
     if (target in _MASKABLE or isinstance(target, _MASKABLE[1:])) and (
         causal or positional or any(mask is not None for mask in masks)
     ):
         return "masked keys are multiplied by zero"
     if "fft" in name:
         return "a transform of several lines at once may share a NaN"
-    if "softmax" in name.lower() and any(map(_has_low, _operands(call, values))):
+    operands = (values[name] for name in graph.operands((args, kwargs)))
+    if "softmax" in name.lower() and any(map(_has_low, operands)):
         return "masked elements of a softmax count as read"
     if name in ("mul", "imul", "rmul", "multiply") and any(map(_is_mask, options)):
         return "a constant factor holds zeros"
     return ""
-
-
-def _operands(call: Call, values: Mapping[str, Any]) -> Iterator[Any]:
-    return (values[name] for name in names_in((call.args, call.kwargs)))
 
 
 def _is_mask(value: Any) -> bool:

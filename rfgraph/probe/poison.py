@@ -111,16 +111,20 @@ class PoisonProbe:
         return inputs
 
     def _judge(self, node: Node, values: Mapping[str, Any]) -> None:
-        if reads_nothing(node, self._constants):
+        if reads_nothing(node, self.graph, self._constants):
             self._constants.add(node.name)
             return
         nan = _has_nan(values[node.name])
-        why = "is NaN without any poison" if nan else blocked(node, values, self._constants)
+        why = (
+            "is NaN without any poison"
+            if nan
+            else blocked(node, self.graph, values, self._constants)
+        )
         for name in node.operands:
             why = why or self.unreadable.get(name, "")
         if why:
             self.unreadable[node.name] = why if "(at " in why else f"{why} (at {node.name!r})"
-        why = overcounted(node, values)
+        why = overcounted(node, self.graph, values)
         why = f"{why} (at {node.name!r})" if why else ""
         for name in node.operands:
             why = why or self.overcounts.get(name, "")

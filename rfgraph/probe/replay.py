@@ -1,29 +1,29 @@
 """`replay`: run a captured graph again, node by node, on tensors or on stand-ins for tensors.
 
-In: a graph, a value for each input. Out: the values of its nodes. Callers: the probes. The model's own
-code runs here, with the modules it was captured from: hold `rfgraph.guard.untouched` around it.
+In: a graph, a value for each input. Out: the values of its nodes. A `torch.fx.Interpreter` in which no value
+is ever written into. The model's own code runs here, with the modules it was captured from: hold
+`rfgraph.guard.untouched` around it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.func import functional_call
+from torch.fx.node import map_arg
 
+from rfgraph.calls import is_inplace, name_of, outputs_of
 from rfgraph.errors import InputError
-from rfgraph.graph import Call, Graph, Node, Value, outputs_of
+from rfgraph.graph import Graph, Node
 from rfgraph.guard import untouched
 
-_WRITES = frozenset(
-    "__setitem__ setitem __iadd__ __isub__ __imul__ __itruediv__ __ifloordiv__ __imod__ __ipow__ "
-    "__iand__ __ior__ __ixor__ iadd isub imul itruediv ifloordiv imod ipow iand ior ixor".split()
-)
 _WRITES_CONSTANTS = frozenset(("batch_norm", "instance_norm", "embedding"))  # statistics, max_norm
+_UNSET = frozenset(("empty_like", "new_empty"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,130 +63,145 @@ def replay(
         until: the last node to be made; None: all.
         unreadable: nodes that are not made, and why: each is `Unreadable`.
     """
-    values: dict[str, Any] = dict(inputs)
-    results: dict[int, Any] = {}
-    last = _last_use(graph)
-    for place, node in enumerate(graph):
-        if unreadable and node.name in unreadable:
-            values[node.name] = Unreadable(node.name, unreadable[node.name])
-        elif node.call is not None:
-            values[node.name] = _value(node, node.call, values, results, around)
+    kept: dict[str, Any] = {}
+
+    def visited(node: Node, value: Any) -> None:
+        if keep is None or node.name in keep:
+            kept[node.name] = value
         if visit is not None:
-            visit(node, values[node.name])
-        for name in last.get(place, ()):
-            if isinstance(name, int):
-                results.pop(name, None)
-            elif keep is not None and name not in keep:
-                values.pop(name, None)
-        if node.name == until:
-            break
-    return values if keep is None else {name: values[name] for name in keep if name in values}
+            visit(node, value)
+
+    run = Replay(graph, visited, around, unreadable or {}, until)
+    with suppress(_Until):
+        run.run(*(inputs[name] for name in graph.inputs))
+    return kept
 
 
-def names_in(value: Any) -> Iterator[str]:
-    """The nodes whose values a call's arguments hold, at any depth."""
-    if type(value) is Value:
-        yield value.name
-    elif isinstance(value, tuple | list):
-        for entry in value:
-            yield from names_in(entry)
-    elif isinstance(value, Mapping):
-        yield from names_in(list(value.values()))
-    elif type(value) is slice:
-        yield from names_in((value.start, value.stop, value.step))
+class _Until(Exception):
+    """The last node that was asked for is made."""
 
 
-def filled(value: Any, values: Mapping[str, Any]) -> Any:
-    """A call's arguments with tensors in the place of `Value`s."""
-    if type(value) is Value:
-        return values[value.name]
-    if type(value) in (tuple, list):
-        return type(value)(filled(entry, values) for entry in value)
-    if hasattr(value, "_fields"):  # a named tuple
-        return type(value)(*(filled(entry, values) for entry in value))
-    if isinstance(value, Mapping):
-        return {name: filled(entry, values) for name, entry in value.items()}
-    if type(value) is slice:
-        ends = (value.start, value.stop, value.step)
-        return slice(*(filled(end, values) for end in ends))
-    return value
+class Replay(fx.Interpreter):
+    """An interpreter of a captured graph: each value is made once, and none is written into.
+
+    Args:
+        visit, around, unreadable, until: as in `replay`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        visit: Visit,
+        around: Around | None = None,
+        unreadable: Mapping[str, str] | None = None,
+        until: str | None = None,
+    ) -> None:
+        assert graph.fx is not None
+        super().__init__(nn.Module(), graph=graph.fx)
+        self.extra_traceback = False
+        self._graph = graph
+        self._visit = visit
+        self._around = around
+        self._unreadable = unreadable or {}
+        self._until = until
+        self._makers = _makers(graph)
+
+    def run_node(self, n: fx.Node) -> Any:
+        """The value of one fx node; a canonical node is visited with it."""
+        value = self._value(n)
+        name = self._graph.names.get(n)
+        if name is not None:
+            self._visit(self._graph[name], value)
+            if name == self._until:
+                raise _Until
+        return value
+
+    def _value(self, n: fx.Node) -> Any:
+        if n.op == "output":
+            return None
+        for operand in n.all_input_nodes:
+            if type(value := self.env[operand]) is Unreadable:
+                return value
+        maker = self._makers.get(n)
+        if maker is None:
+            return super().run_node(n)
+        if maker.name in self._unreadable:
+            return Unreadable(maker.name, self._unreadable[maker.name])
+        try:
+            with nullcontext() if self._around is None else self._around(maker):
+                return super().run_node(n)
+        except UnreadableError as error:
+            return Unreadable(maker.name, str(error))
+
+    def fetch_attr(self, target: str) -> Any:
+        """What a `get_attr` or `call_module` node stands for."""
+        return self._graph.attributes[target]
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+        """Arguments; fx holds lists as ones that cannot be changed, which not every function takes."""
+        args, kwargs = super().fetch_args_kwargs_from_env(n)
+        return tuple(map(_plain, args)), {name: _plain(value) for name, value in kwargs.items()}
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """A module."""
+        return made(self.fetch_attr(target), args, kwargs)
+
+    def call_method(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """A method."""
+        return made(target, args, kwargs)
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """A function."""
+        return made(target, args, kwargs)
 
 
-def _last_use(graph: Graph) -> dict[int, list[str | int]]:
-    """Place of a node -> the values (by name) and the results (by id of their call) last read there."""
-    last: dict[str | int, int] = {}
-    for place, node in enumerate(graph):
-        last[node.name] = place
-        if node.call is not None:
-            last[id(node.call)] = place
-            last.update(dict.fromkeys(names_in((node.call.args, node.call.kwargs)), place))
-    found: dict[int, list[str | int]] = {}
-    for name, place in last.items():
-        found.setdefault(place, []).append(name)
+def _makers(graph: Graph) -> dict[fx.Node, Node]:
+    """The fx nodes that are calls -> the canonical node of their first output that there is."""
+    found: dict[fx.Node, Node] = {}
+    for node in graph:
+        if node.fx is not None and node.op != "input":
+            found.setdefault(node.fx, node)
     return found
 
 
-def _value(
-    node: Node,
-    call: Call,
-    values: Mapping[str, Any],
-    results: dict[int, Any],
-    around: Around | None,
-) -> Any:
-    """The node's tensor; the calls of nodes that share one are made once."""
-    if id(call) not in results:
-        results[id(call)] = _result(node, call, values, around)
-    result = results[id(call)]
-    if isinstance(result, Unreadable):
-        return result
-    return outputs_of(result)[node.output]
+def rerun(node: Node, graph: Graph, values: Mapping[str, Any]) -> Any:
+    """The node's tensor: its call made again on these values of its operands."""
+    target, args, kwargs = graph.call(node)
+    names = graph.names
+    args = map_arg(args, lambda n: values[names[n]])
+    kwargs = map_arg(kwargs, lambda n: values[names[n]])
+    named = {name: _plain(entry) for name, entry in kwargs.items()}
+    return outputs_of(made(target, tuple(map(_plain, args)), named))[node.output]
 
 
-def _result(node: Node, call: Call, values: Mapping[str, Any], around: Around | None) -> Any:
-    for name in names_in((call.args, call.kwargs)):
-        if isinstance(values[name], Unreadable):
-            return values[name]
-    try:
-        if around is None:
-            return made(call, values)
-        with around(node):
-            return made(call, values)
-    except UnreadableError as error:
-        return Unreadable(node.name, str(error))
-
-
-_UNSET = frozenset(("empty_like", "new_empty"))
-
-
-def made(call: Call, values: Mapping[str, Any]) -> Any:
-    """What the call returns. Neither `values` nor tensors of the model are written into."""
-    args, kwargs = filled(call.args, values), filled(call.kwargs, values)
-    target = call.target
+def made(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What the call returns. Neither its arguments nor tensors of the model are written into."""
     if isinstance(target, str):
         first = _copied(args[0]) if is_inplace(target) else args[0]
-        found = getattr(first, target)
-        result = found(*args[1:], **kwargs) if callable(found) else found
-        result = result.zero_() if target in _UNSET else result
-        return first if result is None else result
+        result = getattr(first, target)(*args[1:], **kwargs)
+        return result.zero_() if target in _UNSET else result
     if may_write(target, args, kwargs):
         args = tuple(map(_copied, args))
         kwargs = {name: _copied(entry) for name, entry in kwargs.items()}
     if isinstance(target, nn.Embedding) and target.max_norm is not None:
         state = {name: tensor.clone() for name, tensor in target.named_parameters()}
-        return functional_call(target, state, args, kwargs)
+        return functional_call(target, state, args, dict(kwargs))
     result = target(*args, **kwargs)
-    if getattr(target, "__name__", "") in _UNSET:
+    if name_of(target) in _UNSET:
         return result.zero_()  # memory that holds anything, NaN too, until the model writes into it
-    return args[0] if result is None and args else result
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    if type(value) is tuple:
+        return tuple(map(_plain, value))
+    return value
 
 
 def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
-
-
-def is_inplace(name: str) -> bool:
-    """True for a call that writes into its first argument, by its name."""
-    return name in _WRITES or (name.endswith("_") and not name.startswith("__"))
 
 
 def may_write(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -196,7 +211,7 @@ def may_write(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
         return not own or bool(getattr(target, "inplace", False))
     name = getattr(target, "__name__", "")
     origin = getattr(target, "__module__", None) or ""
-    known = origin.startswith(("torch", "_operator")) or origin == ""
+    known = origin.startswith(("torch", "_operator")) or origin in ("", "rfgraph.calls")
     flags = any(arg is True for arg in args) or kwargs.get("inplace") is True
     return not known or flags or is_inplace(name) or name in _WRITES_CONSTANTS
 
@@ -218,31 +233,25 @@ def guarded(graph: Graph, training: bool = False) -> Iterator[None]:
 
 def holder_of(graph: Graph) -> nn.Module:
     """A module that holds those that the graph calls."""
-    modules = {
-        id(node.call.target): node.call.target
-        for node in graph
-        if node.call is not None and isinstance(node.call.target, nn.Module)
-    }
-    return nn.ModuleList(modules.values())
+    return nn.ModuleList(
+        value for value in graph.attributes.values() if isinstance(value, nn.Module)
+    )
 
 
 def device_and_dtype(graph: Graph) -> tuple[torch.device, torch.dtype]:
     """Those of the first floating-point tensor of the model that a call holds; else torch's defaults."""
-    for node in graph:
-        for tensor in _constants(node.call):
-            if tensor.is_floating_point() and not tensor.is_meta:
-                return tensor.device, tensor.dtype
+    for tensor in _constants(graph):
+        if tensor.is_floating_point() and not tensor.is_meta:
+            return tensor.device, tensor.dtype
     return torch.device("cpu"), torch.get_default_dtype()
 
 
-def _constants(call: Call | None) -> Iterator[torch.Tensor]:
-    if call is None:
-        return
-    if isinstance(call.target, nn.Module):
-        yield from call.target.parameters()
-        yield from call.target.buffers()
-    for value in (*call.args, *call.kwargs.values()):
-        if isinstance(value, torch.Tensor):
+def _constants(graph: Graph) -> Iterator[torch.Tensor]:
+    for value in graph.attributes.values():
+        if isinstance(value, nn.Module):
+            yield from value.parameters()
+            yield from value.buffers()
+        elif isinstance(value, torch.Tensor):
             yield value
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rfgraph.probe.replay import UnreadableError, is_inplace
+from rfgraph.calls import is_inplace
+from rfgraph.probe.replay import UnreadableError
 
 MINUS_INFINITY = -1e4
 """What is below this vanishes in a softmax: models write -1e9, or the least value of their dtype."""
@@ -172,6 +173,8 @@ def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     if first is None:
         return _constant(func, name, args, kwargs, twins[0].setting)
     inplace = is_inplace(name) or kwargs.get("inplace") is True
+    if inplace and not isinstance(args[0], Twin):  # a copy of a tensor of the model
+        args = (Twin.constant(args[0], first.setting), *args[1:])
     args = (*args[: int(inplace)], *_map(args[int(inplace) :], _real))
     kwargs = {key: _map(entry, _real) for key, entry in kwargs.items() if key != "inplace"}
     handler = HANDLERS.get(canonical(name))
@@ -183,10 +186,6 @@ def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
         made = _wrapped(result, first)
     if not inplace:
         return made
-    if not isinstance(args[0], Twin):
-        raise UnreadableError(
-            f"{name!r} writes what depends on the input into a tensor of the model"
-        )
     if made.value.shape != args[0].value.shape:
         raise UnreadableError(f"{name!r} changes a shape in place")
     args[0].value, args[0].fixed = made.value, None

@@ -96,16 +96,39 @@ def getitem(call: Called, value: Any, index: Any) -> Any:
     return found
 
 
-@twin("setitem __setitem__")
+@twin("setitem __setitem__ assigned")
 def setitem(call: Called, value: Any, index: Any, written: Any) -> Tensor:
-    if not isinstance(value, Twin):
-        raise UnreadableError("what depends on the input is written into a tensor of the model")
     if traced(index):
-        made = average(*(without_low(v).mean() for v in traced((value, index, written))))
-        return average(value.value, made.expand(value.shape))
-    made = value.value.clone()
+        everything = average(*(without_low(v).mean() for v in traced((value, index, written))))
+        return average(plain(value), everything.expand(value.shape))
+    made: Tensor = plain(value).clone()
     made[index] = plain(written) if isinstance(written, Tensor) else encoded_number(written)
     return made
+
+
+@twin("copy")
+def copied(call: Called, value: Any, src: Any, *args: Any, **kwargs: Any) -> Tensor:
+    made: Tensor = plain(src).expand(value.shape)
+    return made.clone()
+
+
+@twin("fill")
+def filled(call: Called, value: Any, number: Any) -> Tensor:
+    held = plain(number) if isinstance(number, Tensor) else torch.tensor(encoded_number(number))
+    return held.to(torch.float64).expand(value.shape).clone()
+
+
+@twin("zero normal uniform random exponential geometric log_normal")
+def overwritten(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """Nothing is left of what was there."""
+    made = torch.zeros if call.name == "zero" else torch.ones
+    return made(tuple(value.shape), dtype=torch.float64, device=value.device)
+
+
+@twin("as_strided")
+def as_strided(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+    found: Tensor = torch.as_strided(value.value.contiguous(), *args, **kwargs)
+    return found
 
 
 @twin("index_select take take_along_dim")

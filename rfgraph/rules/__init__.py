@@ -7,6 +7,7 @@ from rfgraph.rules import (  # noqa: F401  (imported to register)
     assign,
     attention,
     conv,
+    fill,
     layout,
     merge,
     normalize,

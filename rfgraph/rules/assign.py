@@ -14,11 +14,16 @@ from rfgraph.operators import Params
 from rfgraph.positions import Positions
 from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Reads, Shape, Table, along, same
 from rfgraph.relation import Relation
-from rfgraph.rules.common import data_dependent, nonnegative, unchanged
+from rfgraph.rules.common import data_dependent, nonnegative, written
 from rfgraph.rules.registry import rule, spellings
 from rfgraph.rules.select import is_constant, is_fancy, normalize_index
 
 _REASON = "an assignment to a part of this size"
+
+
+def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
+    """The index written out for the tensor that is written, which may be one of the model."""
+    return normalize_index(params, [tuple(params["input"].shape)])
 
 
 @rule(
@@ -26,8 +31,8 @@ _REASON = "an assignment to a part of this size"
     operator.setitem,
     name="setitem",
     signature="input, index, value",
-    normalize=normalize_index,
-    infer=unchanged,
+    normalize=_normalize,
+    infer=written,
 )
 def setitem(node: Node) -> Reads:
     """Assignment to integers and slices: `x[:, :, 1::2] = value`.
@@ -40,12 +45,13 @@ def setitem(node: Node) -> Reads:
                 With index tensors or masks, the tensor is read throughout and the value whole.
     Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
     """
-    entries, rank = node.params["index"], len(node.shape)
+    entries = node.params["index"]
     if any(map(is_fancy, entries)):
-        return (same(rank), *data_dependent(node)[1:])
+        return scatter(node)
     chosen = _chosen(entries, node.shape)
     value = node.params["value"]
-    reads = _elsewhere(entries, chosen, node.shape)
+    is_traced = isinstance(node.params["input"], Operand)
+    reads = _elsewhere(entries, chosen, node.shape) if is_traced else []
     if isinstance(value, Operand):
         reads.append(Read(value.index, _assigned(entries, chosen, node.shape, value.shape)))
     return tuple(reads)
@@ -149,10 +155,6 @@ def _where(
     return (Lookup(dims, at, _REASON), *reads[1:])
 
 
-def _infer_indexed(params: Params, shapes: Sequence[Shape]) -> Shape:
-    return tuple(params["input"].shape)
-
-
 def indexed(node: Node) -> Reads:
     """index_add, index_copy, index_fill: slices of one dim, added to or replaced.
 
@@ -165,7 +167,7 @@ def indexed(node: Node) -> Reads:
     """
     params, rank = node.params, len(node.shape)
     if not is_constant(params["index"]):
-        return (same(rank), *data_dependent(node)[1:])
+        return scatter(node)
     dim = nonnegative(params["dim"], rank)
     sent = [int(i) % max(node.shape[dim], 1) for i in params["index"].reshape(-1)]
     own = along(dim) if node.op == "index_add" else _but(dim, sent)
@@ -189,9 +191,9 @@ for _name, _rest in {
     "index_copy": "source",
     "index_fill": "value",
 }.items():
-    rule(
-        *spellings(_name), name=_name, signature=f"input, dim, index, {_rest}", infer=_infer_indexed
-    )(indexed)
+    rule(*spellings(_name), name=_name, signature=f"input, dim, index, {_rest}", infer=written)(
+        indexed
+    )
 
 
 def scatter(node: Node) -> Reads:
@@ -203,10 +205,13 @@ def scatter(node: Node) -> Reads:
     Precision:  conservative: what is overwritten still counts as read, and every source does.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.scatter_.html
     """
-    return (same(len(node.shape)), *data_dependent(node)[1:])
+    everything = data_dependent(node)
+    if isinstance(node.params["input"], Operand):
+        return (same(len(node.shape)), *everything[1:])
+    return everything
 
 
 for _name in ("scatter scatter_add scatter_reduce index_put masked_scatter").split():
-    rule(*spellings(_name), name=_name, signature="input, *operands, **options", infer=unchanged)(
+    rule(*spellings(_name), name=_name, signature="input, *operands, **options", infer=written)(
         scatter
     )

@@ -51,6 +51,11 @@ def unchanged(params: Params, shapes: Sequence[Shape]) -> Shape:
     return shapes[0]
 
 
+def written(params: Params, shapes: Sequence[Shape]) -> Shape:
+    """Infer: the shape of the tensor that is written, `input`, which may be one of the model."""
+    return tuple(params["input"].shape)
+
+
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The shape of what these shapes broadcast to, by torch's rules."""
     return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]

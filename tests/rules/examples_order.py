@@ -158,6 +158,31 @@ def _assigned() -> dict[str, list[Example]]:
     }
 
 
+def _filled() -> dict[str, list[Example]]:
+    """What is written over a whole tensor, and where elements lie in memory."""
+    found = {
+        "copy": [
+            ex(lambda x, v: (x * 1).copy_(v), (2, 3), (2, 3)),
+            ex(lambda x, v: (x * 1).copy_(v), (2, 3), (3,)),
+            ex(lambda v: torch.zeros(2, 3, dtype=v.dtype).copy_(v), (2, 1)),
+            ex(lambda x: x.copy_(torch.ones(3)), (2, 3)),
+        ],
+        "fill": [
+            ex(lambda x, v: (x * 1).fill_(v), (2, 3), ()),
+            ex(lambda x: torch.fill(x, 3.0), (2, 3)),
+        ],
+        "as_strided": [
+            ex(lambda x: x.as_strided((3,), (4,)), (3, 4)),
+            ex(lambda x: torch.as_strided(x, (2, 2), (1, 3), 2), (3, 4)),
+        ],
+        "zero": [ex(lambda x: x.zero_(), (2, 3))],
+    }
+    for name in ("normal", "uniform", "random", "exponential", "geometric", "log_normal"):
+        args = (0.5,) if name == "geometric" else ()
+        found[name] = [ex(lambda x, n=f"{name}_", a=args: getattr(x, n)(*a), (2, 3))]
+    return found
+
+
 def _scattered() -> dict[str, list[Example]]:
     found = {
         "index_fill": [
@@ -272,6 +297,7 @@ EXAMPLES: dict[str, list[Example]] = {
     **_ordered(),
     **_sampled(),
     **_assigned(),
+    **_filled(),
     **_scattered(),
     **_windows(),
     **_recurrent(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import count
 from typing import Any
 
 import pytest
@@ -29,10 +30,10 @@ class Stack(nn.Module):
         self.pool = nn.MaxPool1d(2)
         self.last = nn.Conv1d(2, 1, 4)
         self.drop = nn.Dropout()
-        self.failure = failure
+        self.failure, self.calls = failure, count()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.failure is not None and not x.is_meta and type(x) is Tensor:
+        if self.failure is not None and next(self.calls):  # it is captured, but does not run
             raise self.failure
         return self.last(self.drop(self.pool(F.relu(self.norm(self.first(x))))))
 

@@ -1,0 +1,80 @@
+"""Calls as a captured graph holds them: how Python's operators are spelled, and which calls write.
+
+In: the target of a call. Out: its name, and what is known by the name alone. Nothing of rfgraph is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch._ops import OpOverload, OpOverloadPacket
+from torch.overrides import handle_torch_function, has_torch_function
+
+_BINARY = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "truediv": "div",
+    "div": "div",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "pow",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift",
+    "rshift": "bitwise_right_shift",
+}
+_UNARY = ("neg", "pos", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge")
+METHODS = {
+    **{f"__{prefix}{name}__": op for name, op in _BINARY.items() for prefix in ("", "r", "i")},
+    **{f"__{name}__": name for name in _UNARY},
+    "__invert__": "bitwise_not",
+    "__pos__": "positive",
+}
+"""Python's operators, by the tensor method they call."""
+
+REVERSED = frozenset(f"__r{name}__" for name in _BINARY)
+"""`1 - x` calls `x.__rsub__(1)`: the operands come in the other order."""
+
+_INPLACE = frozenset(
+    (*(f"__i{name}__" for name in _BINARY), *(f"i{name}" for name in _BINARY), "__setitem__")
+)
+
+
+def is_inplace(name: str) -> bool:
+    """True for a call that writes into its first argument, by its name."""
+    return name in _INPLACE or (name.endswith("_") and not name.startswith("__"))
+
+
+def assigned(tensor: Any, index: Any, value: Any) -> Any:
+    """`tensor[index] = value` as a function: what a graph of values can hold, print and run.
+
+    Returns:
+        A copy of `tensor`, of the same shape, with `value` at `index`.
+    """
+    if has_torch_function((tensor, value)):  # a tensor of another kind has a say in it
+        return handle_torch_function(assigned, (tensor, value), tensor, index, value)
+    written = tensor.clone()
+    written[index] = value
+    return written
+
+
+def name_of(target: Any) -> str:
+    """The bare name of a function, or of a method by its name."""
+    return target if isinstance(target, str) else getattr(target, "__name__", str(target))
+
+
+def qualified(target: OpOverload | OpOverloadPacket) -> str:
+    """`library::operator`, of an operator in `torch.ops` and of its overloads alike."""
+    if isinstance(target, OpOverloadPacket):
+        return str(target._qualified_op_name)
+    return str(target._schema.name)
+
+
+def outputs_of(result: Any) -> list[Any]:
+    """What a call returned, in the order of `Node.output`: tuples and lists opened at any depth."""
+    if isinstance(result, tuple | list):
+        return [output for part in result for output in outputs_of(part)]
+    return [result]

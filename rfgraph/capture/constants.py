@@ -1,0 +1,188 @@
+"""The tensors and objects of the model that a graph holds: parameters, buffers, constants made in forward.
+
+In: what model code passes to calls beside the tensors of the graph. Out: `get_attr` nodes, and what their
+targets stand for. A constant that a tensor of the graph is written into becomes one itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx, nn
+from torch._ops import OpOverload
+
+from rfgraph.capture.memory import Step, Traced, is_same, places_of
+from rfgraph.errors import CaptureError
+
+if TYPE_CHECKING:
+    from rfgraph.capture.tracer import Tracer
+
+_WRITTEN_AS_CODE = frozenset(
+    (
+        *(type(None), bool, int, float, complex, str, type(Ellipsis)),
+        *(torch.dtype, torch.device, torch.memory_format, torch.layout),
+    )
+)
+_untouched = torch._C.DisableTorchFunction
+
+
+class Constants:
+    """What one graph holds of a model.
+
+    Attributes:
+        values: what the targets of `get_attr` and `call_module` nodes stand for.
+        device: of the model's first parameter, or buffer.
+        promoted: storage -> the traced tensor that stands for what the model wrote the graph's tensors into.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.values: dict[str, Any] = {}
+        self.device = torch.device("cpu")
+        self.promoted: dict[int, tuple[torch.Tensor, Traced]] = {}
+        self._tracer = tracer
+        self._names: dict[int, str] = {}
+        self._nodes: dict[int, fx.Node] = {}
+        self._kept: list[Any] = []  # ids are those of objects that live
+
+    def own(self, model: nn.Module) -> None:
+        """The model's own tensors go by their paths."""
+        named = [*model.named_parameters(), *model.named_buffers()]
+        self._names = {id(tensor): name for name, tensor in named}
+        self.device = named[0][1].device if named else self.device
+
+    def module(self, path: str, module: nn.Module) -> str:
+        """The target of a module's node."""
+        return self._kept_as(path or type(module).__name__, module)
+
+    def arg(self, value: Any) -> Any:
+        """An argument that is no tensor of the graph, as fx holds it."""
+        kind = type(value)
+        if kind in _WRITTEN_AS_CODE or isinstance(value, OpOverload):
+            return value
+        return self._node(value)
+
+    def _node(self, value: Any) -> fx.Node:
+        node = self._nodes.get(id(value))
+        if node is None:
+            name = self._names.get(id(value)) or f"_constant_{len(self._nodes)}"
+            with _untouched():
+                self._check(value)
+                node = self._get_attr(self._kept_as(name, value), value)
+            self._nodes[id(value)] = node
+        return node
+
+    def _check(self, value: Any) -> None:
+        """A meta tensor of a model that is none was made of the graph's tensors, out of sight."""
+        stray = isinstance(value, torch.Tensor) and value.is_meta and self.device.type != "meta"
+        if stray and id(value) not in self._names:
+            raise CaptureError(
+                f"a tensor is computed in compiled code{self._tracer.at_source()}, where it cannot be "
+                "followed; put that part into a module of its own and teach it with @rfgraph.rule"
+            )
+
+    def _get_attr(self, target: str, value: Any) -> fx.Node:
+        node = self._tracer.graph.create_node("get_attr", target)
+        node.meta["val"] = value
+        return node
+
+    def _kept_as(self, name: str, value: Any) -> str:
+        """A target for the value: its name, or another where that is taken."""
+        taken, number = self.values.get(name, value), 0
+        unique = name
+        while taken is not value:
+            number += 1
+            unique = f"{name}_{number}"
+            taken = self.values.get(unique, value)
+        self.values[unique] = value
+        return unique
+
+    def forget(self, node: fx.Node) -> None:
+        """A node is taken back."""
+        self._nodes = {key: own for key, own in self._nodes.items() if own is not node}
+
+    # --- writes ---------------------------------------------------------------------------------
+
+    def written(self, arguments: Any) -> None:
+        """A call is about to write constants alone: nodes that hold them keep what they held."""
+        storages = {_storage(tensor) for tensor in _tensors(arguments)}
+        for key, node in list(self._nodes.items()):
+            value = node.meta["val"]
+            if isinstance(value, torch.Tensor) and _storage(value) in storages:
+                with _untouched():
+                    self.values[str(node.target)] = node.meta["val"] = value.clone()
+                del self._nodes[key]
+                self._kept.append(value)
+
+    def promote(self, tensor: torch.Tensor) -> None:
+        """A tensor of the model is written into: from now on it is one of the graph."""
+        with _untouched():
+            base = tensor if tensor._base is None else tensor._base
+            stand_in = torch.empty_strided(
+                base.shape, base.stride(), dtype=base.dtype, device="meta"
+            )
+        value = base.clone()  # by the guard, which knows what was written into it before
+        self._kept += (base, tensor, value)
+        name = self._names.get(id(base)) or f"_constant_{len(self._nodes)}"
+        node = self._get_attr(
+            self._kept_as(f"{name}_before" if name in self.values else name, value), value
+        )
+        traced = Traced(stand_in, node, base.device)
+        self._tracer.hold(traced)
+        self._tracer.know(base, traced)
+        with _untouched():
+            self.promoted[_storage(base)] = base, traced
+
+    def view_of(self, tensor: torch.Tensor) -> Traced | None:
+        """The traced view that a tensor of the model is of one that was promoted."""
+        with _untouched():
+            if tensor.is_meta or tensor.layout != torch.strided:
+                return None
+            base, root = self.promoted.get(_storage(tensor), (None, None))
+            if base is None or root is None:
+                return None
+            places = places_of(tensor, base)
+            size, stride = tuple(tensor.shape), tensor.stride()
+            offset = tensor.storage_offset() - base.storage_offset()
+            stand_in = root.tensor.as_strided(size, stride, offset)
+            step = None if is_same(stand_in, root.tensor) else self._picked(root, places)
+        traced = Traced(stand_in, root.node, root.device, None, root.memory, -1, root, step)
+        self._kept.append(tensor)
+        self._tracer.hold(traced)
+        self._tracer.know(tensor, traced)
+        return traced
+
+    def _picked(self, root: Traced, places: torch.Tensor) -> Step:
+        """A view by the places of its elements in the flattened root."""
+
+        def again() -> Traced:
+            flat = self._tracer.record("reshape", root.tensor, (-1,))
+            return self._tracer.record("__getitem__", flat.tensor, places)
+
+        return Step("as_strided", {}, again, lambda whole: whole.reshape(-1)[places])
+
+    def device_of(self, call: Sequence[Any], operands: Sequence[Traced]) -> torch.device:
+        """The device of what a call returns: the one it asks for, or that of what it is given."""
+        for value in _flat(call):
+            if type(value) is torch.device:
+                return value
+        return operands[0].device if operands else self.device
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return _flat(list(value.values()))
+    if isinstance(value, tuple | list):
+        return [leaf for entry in value for leaf in _flat(entry)]
+    return [value]
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in _flat(value) if isinstance(leaf, torch.Tensor)]
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """What tensors that share memory have in common."""
+    with _untouched():
+        return 0 if tensor.is_meta else tensor.untyped_storage().data_ptr()

@@ -1,0 +1,86 @@
+"""What of a running forward comes by the tracer: every torch function and call of a module, in this thread.
+
+In: a tracer. Out: a context in which the model may run. Other threads pass by: functions are seen by a mode,
+which is a thread's own, and modules by a call that asks for this thread's tracer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+
+class Interceptor(Protocol):
+    """What the calls come by."""
+
+    def function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A torch function, a tensor's method or attribute."""
+
+    def module(
+        self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        """A call of a module."""
+
+
+class _Functions(TorchFunctionMode):
+    """Hands every torch function on."""
+
+    def __init__(self, interceptor: Interceptor) -> None:
+        super().__init__()
+        self._interceptor = interceptor
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return self._interceptor.function(func, args, kwargs or {})
+
+
+_thread = threading.local()
+_lock = threading.Lock()
+_users = 0
+_original: Callable[..., Any] = nn.Module.__call__
+
+
+def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    interceptor: Interceptor | None = getattr(_thread, "interceptor", None)
+    if interceptor is None:
+        return _original(module, *args, **kwargs)
+    return interceptor.module(module, _original, args, kwargs)
+
+
+@contextmanager
+def intercepted(interceptor: Interceptor) -> Iterator[None]:
+    """Let this thread's calls of torch functions and of modules come by."""
+    global _users, _original
+    before, entered = getattr(_thread, "interceptor", None), False
+    try:
+        with _lock:
+            if not _users:
+                _original = nn.Module.__call__
+                nn.Module.__call__ = _call  # type: ignore[method-assign]
+            _users += 1
+            entered = True
+        _thread.interceptor = interceptor
+        with _Functions(interceptor):
+            yield
+    finally:
+        _thread.interceptor = before
+        with _lock:
+            _users -= entered
+            if not _users and nn.Module.__call__ is _call:
+                nn.Module.__call__ = _original  # type: ignore[method-assign]
+
+
+@contextmanager
+def passed_by() -> Iterator[None]:
+    """Let this thread's calls of modules run as if nobody looked."""
+    before, _thread.interceptor = getattr(_thread, "interceptor", None), None
+    try:
+        yield
+    finally:
+        _thread.interceptor = before

@@ -1,0 +1,196 @@
+"""Lowering: one node of a `torch.fx` graph -> canonical `Node`s. The same for every way in.
+
+In: an fx node whose operands have their `meta["val"]` (shape and dtype), a vocabulary. Out: the operator and
+its bound params (`Bound`); canonical nodes, named. Who calls: the tracer, and `existing` for a graph that is
+there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx
+from torch._ops import OpOverload, OpOverloadPacket
+
+from rfgraph.calls import METHODS, REVERSED, assigned, is_inplace, name_of, qualified
+from rfgraph.graph import Masked, Node, Operand
+from rfgraph.operators import Operator, Params, Signature, Vocabulary, module_params
+from rfgraph.reads import Shape
+
+
+@dataclass(slots=True)
+class Bound:
+    """A call bound to its operator: what the rule will see, before the shape of the result is known.
+
+    `known` is None where the vocabulary has no operator for the call; `problem` may say more.
+    """
+
+    op: str
+    params: Params
+    operands: list[fx.Node]
+    known: Operator | None
+
+
+class Lowering:
+    """Canonical nodes of one graph, and their names.
+
+    Args:
+        vocabulary: every spelling of every operator.
+        attribute: the object that the target of a `get_attr` or `call_module` node stands for.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, attribute: Callable[[str], Any]) -> None:
+        self._vocabulary = vocabulary
+        self._attribute = attribute
+        self._repeats: dict[str, int] = {}
+        self._taken: set[str] = set()
+        self.names: dict[fx.Node, str] = {}
+
+    # --- which operator, with which arguments ---------------------------------------------------
+
+    def bind(self, node: fx.Node) -> Bound:
+        """The operator of a call and its params, in which an `Operand` stands for a tensor of the graph.
+
+        Raises:
+            ValueError: arguments that torch would reject.
+        """
+        found = self._operator(node)
+        if found is None:
+            return self._unknown(node, "")
+        known, signature = found
+        args: tuple[Any, ...] = node.args
+        if node.op == "call_module":
+            given = signature.bind(args, node.kwargs)
+            params = {**given, **module_params(known, self._attribute(str(node.target))), **given}
+        else:
+            if node.target is getattr:
+                args = args[:1]
+            elif node.op == "call_method" and node.target in REVERSED:
+                args = args[::-1]
+            try:
+                params = signature.bind(args, node.kwargs)
+            except TypeError as error:
+                return self._unknown(node, f"{known.name} {error}")
+        operands: list[fx.Node] = []
+        params = {name: self._param(value, operands) for name, value in params.items()}
+        if known.normalize is not None and operands:
+            params = known.normalize(params, [shape_of(operand) for operand in operands])
+        return Bound(known.name, params, operands, known)
+
+    def op(self, node: fx.Node) -> str:
+        """The name of the call's operator, or the name it was called by."""
+        found = self._operator(node)
+        return self._unknown(node, "").op if found is None else found[0].name
+
+    def _operator(self, node: fx.Node) -> tuple[Operator, Signature] | None:
+        target, vocabulary = node.target, self._vocabulary
+        if node.op == "call_module":
+            return vocabulary.of_module(self._attribute(str(target)))
+        if target is getattr:
+            target = node.args[1]  # type: ignore[assignment]
+        if isinstance(target, str):
+            found = vocabulary.methods.get(target)
+            if found is not None:
+                return found
+            return vocabulary.methods.get(
+                METHODS.get(target, target.rstrip("_") if is_inplace(target) else "")
+            )
+        if target is assigned:
+            return vocabulary.methods.get("__setitem__")
+        found = vocabulary.functions.get(target)
+        if found is None and isinstance(target, OpOverload | OpOverloadPacket):
+            found = vocabulary.of_library(qualified(target))
+        return found
+
+    def _unknown(self, node: fx.Node, problem: str) -> Bound:
+        operands: list[fx.Node] = []
+        params = {"args": self._param(node.args, operands), "problem": problem}
+        params.update((name, self._param(v, operands)) for name, v in node.kwargs.items())
+        target: Any = node.target
+        if node.op == "call_module":
+            op = type(self._attribute(str(target))).__name__
+        else:
+            op = str(node.args[1]) if target is getattr else name_of(target)
+        return Bound(op, params, operands, None)
+
+    def _param(self, value: Any, operands: list[fx.Node]) -> Any:
+        """An argument as a rule sees it: constants are themselves, tensors of the graph operands."""
+        if isinstance(value, fx.Node):
+            if value.op == "get_attr":
+                return self._attribute(str(value.target))
+            if "constant" in value.meta:
+                return value.meta["constant"]
+            operands.append(value)
+            val = value.meta["val"]
+            return Operand(len(operands) - 1, tuple(val.shape), val.dtype, value.meta.get("masked"))
+        if isinstance(value, list):  # x[[0, 1]] picks rows, x[0, 1] an element
+            return [self._param(entry, operands) for entry in value]
+        if isinstance(value, tuple):
+            entries = [self._param(entry, operands) for entry in value]
+            return type(value)(*entries) if hasattr(value, "_fields") else tuple(entries)
+        if isinstance(value, slice):
+            ends = (value.start, value.stop, value.step)
+            return slice(*(self._param(end, operands) for end in ends))
+        if isinstance(value, dict):
+            return {key: self._param(entry, operands) for key, entry in value.items()}
+        return value
+
+    # --- canonical nodes ------------------------------------------------------------------------
+
+    def input(self, node: fx.Node, name: str, is_float: bool) -> Node:
+        """The canonical node of an input."""
+        unique = self.names[node] = self.unique(name)
+        return Node(unique, "input", params={"is_float": is_float}, shape=shape_of(node), fx=node)
+
+    def node(self, call: fx.Node, bound: Bound, output: int, value: fx.Node) -> Node:
+        """The canonical node of output number `output` of a call, the tensor that is `value`."""
+        path, kind = call.meta.get("where", ("", ""))
+        own = bool(path) and bool(call.meta.get("own", call.op == "call_module"))
+        name = self.unique(path if own else f"{path}.{bound.op}".lstrip("."))
+        self.names[value] = name
+        return Node(
+            name,
+            bound.op,
+            tuple([self.names[operand] for operand in bound.operands]),
+            bound.params,
+            shape_of(value),
+            tuple([shape_of(operand) for operand in bound.operands]),
+            output,
+            kind,
+            call.meta.get("source", ""),
+            bound.known is not None,
+            call,
+            value.meta.get("masked"),
+        )
+
+    def unique(self, name: str) -> str:
+        """`name`, `name_1`, `name_2`: in the order of the calls."""
+        count = self._repeats.get(name, 0)
+        self._repeats[name] = count + 1
+        unique = f"{name}_{count}" if count else name
+        if unique in self._taken:
+            return self.unique(name)
+        self._taken.add(unique)
+        return unique
+
+    def mark(self) -> tuple[dict[str, int], set[str]]:
+        """What `rewind` goes back to."""
+        return dict(self._repeats), set(self._taken)
+
+    def rewind(self, mark: tuple[dict[str, int], set[str]]) -> None:
+        """Forget the names given since `mark`."""
+        self._repeats, self._taken = dict(mark[0]), set(mark[1])
+
+
+def fixed(bound: Bound, shape: Shape) -> Masked | None:
+    """Positions of the output whose value the model fixes."""
+    if bound.known is None or bound.known.masks is None:
+        return None
+    return bound.known.masks(dict(bound.params), shape)
+
+
+def shape_of(node: fx.Node) -> Shape:
+    """The sizes of the tensor that is the node's value."""
+    return tuple(node.meta["val"].shape)

@@ -1,0 +1,69 @@
+"""What model code may ask of a stand-in, and what it may not: metadata, attributes, values.
+
+In: names of tensor methods and attributes. Out: what they are. Who calls: the tracer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rfgraph.errors import CaptureError
+
+VALUE_READERS = frozenset(
+    (
+        *("item", "tolist", "numpy", "is_nonzero", "equal", "allclose", "data_ptr"),
+        *("__bool__", "__int__", "__float__", "__complex__", "__index__", "__contains__"),
+        *("__array__", "__cuda_array_interface__", "__dlpack__"),
+    )
+)
+METADATA = frozenset(
+    (
+        *("size", "dim", "ndimension", "numel", "nelement", "element_size", "stride", "__len__"),
+        *("is_contiguous", "is_floating_point", "is_complex", "is_signed"),
+        *("storage_offset", "is_conj", "is_neg", "is_inference", "__hash__", "is_shared"),
+        *("requires_grad_", "has_names", "is_same_size", "is_pinned", "retain_grad"),
+        *("register_hook", "register_post_accumulate_grad_hook", "untyped_storage"),
+    )
+)
+SHOWN = frozenset(("__repr__", "__str__", "__format__"))
+TURNED: dict[str, tuple[str, tuple[int, ...]]] = {
+    "data": ("detach", ()),
+    **dict.fromkeys(("mT", "mH"), ("transpose", (-2, -1))),
+}
+"""Attributes that are a method by another name."""
+OPERATORS = frozenset(("T", "H", "real", "imag"))
+"""Attributes that are operators."""
+RESHAPES = frozenset(
+    "resize_ resize_as_ set_ t_ squeeze_ unsqueeze_ transpose_ swapaxes_ swapdims_ as_strided_".split()
+)
+"""Methods that change what a tensor's sizes and strides are."""
+SETTABLE = frozenset(("requires_grad", "grad", "names"))
+"""Attributes that may be set without changing what a tensor holds."""
+
+
+class DataDependentError(CaptureError):
+    """The graph depends on values, so no other input shape will do better."""
+
+
+def needs_values(name: str, use: str, at: str) -> DataDependentError:
+    """The error for model code that decides by data."""
+    asked = {"__bool__": "a branch or assertion"}.get(use, f"{use.strip('_')}()")
+    return DataDependentError(
+        f"the model's Python code needs the values of {name!r} ({asked}{at}), so its graph depends on the "
+        "data; pass a part of the model without that branch, decide the branch by an argument or attribute, "
+        "or measure the module that holds it with on_unknown='measure'"
+    )
+
+
+def on_device(attribute: str, device: torch.device) -> Any:
+    """What an attribute that tells the device says of a tensor there; None for any other attribute."""
+    if attribute == "device":
+        return device
+    if attribute.startswith("is_") and attribute[3:] in _DEVICES:
+        return device.type == attribute[3:]
+    return None
+
+
+_DEVICES = frozenset("cpu cuda meta mps xpu ipu hpu mtia maia vulkan xla xpu".split())

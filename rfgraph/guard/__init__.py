@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -101,12 +102,13 @@ class _Before:
         self._is_back = False
 
     def change(self, modules: list[nn.Module], training: bool) -> None:
-        self._flags = [(module, module.training) for module in modules]
-        for module in modules:
+        flags = [(module, module.__dict__.get("training")) for module in modules]
+        self._flags = [(module, flag) for module, flag in flags if flag is not None]
+        for module, _ in self._flags:
             module.__dict__["training"] = training
         bypass(modules)
         self._process.without_gradients()
-        _Redirect(Shadows(self._kept)).__enter__()
+        torch._C._push_on_torch_function_stack(_Redirect(Shadows(self._kept)))
 
     def put_back(self) -> None:
         """May be interrupted anywhere and called again."""

@@ -35,7 +35,7 @@ def _is_foreign(module: str) -> bool:
 
 
 def globals_read(function: types.FunctionType) -> Iterator[tuple[dict[str, Any], str, bool]]:
-    """(globals, name, is bound) of every global that a function names, also through a module of the user's."""
+    """(globals, name, is bound) of what a function names: its globals, and those of modules it names."""
     space = function.__globals__
     mentioned, stored = _names(function.__code__)
     for name in mentioned:

@@ -15,9 +15,12 @@ from operator import attrgetter, is_
 from typing import Any
 
 import torch
-from torch.nn.parameter import UninitializedTensorMixin
+from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 ABSENT = object()
+LAZY = (UninitializedParameter, UninitializedBuffer)
+_OURS = (torch.Tensor, nn.Parameter, *LAZY)
 _GRAD, _OWN = attrgetter("grad"), attrgetter("__dict__")
 
 
@@ -72,17 +75,24 @@ class Tensors:
 
     def __init__(self, tensors: list[Any]) -> None:
         self._tensors = tensors
-        self._leaves = [tensor for tensor in tensors if tensor.is_leaf]
+        self._leaves = [
+            x for x in tensors if type(x) in _OURS and x.is_leaf
+        ]  # else a user's code runs
         self._kinds = list(map(type, tensors))
         self._grads = list(map(_GRAD, self._leaves))
         self._dicts = [(own, own.copy()) for own in map(_OWN, tensors) if own]
-        self._lazy = [(x, x.data) for x in tensors if isinstance(x, UninitializedTensorMixin)]
+        self._lazy = [(x, x.data) for x in tensors if isinstance(x, LAZY)]
         self._values: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def inside(self) -> list[Any]:
         """What the tensors hold."""
         grads = [grad for grad in self._grads if grad is not None]
         return [*grads, *chain.from_iterable(own.values() for own, _ in self._dicts)]
+
+    def with_memory(self) -> list[torch.Tensor]:
+        """Those that had memory of their own before the run."""
+        pairs = zip(self._tensors, self._kinds, strict=True)
+        return [tensor for tensor, kind in pairs if has_memory(kind)]
 
     def keep_gradients(self) -> None:
         """A backward pass adds to gradients that are there, in place, and no function mode sees it."""
@@ -189,5 +199,6 @@ def _holds_stand_in(cache: Any) -> bool:
 
 
 def has_memory(kind: type) -> bool:
-    """False for a tensor whose class answers for it: a stand-in."""
-    return kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__  # type: ignore[attr-defined]
+    """False for a tensor whose class answers for it, a stand-in, and for one without a shape yet."""
+    own = kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__  # type: ignore[attr-defined]
+    return not own and not issubclass(kind, LAZY)

@@ -25,12 +25,12 @@ from torch import nn
 from rfgraph.errors import InputError
 from rfgraph.guard import contents
 from rfgraph.guard.code import globals_read, is_foreign, slots_of
-from rfgraph.guard.contents import ABSENT, Dicts, Tensors, has_memory, same
+from rfgraph.guard.contents import ABSENT, Dicts, Tensors, same
 from rfgraph.guard.process import global_hooks
 
 Look = Callable[["Kept", Any], None]
 
-_ATOMS = frozenset(
+_ATOMS: frozenset[type] = frozenset(
     (
         *(int, float, bool, complex, str, bytes, type(None), type(...), range, slice),
         *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
@@ -42,6 +42,8 @@ _ATOMS = frozenset(
 _PLAIN = _ATOMS | {dict, OrderedDict, set, list, tuple}
 """Classes whose objects can be asked whether they are empty without running a user's code."""
 _TENSORS = (torch.Tensor, nn.Parameter)
+_TENSORS_OR_NONE = frozenset((*_TENSORS, type(None)))
+_OF_TENSORS = ("_parameters", "_buffers")
 _HEAP_TYPE = 1 << 9  # a class made by Python code
 
 
@@ -70,14 +72,13 @@ class Kept:
         self._looks: dict[type, Look | None] = dict.fromkeys(_ATOMS)
         self._seen: set[int] = set()
         self._stack: list[Any] = [model, *global_hooks()]
-        with torch._C.DisableTorchFunction():
-            self._walk()
+        self._walk()
         self._refuse_iterators()
 
     @property
     def tensors(self) -> list[torch.Tensor]:
         """Every tensor with memory: the model's own."""
-        return [tensor for tensor in self._found if has_memory(type(tensor))]
+        return [tensor for tensors in self._tensors for tensor in tensors.with_memory()]
 
     def keep_gradients(self) -> None:
         for tensors in self._tensors:
@@ -134,6 +135,16 @@ class Kept:
     def _module(self, module: Any) -> None:
         own = module.__dict__
         self._objects.append((module, type(module), own))
+        for name in _OF_TENSORS:
+            held = own.get(name)
+            if (
+                held
+                and type(held) is dict
+                and _TENSORS_OR_NONE.issuperset(map(type, held.values()))
+            ):
+                self._seen.add(id(held))
+                self._dicts.add(held)
+                self._found += [tensor for tensor in held.values() if tensor is not None]
         self._entries(own)
 
     def _object(self, thing: Any) -> None:
@@ -271,20 +282,19 @@ class Kept:
 
     def put_back(self) -> None:
         """Give everything back what it held. What did not change is not written."""
-        with torch._C.DisableTorchFunction():
-            for thing, kind, own in self._objects:
-                if type(thing) is not kind:
-                    object.__setattr__(thing, "__class__", kind)
-                if own is not None and thing.__dict__ is not own:
-                    object.__setattr__(thing, "__dict__", own)
-            if any(self._empty):
-                for container in filter(None, self._empty):
-                    container.clear()
-            self._dicts.put_back()
-            self._put_back_containers()
-            for tensors in self._tensors:
-                tensors.put_back()
-            self._put_back_code()
+        for thing, kind, own in self._objects:
+            if type(thing) is not kind:
+                object.__setattr__(thing, "__class__", kind)
+            if own is not None and thing.__dict__ is not own:
+                object.__setattr__(thing, "__dict__", own)
+        if any(self._empty):
+            for container in filter(None, self._empty):
+                container.clear()
+        self._dicts.put_back()
+        self._put_back_containers()
+        for tensors in self._tensors:
+            tensors.put_back()
+        self._put_back_code()
 
     def _put_back_containers(self) -> None:
         for found, thing, value in self._slots:
@@ -311,7 +321,8 @@ class Kept:
 
     def _put_back_code(self) -> None:
         for thing, name, value in self._attributes:
-            setattr(thing, name, value)
+            if getattr(thing, name) is not value:
+                setattr(thing, name, value)
         for cell, value in self._cells:
             contents.put_back_cell(cell, value)
         for space, name, value in self._globals:

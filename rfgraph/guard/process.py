@@ -6,6 +6,7 @@ In: nothing. Out: random states, the mode of gradients, and the stack of functio
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +21,17 @@ class Process:
         self._cuda = _cuda_states()
         self._grad = torch.is_grad_enabled()
         self._dtype = torch.get_default_dtype()
-        self._depth = _depth()
+        self._modes = _modes()
 
     def without_gradients(self) -> None:
         torch.set_grad_enabled(False)
 
     def put_back(self) -> None:
-        while _depth() > self._depth:
-            torch._C._pop_torch_function_stack()
+        if list(map(id, _modes())) != list(map(id, self._modes)):
+            while torch._C._len_torch_function_stack():
+                torch._C._pop_torch_function_stack()
+            for mode in self._modes:
+                torch._C._push_on_torch_function_stack(mode)
         torch.set_grad_enabled(self._grad)
         if torch.get_default_dtype() != self._dtype:
             torch.set_default_dtype(self._dtype)
@@ -44,8 +48,9 @@ def global_hooks() -> list[dict[int, object]]:
     return [d for name, d in named if name.startswith("_global_") and isinstance(d, dict)]
 
 
-def _depth() -> int:
-    return int(torch._C._len_torch_function_stack())
+def _modes() -> list[Any]:
+    """The function modes that are entered, the outermost first."""
+    return list(map(torch._C._get_function_stack_at, range(torch._C._len_torch_function_stack())))
 
 
 def _cuda_states() -> list[torch.Tensor] | None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from rfgraph.errors import InputError
 
-_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torchao.")
+_QUANTISED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")
+_IN_FLOATS = ("torch.ao.nn.quantized.reference.", "torch.ao.nn.quantized.modules.functional_ops")
 
 
 def modules_of(model: nn.Module) -> list[nn.Module]:
@@ -41,7 +42,7 @@ def lazy(model: nn.Module) -> str | None:
     """The first lazy module that has no weights yet."""
     for path, module in model.named_modules():
         own = (*module._parameters.values(), *module._buffers.values())
-        if any(isinstance(tensor, UninitializedTensorMixin) for tensor in own):
+        if any(isinstance(tensor, UninitializedParameter | UninitializedBuffer) for tensor in own):
             return _named(path)
     return None
 
@@ -58,7 +59,8 @@ def on_meta(model: nn.Module) -> str | None:
 def quantised(model: nn.Module) -> str | None:
     """The first quantised module."""
     for path, module in model.named_modules():
-        if type(module).__module__.startswith(_QUANTISED):
+        name = type(module).__module__
+        if name.startswith(_QUANTISED) and not name.startswith(_IN_FLOATS):
             return _named(path)
     return None
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from rfgraph.guard.kept import Kept, has_memory
+from rfgraph.guard.contents import has_memory
+from rfgraph.guard.kept import Kept
 from rfgraph.guard.writes import written
 
 _Key = tuple[str, int]
@@ -104,7 +105,7 @@ def _copied(tensor: torch.Tensor) -> Any:
         if not _has_storage(tensor):
             return tensor.detach().clone()
         whole = torch.empty(0, dtype=torch.uint8, device=tensor.device)
-        whole.set_(tensor.untyped_storage())  # type: ignore[call-overload]
+        whole.set_(tensor.untyped_storage())
         return whole.clone().untyped_storage()
 
 
@@ -114,7 +115,7 @@ def _seen_as(tensor: torch.Tensor, memory: Any) -> torch.Tensor:
         return memory
     with torch.no_grad():
         shadow = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-        shadow.set_(memory, tensor.storage_offset(), tensor.size(), tensor.stride())  # type: ignore[call-overload]
+        shadow.set_(memory, tensor.storage_offset(), tensor.size(), tensor.stride())
         shadow = shadow.conj() if tensor.is_conj() else shadow
         shadow = torch._neg_view(shadow) if tensor.is_neg() else shadow
     if tensor.is_leaf:

@@ -44,7 +44,7 @@ def _inside(module: Any) -> nn.Module | None:
     return None if module._forward_hooks or module._forward_pre_hooks else inside
 
 
-def _compiled() -> tuple[type, ...]:
+def _compiled() -> tuple[type[nn.Module], ...]:
     """Asks without importing the compiler, which takes seconds: what it made, it made when loaded."""
     compiler = sys.modules.get("torch._dynamo.eval_frame")
     return () if compiler is None else (compiler.OptimizedModule,)

@@ -22,7 +22,9 @@ _FIRST = frozenset(
         *("__dlpack__", "apply_", "map_", "register_hook", "register_post_accumulate_grad_hook"),
     )
 )
-_STATISTICS = frozenset(("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit"))
+_STATISTICS = frozenset(
+    ("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit")
+)
 _TABLES = frozenset(("embedding", "embedding_bag"))
 
 

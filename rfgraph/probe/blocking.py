@@ -25,7 +25,9 @@ _READ_NOTHING = frozenset(
 )
 _READ_FIRST = frozenset("expand_as view_as reshape_as type_as to".split())
 """The tensors after the first are asked for their shape or dtype alone."""
-_SELECT = frozenset("sort argsort msort topk kthvalue median mode grid_sample deform_conv2d".split())
+_SELECT = frozenset(
+    "sort argsort msort topk kthvalue median mode grid_sample deform_conv2d".split()
+)
 """Their reads are decided by values, of which a NaN is one; a compiled `deform_conv2d` crashes on it."""
 _MASKABLE = (F.scaled_dot_product_attention, nn.MultiheadAttention)
 _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")

@@ -35,10 +35,13 @@ def _is_foreign(module: str) -> bool:
 
 
 def globals_read(function: types.FunctionType) -> Iterator[tuple[dict[str, Any], str, bool]]:
-    """(globals, name, is bound) of what a function names: its globals, and those of modules it names."""
+    """(globals, name, is bound) of what a function names: its globals, and those of modules it names.
+
+    One that asks for `globals()` names them all.
+    """
     space = function.__globals__
     mentioned, stored = _names(function.__code__)
-    for name in mentioned:
+    for name in space if "globals" in mentioned else mentioned:
         if name in space:
             yield space, name, True
         elif name in stored:

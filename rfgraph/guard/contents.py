@@ -30,21 +30,25 @@ class Dicts:
     def __init__(self) -> None:
         self._dicts: list[Any] = []
         self._copies: list[dict[Any, Any]] = []
+        self._ordered: list[tuple[OrderedDict[Any, Any], list[tuple[Any, Any]]]] = []
 
     def add(self, entries: Any) -> None:
+        if isinstance(entries, OrderedDict):  # its order is not that of the dict below it
+            self._ordered.append((entries, list(OrderedDict.items(entries))))
+            return
         plain = type(entries) is dict
         self._dicts.append(entries)
-        self._copies.append(entries.copy() if plain else dict(zip(*_entries(entries), strict=True)))
+        self._copies.append(entries.copy() if plain else dict(dict.items(entries)))
 
     def put_back(self) -> None:
         if not _same_dicts(self._dicts, self._copies):
             for entries, kept in zip(self._dicts, self._copies, strict=True):
                 if not _same_dicts([entries], [kept]):
-                    fill(entries, kept)
-
-
-def _entries(entries: dict[Any, Any]) -> tuple[Iterable[Any], Iterable[Any]]:
-    return dict.keys(entries), dict.values(entries)
+                    fill(entries, kept.items())
+        for ordered, items in self._ordered:
+            now = chain.from_iterable(OrderedDict.items(ordered))
+            if not same(list(now), list(chain.from_iterable(items))):
+                fill(ordered, items)
 
 
 def _same_dicts(now: Sequence[dict[Any, Any]], kept: Sequence[dict[Any, Any]]) -> bool:
@@ -57,11 +61,11 @@ def _same_dicts(now: Sequence[dict[Any, Any]], kept: Sequence[dict[Any, Any]]) -
     )
 
 
-def fill(entries: Any, kept: dict[Any, Any]) -> None:
+def fill(entries: Any, kept: Iterable[tuple[Any, Any]]) -> None:
     """Give a dict these entries, and no others."""
     base: Any = OrderedDict if isinstance(entries, OrderedDict) else dict
     base.clear(entries)
-    for key, value in kept.items():
+    for key, value in kept:
         base.__setitem__(entries, key, value)
 
 
@@ -82,7 +86,6 @@ class Tensors:
         self._grads = list(map(_GRAD, self._leaves))
         self._dicts = [(own, own.copy()) for own in map(_OWN, tensors) if own]
         self._lazy = [(x, x.data) for x in tensors if isinstance(x, LAZY)]
-        self._values: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def inside(self) -> list[Any]:
         """What the tensors hold."""
@@ -95,10 +98,10 @@ class Tensors:
         return [tensor for tensor, kind in pairs if has_memory(kind)]
 
     def keep_gradients(self) -> None:
-        """A backward pass adds to gradients that are there, in place, and no function mode sees it."""
-        if not self._values:
-            grads = [grad for grad in self._grads if grad is not None]
-            self._values = [(grad, grad.detach().clone()) for grad in grads]
+        """A backward pass adds to gradients that are there, in place, where no function mode sees it."""
+        for tensor, grad in zip(self._leaves, self._grads, strict=True):
+            if grad is not None and tensor.grad is grad:
+                tensor.grad = grad.detach().clone()
 
     def put_back(self) -> None:
         for tensor, data in self._lazy:
@@ -111,16 +114,13 @@ class Tensors:
         if not same(list(map(_GRAD, self._leaves)), self._grads):
             for tensor, grad in zip(self._leaves, self._grads, strict=True):
                 tensor.grad = grad
-        with torch.no_grad():
-            for grad, values in self._values:
-                grad.copy_(values)
         self._put_back_attributes()
 
     def _put_back_attributes(self) -> None:
         if self._dicts or any(map(_OWN, self._tensors)):
             before = {id(own): kept for own, kept in self._dicts}
             for own in map(_OWN, self._tensors):
-                fill(own, before.get(id(own), {}))
+                fill(own, before.get(id(own), {}).items())
 
 
 # --- one value -----------------------------------------------------------------------------------

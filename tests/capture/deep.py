@@ -10,7 +10,7 @@ import functools
 import gc
 import random
 import types
-from collections import deque
+from collections import defaultdict, deque
 from typing import Any
 
 import numpy as np
@@ -74,18 +74,17 @@ def _parts(thing: Any) -> list[tuple[str, Any]]:
     if isinstance(thing, dict):
         parts += [("order", [id(key) for key in thing].__repr__())]
         parts += [(f"[{key!r}]" if isinstance(key, (str, int)) else f"[{i}]", v) for i, (key, v) in enumerate(thing.items())]
-        parts += [("factory", getattr(thing, "default_factory", None))]
+        parts += [("factory", thing.default_factory if isinstance(thing, defaultdict) else None)]
     elif isinstance(thing, (list, tuple, deque)):
         parts += [("len", len(thing)), *((f"[{i}]", value) for i, value in enumerate(thing))]
     elif isinstance(thing, (set, frozenset)):
         parts += [("members", repr(sorted(map(id, thing))))]
     elif isinstance(thing, (bytearray, torch.Generator)):
         parts += [("bytes", bytes(thing if isinstance(thing, bytearray) else thing.get_state().numpy()))]
-    if hasattr(thing, "cache_info"):
+    if hasattr(type(thing), "cache_info"):
         parts += [("currsize", thing.cache_info().currsize)]
-    if type(thing).__module__.startswith(("tests.", "torch.nn")) or hasattr(type(thing), "_fields_of_test"):
-        parts += [(f"slot {name}", getattr(thing, name, "unset")) for name in copyreg._slotnames(type(thing))]
-    if hasattr(thing, "__dict__"):
+    parts += [(f"slot {name}", getattr(thing, name, "unset")) for name in copyreg._slotnames(type(thing))]
+    if type(thing).__dictoffset__:
         parts += [("id of dict", id(thing.__dict__)), *((str(n), v) for n, v in vars(thing).items())]
     return parts
 

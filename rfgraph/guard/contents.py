@@ -105,8 +105,7 @@ class Tensors:
 
     def put_back(self) -> None:
         for tensor, data in self._lazy:
-            if tensor.data.shape != data.shape:
-                tensor.data = data
+            tensor.data = data
         if not same(list(map(type, self._tensors)), self._kinds):
             for tensor, kind in zip(self._tensors, self._kinds, strict=True):
                 if type(tensor) is not kind:

@@ -12,7 +12,12 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from rfgraph.errors import InputError
 
 _QUANTISED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")
-_IN_FLOATS = ("torch.ao.nn.quantized.reference.", "torch.ao.nn.quantized.modules.functional_ops")
+_IN_FLOATS = (
+    "torch.ao.nn.quantized.reference.",
+    "torch.ao.nn.quantized.modules.functional_modules.FloatFunctional",
+    "torch.ao.nn.quantized.modules.functional_modules.FXFloatFunctional",
+)
+"""Classes that are kept beside the quantised ones, and compute with floats."""
 
 
 def modules_of(model: nn.Module) -> list[nn.Module]:
@@ -59,7 +64,7 @@ def on_meta(model: nn.Module) -> str | None:
 def quantised(model: nn.Module) -> str | None:
     """The first quantised module."""
     for path, module in model.named_modules():
-        name = type(module).__module__
+        name = f"{type(module).__module__}.{type(module).__name__}"
         if name.startswith(_QUANTISED) and not name.startswith(_IN_FLOATS):
             return _named(path)
     return None

@@ -26,7 +26,11 @@ def picture(*roots: Any) -> dict[str, Any]:
         "torch": bytes(torch.get_rng_state().numpy()),
         "numpy": np.random.get_state()[1].tobytes(),
         "python": random.getstate(),
-        "modes": (torch.is_grad_enabled(), torch._C._len_torch_function_stack(), nn.Module.__call__),
+        "modes": (
+            torch.is_grad_enabled(),
+            torch._C._len_torch_function_stack(),
+            nn.Module.__call__,
+        ),
     }
     alive: dict[int, Any] = {}
     for number, root in enumerate(roots):
@@ -69,34 +73,55 @@ def _parts(thing: Any) -> list[tuple[str, Any]]:
         return [("func", thing.func), ("args", thing.args), ("keywords", thing.keywords)]
     if isinstance(thing, type):
         own = thing.__module__.startswith("tests.")
-        return [(n, v) for n, v in vars(thing).items() if own and n[:2] != "__"] + [("len", len(vars(thing)))]
+        return [(n, v) for n, v in vars(thing).items() if own and n[:2] != "__"] + [
+            ("len", len(vars(thing)))
+        ]
     parts: list[tuple[str, Any]] = [("class", type(thing))]
     if isinstance(thing, dict):
         parts += [("order", [id(key) for key in thing].__repr__())]
-        parts += [(f"[{key!r}]" if isinstance(key, (str, int)) else f"[{i}]", v) for i, (key, v) in enumerate(thing.items())]
+        parts += [
+            (f"[{key!r}]" if isinstance(key, (str, int)) else f"[{i}]", v)
+            for i, (key, v) in enumerate(thing.items())
+        ]
         parts += [("factory", thing.default_factory if isinstance(thing, defaultdict) else None)]
     elif isinstance(thing, (list, tuple, deque)):
         parts += [("len", len(thing)), *((f"[{i}]", value) for i, value in enumerate(thing))]
     elif isinstance(thing, (set, frozenset)):
         parts += [("members", repr(sorted(map(id, thing))))]
     elif isinstance(thing, (bytearray, torch.Generator)):
-        parts += [("bytes", bytes(thing if isinstance(thing, bytearray) else thing.get_state().numpy()))]
+        parts += [
+            ("bytes", bytes(thing if isinstance(thing, bytearray) else thing.get_state().numpy()))
+        ]
     if hasattr(type(thing), "cache_info"):
         parts += [("currsize", thing.cache_info().currsize)]
-    parts += [(f"slot {name}", getattr(thing, name, "unset")) for name in copyreg._slotnames(type(thing))]
+    parts += [
+        (f"slot {name}", getattr(thing, name, "unset")) for name in copyreg._slotnames(type(thing))
+    ]
     if type(thing).__dictoffset__:
-        parts += [("id of dict", id(thing.__dict__)), *((str(n), v) for n, v in vars(thing).items())]
+        parts += [
+            ("id of dict", id(thing.__dict__)),
+            *((str(n), v) for n, v in vars(thing).items()),
+        ]
     return parts
 
 
 def _of_tensor(tensor: torch.Tensor) -> list[tuple[str, Any]]:
     if type(tensor).__name__.startswith("Uninitialized"):
-        return [("numel", tensor.data.numel()), ("hung on it", dict(vars(tensor)))]
+        with torch._C.DisableTorchFunctionSubclass():
+            about = repr(
+                (tensor.size(), tensor.dtype, tensor.device, tensor.untyped_storage()._cdata)
+            )
+        return [("about", about), *vars(tensor).items()]
     return [
         ("about", repr((tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad))),
         ("memory", tensor.untyped_storage()._cdata),
         ("version", tensor._version),
-        ("values", "" if tensor.is_meta else bytes(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy())),
+        (
+            "values",
+            ""
+            if tensor.is_meta
+            else bytes(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy()),
+        ),
         ("grad", tensor.grad if tensor.is_leaf else None),
         ("hooks", repr(tensor._backward_hooks)),
         *vars(tensor).items(),
@@ -122,9 +147,15 @@ def stand_ins(*roots: Any) -> list[Any]:
         if id(thing) in seen or isinstance(thing, _KEPT_APART):
             continue
         seen[id(thing)] = thing
-        if isinstance(thing, torch.Tensor) and "__torch_dispatch__" in dir(type(thing)) and type(thing).__module__.startswith("rfgraph"):
+        if (
+            isinstance(thing, torch.Tensor)
+            and "__torch_dispatch__" in dir(type(thing))
+            and type(thing).__module__.startswith("rfgraph")
+        ):
             found.append(thing)
-        if isinstance(thing, (type, types.FunctionType)) and not thing.__module__.startswith("tests."):
+        if isinstance(thing, (type, types.FunctionType)) and not thing.__module__.startswith(
+            "tests."
+        ):
             continue
         inside = vars(thing).values() if isinstance(thing, type) else gc.get_referents(thing)
         if isinstance(thing, types.FunctionType):  # its globals are roots where they are wanted

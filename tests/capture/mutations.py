@@ -191,7 +191,9 @@ def _tensor_values(m: Hoard, x: Tensor) -> None:
         m.conv.weight.fill_(1)
         m.conv.weight += 1
     m.conv.weight.data.mul_(2)
-    torch.nn.functional.batch_norm(torch.ones(2, 2, 3), m.norm.running_mean, m.norm.running_var, training=True)
+    torch.nn.functional.batch_norm(
+        torch.ones(2, 2, 3), m.norm.running_mean, m.norm.running_var, training=True
+    )
     torch.nn.functional.embedding(torch.tensor([1]), m.hidden, max_norm=0.1)
 
 
@@ -245,7 +247,11 @@ MUTATIONS: dict[str, Any] = {
     "set": lambda m, x: (m.set.add(x), m.set.discard(1)),
     "deque": lambda m, x: m.deque.append(x),
     "ordered": lambda m, x: m.ordered.move_to_end("a"),
-    "groups": lambda m, x: (m.groups["b"].append(x), m.groups["a"].append(x), setattr(m.groups, "default_factory", int)),
+    "groups": lambda m, x: (
+        m.groups["b"].append(x),
+        m.groups["a"].append(x),
+        setattr(m.groups, "default_factory", int),
+    ),
     "counter": lambda m, x: m.counter.update("a"),
     "user dict": lambda m, x: m.user.update(b=x),
     "own dict": lambda m, x: (m.own.update(b=x), m.own.pop("a", None)),
@@ -253,8 +259,15 @@ MUTATIONS: dict[str, Any] = {
     "nested": lambda m, x: m.nested["a"][0]["b"][0]["c"].append(x),
     "loop": lambda m, x: m.loop.append(x),
     "plain": lambda m, x: (setattr(m.plain, "kept", x), m.plain.inner["list"][1][1].update(deep=x)),
-    "slots": lambda m, x: (setattr(m.slotted, "unset", x), m.slotted.cache.update(a=x), setattr(m.slotted, "cache", {})),
-    "frozen": lambda m, x: (m.frozen.entries.append(x), object.__setattr__(m.frozen, "entries", [x])),
+    "slots": lambda m, x: (
+        setattr(m.slotted, "unset", x),
+        m.slotted.cache.update(a=x),
+        setattr(m.slotted, "cache", {}),
+    ),
+    "frozen": lambda m, x: (
+        m.frozen.entries.append(x),
+        object.__setattr__(m.frozen, "entries", [x]),
+    ),
     "namespace": lambda m, x: (setattr(m.space, "last", x), setattr(m.space, "more", x)),
     "weak": lambda m, x: m.weak.update({m.frozen.__class__: x}),
     "partial": lambda m, x: m.partial(x),
@@ -273,13 +286,21 @@ MUTATIONS: dict[str, Any] = {
     "backward": _backward,
     "classes": _reclass,
     "buffers": _buffers,
-    "attribute": lambda m, x: (setattr(m, "last", x), m.__dict__.pop("dict", None), setattr(m, "list", [x])),
+    "attribute": lambda m, x: (
+        setattr(m, "last", x),
+        m.__dict__.pop("dict", None),
+        setattr(m, "list", [x]),
+    ),
 }
 
 
 def roots(model: nn.Module) -> tuple[Any, ...]:
     """The model and the module-level objects that its code writes to."""
     own = {k: v for k, v in globals().items() if k in ("GRIDS", "LOG", "COUNT", "LATE")}
-    hooks = [v for k, v in vars(nn.modules.module).items() if k.startswith("_global_") and isinstance(v, dict)]
+    hooks = [
+        v
+        for k, v in vars(nn.modules.module).items()
+        if k.startswith("_global_") and isinstance(v, dict)
+    ]
     functions = with_default, halved, remembered
     return model, " ".join(sorted(own)), *own.values(), Plain, Hoard, *functions, *hooks

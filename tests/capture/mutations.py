@@ -12,7 +12,7 @@ import types
 import weakref
 from collections import Counter, OrderedDict, UserDict, defaultdict, deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ COUNT = 0
 class Plain:
     """A plain object, with a class attribute."""
 
-    shared: list[Any] = []
+    shared: ClassVar[list[Any]] = []
     total = 0
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ def halved(size: int) -> Tensor:
     return torch.full((1,), size / 2)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def remembered(x: Any) -> Any:
     return x + 1
 

@@ -223,7 +223,7 @@ def test_the_picture_notices_every_mutation(name):
     ):  # puts back what is the process's, not the model's
         MUTATIONS[name](model, torch.ones(1, 2, 5, 5))
         after = deep.picture(*roots(model))
-    with pytest.raises(AssertionError, match="^{"):
+    with pytest.raises(AssertionError, match=r"^\{"):
         deep.assert_same(before, after)
     repair()
 

@@ -122,7 +122,7 @@ def test_torchscript_is_refused_before_anything_runs(make: Any, ask: Any, shape:
     whole = make(stack())
     with pytest.raises(
         rfgraph.InputError,
-        match="^the model is a TorchScript module, whose code cannot be followed: pass",
+        match=r"^the model is a TorchScript module, whose code cannot be followed: pass",
     ):
         ask(whole, shape)
     assert whole.training

@@ -41,12 +41,12 @@ def globals_read(function: types.FunctionType) -> Iterator[tuple[dict[str, Any],
     """
     space = function.__globals__
     mentioned, stored = _names(function.__code__)
-    for name in space if "globals" in mentioned else mentioned:
+    for name in tuple(space) if "globals" in mentioned else mentioned:
         if name in space:
             yield space, name, True
         elif name in stored:
             yield space, name, False
-        module = space.get(name) or sys.modules.get(name)
+        module = space[name] if name in space else sys.modules.get(name)
         if type(module) is types.ModuleType and not _is_foreign(module.__name__):
             inside = vars(module)
             yield from ((inside, other, True) for other in mentioned if other in inside)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 GRIDS: dict[Any, Any] = {(3, 3): torch.ones(1)}
 LOG: list[Any] = ["begin"]
 COUNT = 0
+MASK = torch.ones(2, 2)
 
 
 class Plain:
@@ -141,6 +142,8 @@ class Hoard(nn.Module):
 def _global(m: Hoard, x: Tensor) -> None:
     global COUNT
     COUNT += 1
+    MASK.add_(1)
+    MASK.note = x  # type: ignore[attr-defined]
     globals()["GRIDS"][tuple(x.shape)] = x
     LOG.append(x)
 
@@ -296,7 +299,7 @@ MUTATIONS: dict[str, Any] = {
 
 def roots(model: nn.Module) -> tuple[Any, ...]:
     """The model and the module-level objects that its code writes to."""
-    own = {k: v for k, v in globals().items() if k in ("GRIDS", "LOG", "COUNT", "LATE")}
+    own = {k: v for k, v in globals().items() if k in ("GRIDS", "LOG", "COUNT", "MASK", "LATE")}
     hooks = [
         v
         for k, v in vars(nn.modules.module).items()

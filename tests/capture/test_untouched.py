@@ -237,7 +237,7 @@ def _repaired():
 def repair():
     """Module-level objects of the mutations, as they were on import."""
     mutations.GRIDS = {(3, 3): torch.ones(1)}
-    mutations.LOG, mutations.COUNT = ["begin"], 0
+    mutations.LOG, mutations.COUNT, mutations.MASK = ["begin"], 0, torch.ones(2, 2)
     vars(mutations).pop("LATE", None)
     mutations.Plain.shared, mutations.Plain.total, Hoard.total = [], 0, 0
     if hasattr(mutations.Plain, "late"):

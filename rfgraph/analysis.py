@@ -13,6 +13,7 @@ from rfgraph.capture import capture
 from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.graph import Graph
+from rfgraph.guard import unwrapped
 from rfgraph.measure import measure
 from rfgraph.propagate import Axis, propagate, refuse_unknown
 from rfgraph.report import Report
@@ -56,6 +57,7 @@ def analyze(
     _option("mode", mode, ("eval", "train"))
     _option("capture", capture, ("auto", "fx"))
     _option("on_unknown", on_unknown, ("raise", "whole", "measure"))
+    model = unwrapped(model)
     training, measuring = mode == "train", on_unknown == "measure"
     captured = _capture(model, inputs, VOCABULARY, training, leaves=measuring)
     tracked = _axes(captured.graph, axes)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
+from torch import nn
 from torch.utils import _pytree as pytree
 
 from rfgraph.analysis import Axes, analyze
@@ -18,7 +19,7 @@ from rfgraph.capture.inputs import given, leading
 from rfgraph.compare import Comparison, Progress
 from rfgraph.errors import InputError, RfgraphError, VerificationError
 from rfgraph.graph import Graph
-from rfgraph.guard import untouched
+from rfgraph.guard import lazy, on_meta, untouched, unwrapped
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
 from rfgraph.probe.replay import example_inputs, replay
@@ -63,11 +64,13 @@ def verify(
         progress: called with the stage and the share of it that is done.
 
     Raises:
-        InputError, CaptureError, UnsupportedOperatorError: as `analyze`.
+        InputError, CaptureError, UnsupportedOperatorError: as `analyze`; a model that has no numbers.
         VerificationError: the model fails on real tensors.
     """
     if rows not in ("auto", "all") and not (type(rows) is int and rows >= 1):
         raise InputError(f"rows must be 'auto', 'all' or a positive number, got {rows!r}")
+    model = unwrapped(model)
+    _refuse_without_numbers(model)
     report = analyze(model, inputs, axes=axes, on_unknown=on_unknown)
 
     def strip(shapes: dict[str, tuple[int, ...]], dims: list[int]) -> Report:
@@ -116,11 +119,28 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
     Raises:
         InputError: an unknown node; several outputs and no node named.
     """
+    model = unwrapped(model)
+    _refuse_without_numbers(model)
     report = analyze(model, inputs)
     name = report.output.name if node is None else report[node].name
     return probe_effective(
         report.captured, _tensors(model, report.captured, inputs), name, **options
     )
+
+
+def _refuse_without_numbers(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        return  # `analyze` says so
+    if (path := lazy(model)) is not None:
+        raise InputError(
+            f"{path} is a lazy module without weights yet, so there is nothing to compute with: run the "
+            "model once on an input first"
+        )
+    if (path := on_meta(model)) is not None:
+        raise InputError(
+            f"{path} is on the meta device, which holds no numbers to compute with: move the model to "
+            "another device with to_empty and give it weights"
+        )
 
 
 def _tensors(model: Any, graph: Graph, inputs: Any) -> dict[str, torch.Tensor] | None:

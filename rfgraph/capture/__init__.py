@@ -17,7 +17,7 @@ from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph
-from rfgraph.guard import untouched
+from rfgraph.guard import lazy, quantised, untouched, unwrapped
 from rfgraph.operators import Vocabulary
 
 
@@ -50,11 +50,26 @@ def capture(
             f"expected a torch.nn.Module, got {kind or type(model).__name__}"
             + ("" if kind else "; of an exported program, pass program.module()")
         )
+    model = unwrapped(model)
+    _refuse(model, inputs)
     with untouched(model, training):
         if inputs is not None:
             graph = _trace(model, given(model, inputs), vocabulary, leaves)
             return Capture(graph, worked_out=False)
         return Capture(_first_that_fits(model, vocabulary, leaves), worked_out=True)
+
+
+def _refuse(model: nn.Module, inputs: Any) -> None:
+    if inputs is None and (path := lazy(model)) is not None:
+        raise InputError(
+            f"{path} is a lazy module without weights yet, so no input shape can be worked out: pass "
+            "one, as in analyze(model, (1, 3, 224, 224))"
+        )
+    if (path := quantised(model)) is not None:
+        raise CaptureError(
+            f"{path} is a quantised module, whose operators have no rules: analyse the model as it was "
+            "before it was quantised, which reads the same"
+        )
 
 
 def _first_that_fits(model: nn.Module, vocabulary: Vocabulary, leaves: bool) -> Graph:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -83,9 +83,13 @@ class Signature:
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Params:
         """Arguments by name, defaults filled in, in the order of the signature.
 
+        `self` means the first one, as ATen calls it.
+
         Raises:
             TypeError: an argument that the signature does not have.
         """
+        if "self" in kwargs and self.names and "self" not in self.known:
+            kwargs = {self.names[0] if k == "self" else k: v for k, v in kwargs.items()}
         bound = {**self.defaults, **dict(zip(self.names, args, strict=False))}
         rest = args[len(self.names) :]
         if self.variadic is not None:
@@ -123,6 +127,8 @@ class Operator:
             returns None, torch's meta kernels are asked.
         masks: positions of the output whose value the model fixes, from canonical params and the output's
             shape; None: there never are any.
+        values: the arguments whose values the operator uses; the others are asked for their shape, dtype
+            or device alone, as `other` in `x.type_as(other)`. None: it uses all of them.
     """
 
     name: str
@@ -131,6 +137,13 @@ class Operator:
     normalize: Normalize | None = None
     infer: Infer | None = None
     masks: Masks | None = None
+    values: Collection[str] | None = None
+
+    def used(self, params: Params) -> Params:
+        """Of bound arguments, those whose values the operator uses."""
+        if self.values is None:
+            return params
+        return {name: value for name, value in params.items() if name in self.values}
 
 
 @dataclass

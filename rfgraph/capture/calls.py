@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
 
-from rfgraph.capture.proxy import TensorProxy
+from rfgraph.capture.proxy import TensorProxy, first_proxy
 from rfgraph.capture.shapes import Meta
 from rfgraph.graph import Call, Operand, Value
+from rfgraph.operators import Operator, Params
 
 
 def bound(value: Any, operands: list[TensorProxy]) -> Any:
@@ -24,6 +25,27 @@ def bound(value: Any, operands: list[TensorProxy]) -> Any:
         return type(value)(bound(entry, operands) for entry in value)
     if type(value) is slice:
         return slice(*(bound(end, operands) for end in (value.start, value.stop, value.step)))
+    return value
+
+
+def settled(known: Operator, params: Params) -> bool:
+    """True for a call that uses the values of a tensor of the model, and of no traced one.
+
+    `kernel.to(x)` is a constant of the model, as is a mask that is expanded to the shape of `x`.
+    """
+    used = tuple(known.used(params).values())
+    return known.values is not None and first_proxy(used) is None and has_tensor(used)
+
+
+def without_values(value: Any) -> Any:
+    """`value` with a tensor of the same shape, dtype and device in the place of each proxy."""
+    kind = type(value)
+    if kind is TensorProxy:
+        return torch.empty((), dtype=value.dtype, device=value.device).expand(value.sizes)
+    if kind is tuple or kind is list:
+        return kind(map(without_values, value))
+    if kind is dict:
+        return {name: without_values(entry) for name, entry in value.items()}
     return value
 
 

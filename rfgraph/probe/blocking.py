@@ -16,16 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rfgraph.graph import Call, Node, outputs_of
+from rfgraph.probe.metadata import bare, valued
 from rfgraph.probe.replay import made, names_in
 
 _MINUS_INFINITY = -1e4
-_READ_NOTHING = frozenset(
-    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
-    "new_empty new_tensor bernoulli".split()
+_SELECT = frozenset(
+    "sort argsort msort topk kthvalue median mode grid_sample deform_conv2d".split()
 )
-_READ_FIRST = frozenset("expand_as view_as reshape_as type_as to".split())
-"""The tensors after the first are asked for their shape or dtype alone."""
-_SELECT = frozenset("sort argsort msort topk kthvalue median mode grid_sample deform_conv2d".split())
 """Their reads are decided by values, of which a NaN is one; a compiled `deform_conv2d` crashes on it."""
 _MASKABLE = (F.scaled_dot_product_attention, nn.MultiheadAttention)
 _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
@@ -33,19 +30,24 @@ _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
 
 def called(call: Call) -> str:
     """The bare name of a call's target."""
+    return bare(_name(call))
+
+
+def _name(call: Call) -> str:
     target = call.target
     if isinstance(target, nn.Module):
         return type(target).__name__
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    return name.strip("_")
+    return target if isinstance(target, str) else getattr(target, "__name__", "")
+
+
+def _read(call: Call) -> list[str]:
+    """The nodes whose values a call uses; others are asked for their shape or dtype alone."""
+    return list(dict.fromkeys(names_in(valued(_name(call), call.args, call.kwargs))))
 
 
 def reads_nothing(node: Node, constants: Collection[str]) -> bool:
     """True for tensors made by `zeros_like` and its like, and for those made of such tensors alone."""
-    if node.call is None:
-        return False
-    made_of = set(names_in((node.call.args, node.call.kwargs)))
-    return called(node.call) in _READ_NOTHING or made_of <= set(constants)
+    return node.call is not None and set(_read(node.call)) <= set(constants)
 
 
 def blocked(node: Node, values: Mapping[str, Any], constants: Collection[str] = ()) -> str:
@@ -61,10 +63,9 @@ def blocked(node: Node, values: Mapping[str, Any], constants: Collection[str] = 
         return ""
     if called(call) in _SELECT:
         return f"what {called(call)} reads is decided by values"
-    names = list(dict.fromkeys(names_in((call.args, call.kwargs))))
-    if called(call) in _READ_FIRST:
-        names = list(names_in(call.args[0]))
-    for name in (name for name in names if name not in constants):
+    if called(call) == "bernoulli":
+        return "what bernoulli draws holds no NaN"
+    for name in (name for name in _read(call) if name not in constants):
         if values[name].is_floating_point() or values[name].is_complex():
             why = _stops(node, call, name, values)
             if why:

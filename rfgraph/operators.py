@@ -11,7 +11,7 @@ import ast
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 from rfgraph.graph import Masked, Node
@@ -181,6 +181,7 @@ class Vocabulary:
         elif isinstance(target, type):
             # A module is called with the arguments of its forward; the rest are its attributes.
             table, signature = self.modules, Signature.of(_forward(target))
+            _computing(target)
         else:
             table, signature = self.functions, own or Signature.of(target)
         if target in table:
@@ -209,16 +210,62 @@ class Vocabulary:
         return self.methods.get(own)
 
     def of_module(self, module: Any) -> tuple[Operator, Signature] | None:
-        """The operator of a module, or None where its class computes something of its own.
+        """The operator of a module, or None where it computes something of its own.
 
-        A subclass that keeps its base's `forward` is that operator; one that overrides it is not,
-        whatever it is called.
+        A subclass is the operator of its base where it keeps `forward` and all that forward may call.
+        One that overrides any of these is not, whatever it is called; nor is a module that has a
+        `forward` or the like set on itself.
         """
         for base in type(module).__mro__[:-1]:
             found = self.modules.get(base)
             if found is not None:
-                return found if type(module).forward is _forward(base) else None
+                return found if _computes_as(base, module) else None
         return None
+
+
+_CALLING = frozenset(
+    "forward __call__ __getattr__ __getattribute__ _call_impl _wrapped_call_impl _slow_forward".split()
+)
+"""What every module is called by."""
+_NOT_COMPUTING = frozenset(
+    "extra_repr reset_parameters _reset_parameters reset_running_stats flatten_parameters "
+    "_load_from_state_dict _save_to_state_dict from_pretrained".split()
+)
+_BY_DESCRIPTOR = (property, cached_property, staticmethod, classmethod)
+
+
+@cache
+def _computing(base: type) -> dict[str, Any]:
+    """The methods and properties by which modules of a class compute, as they were when it was taught.
+
+    Those of every module are left out.
+    """
+    found: dict[str, Any] = {}
+    for known in base.__mro__[:-1]:
+        if known.__module__ == "torch.nn.modules.module":
+            break
+        for name, value in vars(known).items():
+            computes = callable(value) or isinstance(value, _BY_DESCRIPTOR)
+            if computes and not name.startswith("__") and name not in _NOT_COMPUTING:
+                found.setdefault(name, value)
+    return found
+
+
+def _computes_as(base: type, module: Any) -> bool:
+    """True where a module computes by the methods that `base` was taught with, and by no others."""
+    own, methods = type(module), _computing(base)
+    names = _CALLING | methods.keys()
+    if not names.isdisjoint(vars(module)):
+        return False
+    if any(_definition(base, name) is not known for name, known in methods.items()):
+        return False
+    further = (known for known in own.__mro__ if known not in base.__mro__)
+    overridden = (name for known in further for name in names & vars(known).keys())
+    return all(_definition(own, name) is _definition(base, name) for name in overridden)
+
+
+def _definition(of: type, name: str) -> Any:
+    return next((vars(known)[name] for known in of.__mro__ if name in vars(known)), None)
 
 
 def _forward(module_class: type) -> Any:
@@ -226,7 +273,7 @@ def _forward(module_class: type) -> Any:
 
 
 def module_params(operator: Operator, module: Any) -> Params:
-    """The plain attributes of a module that are arguments of its operator.
+    """The plain attributes and buffers of a module that are arguments of its operator.
 
     An operator without a signature of its own (one that a user taught) gets every public attribute.
     """
@@ -237,4 +284,5 @@ def module_params(operator: Operator, module: Any) -> Params:
     return {
         **operator.signature.defaults,
         **{k: attributes[k] for k in known if k in attributes},
+        **{k: v for k, v in attributes["_buffers"].items() if k in known},
     }

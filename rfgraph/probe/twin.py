@@ -213,7 +213,9 @@ def _constant(
     if bare(name) in _RANDOM:
         result = torch.ones_like(result)
     if is_inplace(name) and isinstance(args[0], Twin):
-        written: Any = args[0].fixed if result is None else result  # an item assignment returns nothing
+        written: Any = (
+            args[0].fixed if result is None else result
+        )  # an item assignment returns nothing
         args[0].value, args[0].fixed = encoded(written), written
         return args[0]
     return _map(result, lambda e: Twin.constant(e, setting) if isinstance(e, Tensor) else e)

@@ -36,6 +36,8 @@ def _check_features(params: Params, shapes: Sequence[Shape]) -> Params:
     expected = params["num_features"]
     if expected is not None and len(shapes[0]) > 1 and shapes[0][1] != expected:
         raise ValueError(f"expected {expected} channels, got {shapes[0][1]}")
+    if expected is None and params["running_mean"] is None and not params["training"]:
+        raise ValueError("expected running statistics, since this is not training")
     return params
 
 
@@ -43,7 +45,7 @@ def _check_features(params: Params, shapes: Sequence[Shape]) -> Params:
     *spellings("batch_norm", nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     name="batch_norm",
     signature="input, running_mean=None, running_var=None, weight=None, bias=None, training=False, "
-    "momentum=0.1, eps=1e-5, cudnn_enabled=True, *, num_features=None, track_running_stats=True",
+    "momentum=0.1, eps=1e-5, cudnn_enabled=True, *, num_features=None",
     normalize=_check_features,
     infer=unchanged,
 )
@@ -58,7 +60,7 @@ def batch_norm(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
     """
     computed = _per_channel(node)
-    if not (node.params["training"] or not node.params["track_running_stats"]):
+    if not (node.params["training"] or node.params["running_mean"] is None):
         return same(len(node.shape)), *computed
     dims = [d for d in range(len(node.shape)) if d != 1]
     return *_element_and(node, dims, "statistics"), *computed

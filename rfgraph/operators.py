@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 from rfgraph.graph import Masked, Node
@@ -83,9 +83,13 @@ class Signature:
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Params:
         """Arguments by name, defaults filled in, in the order of the signature.
 
+        `self` means the first one, as ATen calls it.
+
         Raises:
             TypeError: an argument that the signature does not have.
         """
+        if "self" in kwargs and self.names and "self" not in self.known:
+            kwargs = {self.names[0] if k == "self" else k: v for k, v in kwargs.items()}
         bound = {**self.defaults, **dict(zip(self.names, args, strict=False))}
         rest = args[len(self.names) :]
         if self.variadic is not None:
@@ -123,6 +127,8 @@ class Operator:
             returns None, torch's meta kernels are asked.
         masks: positions of the output whose value the model fixes, from canonical params and the output's
             shape; None: there never are any.
+        values: the arguments whose values the operator uses; the others are asked for their shape, dtype
+            or device alone, as `other` in `x.type_as(other)`. None: it uses all of them.
     """
 
     name: str
@@ -131,6 +137,13 @@ class Operator:
     normalize: Normalize | None = None
     infer: Infer | None = None
     masks: Masks | None = None
+    values: Collection[str] | None = None
+
+    def used(self, params: Params) -> Params:
+        """Of bound arguments, those whose values the operator uses."""
+        if self.values is None:
+            return params
+        return {name: value for name, value in params.items() if name in self.values}
 
 
 @dataclass
@@ -168,6 +181,7 @@ class Vocabulary:
         elif isinstance(target, type):
             # A module is called with the arguments of its forward; the rest are its attributes.
             table, signature = self.modules, Signature.of(_forward(target))
+            _computing(target)
         else:
             table, signature = self.functions, own or Signature.of(target)
         if target in table:
@@ -196,16 +210,62 @@ class Vocabulary:
         return self.methods.get(own)
 
     def of_module(self, module: Any) -> tuple[Operator, Signature] | None:
-        """The operator of a module, or None where its class computes something of its own.
+        """The operator of a module, or None where it computes something of its own.
 
-        A subclass that keeps its base's `forward` is that operator; one that overrides it is not,
-        whatever it is called.
+        A subclass is the operator of its base where it keeps `forward` and all that forward may call.
+        One that overrides any of these is not, whatever it is called; nor is a module that has a
+        `forward` or the like set on itself.
         """
         for base in type(module).__mro__[:-1]:
             found = self.modules.get(base)
             if found is not None:
-                return found if type(module).forward is _forward(base) else None
+                return found if _computes_as(base, module) else None
         return None
+
+
+_CALLING = frozenset(
+    "forward __call__ __getattr__ __getattribute__ _call_impl _wrapped_call_impl _slow_forward".split()
+)
+"""What every module is called by."""
+_NOT_COMPUTING = frozenset(
+    "extra_repr reset_parameters _reset_parameters reset_running_stats flatten_parameters "
+    "_load_from_state_dict _save_to_state_dict from_pretrained".split()
+)
+_BY_DESCRIPTOR = (property, cached_property, staticmethod, classmethod)
+
+
+@cache
+def _computing(base: type) -> dict[str, Any]:
+    """The methods and properties by which modules of a class compute, as they were when it was taught.
+
+    Those of every module are left out.
+    """
+    found: dict[str, Any] = {}
+    for known in base.__mro__[:-1]:
+        if known.__module__ == "torch.nn.modules.module":
+            break
+        for name, value in vars(known).items():
+            computes = callable(value) or isinstance(value, _BY_DESCRIPTOR)
+            if computes and not name.startswith("__") and name not in _NOT_COMPUTING:
+                found.setdefault(name, value)
+    return found
+
+
+def _computes_as(base: type, module: Any) -> bool:
+    """True where a module computes by the methods that `base` was taught with, and by no others."""
+    own, methods = type(module), _computing(base)
+    names = _CALLING | methods.keys()
+    if not names.isdisjoint(vars(module)):
+        return False
+    if any(_definition(base, name) is not known for name, known in methods.items()):
+        return False
+    further = (known for known in own.__mro__ if known not in base.__mro__)
+    overridden = (name for known in further for name in names & vars(known).keys())
+    return all(_definition(own, name) is _definition(base, name) for name in overridden)
+
+
+def _definition(of: type, name: str) -> Any:
+    return next((vars(known)[name] for known in of.__mro__ if name in vars(known)), None)
 
 
 def _forward(module_class: type) -> Any:
@@ -213,7 +273,7 @@ def _forward(module_class: type) -> Any:
 
 
 def module_params(operator: Operator, module: Any) -> Params:
-    """The plain attributes of a module that are arguments of its operator.
+    """The plain attributes and buffers of a module that are arguments of its operator.
 
     An operator without a signature of its own (one that a user taught) gets every public attribute.
     """
@@ -224,4 +284,5 @@ def module_params(operator: Operator, module: Any) -> Params:
     return {
         **operator.signature.defaults,
         **{k: attributes[k] for k in known if k in attributes},
+        **{k: v for k, v in attributes["_buffers"].items() if k in known},
     }

@@ -43,7 +43,8 @@ class Constants:
         self.promoted: dict[int, tuple[torch.Tensor, Traced]] = {}
         self._tracer = tracer
         self._names: dict[int, str] = {}
-        self._nodes: dict[int, fx.Node] = {}
+        self._nodes: dict[int, tuple[fx.Node, int]] = {}
+        self._changed: set[int] = set()
         self._kept: list[Any] = []  # ids are those of objects that live
 
     def own(self, model: nn.Module) -> None:
@@ -64,13 +65,21 @@ class Constants:
         return self._node(value)
 
     def _node(self, value: Any) -> fx.Node:
-        node = self._nodes.get(id(value))
-        if node is None:
-            name = self._names.get(id(value)) or f"_constant_{len(self._nodes)}"
-            with _untouched():
-                self._check(value)
-                node = self._get_attr(self._kept_as(name, value), value)
-            self._nodes[id(value)] = node
+        known = self._nodes.get(id(value))
+        if known is not None:
+            return known[0]
+        name = self._names.get(id(value)) or f"_constant_{len(self._nodes)}"
+        storage = _storage(value) if isinstance(value, torch.Tensor) else 0
+        held = value
+        if (
+            storage in self._changed
+        ):  # what it holds now, which the guard knows, and not what it held
+            held, name = value.clone(), f"{name}_written"
+        with _untouched():
+            self._check(value)
+            node = self._get_attr(self._kept_as(name, held), held)
+        self._nodes[id(value)] = node, storage
+        self._kept.append(value)
         return node
 
     def _check(self, value: Any) -> None:
@@ -100,20 +109,19 @@ class Constants:
 
     def forget(self, node: fx.Node) -> None:
         """A node is taken back."""
-        self._nodes = {key: own for key, own in self._nodes.items() if own is not node}
+        self._nodes = {key: own for key, own in self._nodes.items() if own[0] is not node}
 
     # --- writes ---------------------------------------------------------------------------------
 
     def written(self, arguments: Any) -> None:
         """A call is about to write constants alone: nodes that hold them keep what they held."""
-        storages = {_storage(tensor) for tensor in _tensors(arguments)}
-        for key, node in list(self._nodes.items()):
-            value = node.meta["val"]
-            if isinstance(value, torch.Tensor) and _storage(value) in storages:
+        storages = {_storage(tensor) for tensor in _tensors(arguments)} - {0}
+        for key, (node, storage) in list(self._nodes.items()):
+            if storage in storages:
                 with _untouched():
-                    self.values[str(node.target)] = node.meta["val"] = value.clone()
+                    self.values[str(node.target)] = node.meta["val"] = node.meta["val"].clone()
                 del self._nodes[key]
-                self._kept.append(value)
+        self._changed |= storages
 
     def promote(self, tensor: torch.Tensor) -> None:
         """A tensor of the model is written into: from now on it is one of the graph."""

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx
 from torch._ops import OpOverload, OpOverloadPacket
 
-from rfgraph.calls import METHODS, REVERSED, assigned, is_inplace, name_of, qualified
+from rfgraph.calls import METHODS, REVERSED, assigned, is_inplace, name_of, outputs_of, qualified
 from rfgraph.graph import Masked, Node, Operand
 from rfgraph.operators import Operator, Params, Signature, Vocabulary, module_params
 from rfgraph.reads import Shape
@@ -182,6 +183,19 @@ class Lowering:
     def rewind(self, mark: tuple[dict[str, int], set[str]]) -> None:
         """Forget the names given since `mark`."""
         self._repeats, self._taken = dict(mark[0]), set(mark[1])
+
+
+def is_settled(bound: Bound) -> bool:
+    """True for a call that uses the values of a tensor of the model, and of none of the graph.
+
+    `kernel.to(x)` is a constant of the model, as is a mask that is expanded to the shape of `x`.
+    """
+    known = bound.known
+    if known is None or known.values is None:
+        return False
+    leaves = outputs_of(list(known.used(bound.params).values()))
+    is_traced = any(isinstance(leaf, Operand) for leaf in leaves)
+    return not is_traced and any(isinstance(leaf, torch.Tensor) for leaf in leaves)
 
 
 def fixed(bound: Bound, shape: Shape) -> Masked | None:

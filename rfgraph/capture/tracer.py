@@ -23,7 +23,7 @@ from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.inputs import leading
 from rfgraph.capture.interception import intercepted, passed_by
-from rfgraph.capture.lowering import Bound, Lowering, fixed
+from rfgraph.capture.lowering import Bound, Lowering, fixed, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same
 from rfgraph.capture.outputs import leaves, structure
 from rfgraph.capture.shapes import SAME, Shapes, called, formula
@@ -281,9 +281,9 @@ class Tracer(fx.Tracer):
             raise
         except Exception as error:
             raise self._rejected(node, args, error) from error
-        if not bound.operands:
+        if not bound.operands or is_settled(bound):
             self.graph.erase_node(node)
-            return called(target, args, kwargs)
+            return called(target, self._without_values(args), self._without_values(kwargs))
         inplace = (kind == "call_method" and is_inplace(target)) or is_inplace(name_of(target))
         is_fresh = inplace or metas is not None
         with _untouched():
@@ -478,6 +478,19 @@ class Tracer(fx.Tracer):
             return self._all(tuple(value.values()))
         found = self.find(value)
         return [] if found is None else [found]
+
+    def _without_values(self, value: Any) -> Any:
+        """`value` with a tensor of the same shape, dtype and device in the place of each stand-in."""
+        found = self.find(value)
+        if found is not None:
+            with _untouched():
+                own = found.tensor
+                return torch.empty((), dtype=own.dtype, device=found.device).expand(own.shape)
+        if type(value) in (tuple, list):
+            return type(value)(map(self._without_values, value))
+        if type(value) is dict:
+            return {name: self._without_values(entry) for name, entry in value.items()}
+        return value
 
     def arg(self, value: Any) -> Any:
         """An argument as an fx graph holds it: nodes for tensors and for what is not written in code."""

@@ -192,7 +192,7 @@ def put_back_cache(function: Any, info: Any) -> None:
 def _holds_stand_in(cache: Any) -> bool:
     inside = [x for x in gc.get_referents(cache) if not isinstance(x, type | types.FunctionType)]
     return any(
-        isinstance(value, torch.Tensor) and not has_memory(type(value))
+        isinstance(value, torch.Tensor) and (value.is_meta or not has_memory(type(value)))
         for value in (*inside, *chain.from_iterable(map(gc.get_referents, inside)))
     )
 

@@ -17,15 +17,10 @@ from torch import Tensor, nn
 
 from rfgraph.calls import name_of
 from rfgraph.graph import Graph, Node
+from rfgraph.probe.metadata import bare, valued
 from rfgraph.probe.replay import rerun
 
 _MINUS_INFINITY = -1e4
-_READ_NOTHING = frozenset(
-    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
-    "new_empty new_tensor bernoulli".split()
-)
-_READ_FIRST = frozenset("expand_as view_as reshape_as type_as to".split())
-"""The tensors after the first are asked for their shape or dtype alone."""
 _SELECT = frozenset(
     "sort argsort msort topk kthvalue median mode grid_sample deform_conv2d".split()
 )
@@ -36,17 +31,24 @@ _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
 
 def called(target: Any) -> str:
     """The bare name of a call's target."""
+    return bare(_name(target))
+
+
+def _name(target: Any) -> str:
     if isinstance(target, nn.Module):
         return type(target).__name__
-    return name_of(target).strip("_") if target is not None else ""
+    return name_of(target) if target is not None else ""
+
+
+def _read(node: Node, graph: Graph) -> list[str]:
+    """The nodes whose values a call uses; others are asked for their shape or dtype alone."""
+    target, args, kwargs = graph.call(node)
+    return graph.operands(valued(_name(target), args, kwargs))
 
 
 def reads_nothing(node: Node, graph: Graph, constants: Collection[str]) -> bool:
     """True for tensors made by `zeros_like` and its like, and for those made of such tensors alone."""
-    if node.op == "input":
-        return False
-    target, args, kwargs = graph.call(node)
-    return called(target) in _READ_NOTHING or set(graph.operands((args, kwargs))) <= set(constants)
+    return node.op != "input" and set(_read(node, graph)) <= set(constants)
 
 
 def blocked(
@@ -61,15 +63,14 @@ def blocked(
         return f"{str(value.dtype).removeprefix('torch.')} values hold no NaN"
     if node.op == "input" or not value.numel():
         return ""
-    target, args, kwargs = graph.call(node)
-    if called(target) in _SELECT:
-        return f"what {called(target)} reads is decided by values"
-    read = args[:1] if called(target) in _READ_FIRST else (args, kwargs)
-    for name in graph.operands(read):
-        if name not in constants and (
-            values[name].is_floating_point() or values[name].is_complex()
-        ):
-            why = _stops(node, graph, name, values)
+    name = called(graph.call(node)[0])
+    if name in _SELECT:
+        return f"what {name} reads is decided by values"
+    if name == "bernoulli":
+        return "what bernoulli draws holds no NaN"
+    for operand in (operand for operand in _read(node, graph) if operand not in constants):
+        if values[operand].is_floating_point() or values[operand].is_complex():
+            why = _stops(node, graph, operand, values)
             if why:
                 return why
     return ""

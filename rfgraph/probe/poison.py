@@ -113,6 +113,8 @@ class PoisonProbe:
     def _judge(self, node: Node, values: Mapping[str, Any]) -> None:
         if reads_nothing(node, self.graph, self._constants):
             self._constants.add(node.name)
+            asked = [self.unreadable[n] for n in node.operands if n in self.unreadable]
+            self.unreadable.update((node.name, why) for why in asked[:1])  # it will not be run
             return
         nan = _has_nan(values[node.name])
         why = (

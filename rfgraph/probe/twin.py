@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from rfgraph.calls import is_inplace
+from rfgraph.probe.metadata import bare, valued
 from rfgraph.probe.replay import UnreadableError
 
 MINUS_INFINITY = -1e4
@@ -36,6 +37,7 @@ _METADATA = frozenset(
     "is_floating_point is_signed get_device storage_offset is_conj is_neg is_inference __hash__ "
     "is_same_size is_pinned __format__ __repr__".split()
 )
+_RANDOM = frozenset("rand_like randn_like randint_like bernoulli".split())
 _TRANSPOSED = {"T": None, "mT": (-2, -1), "H": None, "mH": (-2, -1)}
 _SAME = frozenset(("real", "imag", "data"))
 _PYTHON = frozenset(
@@ -86,6 +88,12 @@ class Called:
             return self.function(*_map(self.args, _to_meta), **kwargs)
         except NotImplementedError:
             return self.function(*_map(self.args, _to_zeros), **_map(self.kwargs, _to_zeros))
+
+    def dtype(self) -> torch.dtype:
+        """The dtype of what a cast returns, asked of tensors without elements."""
+        kwargs = {name: _map(arg, _emptied) for name, arg in self.kwargs.items()}
+        found: torch.dtype = self.function(*_map(self.args, _emptied), **kwargs).dtype
+        return found
 
     def shape(self) -> tuple[int, ...]:
         """The shape of the one tensor, or of the first, that the real operator returns."""
@@ -168,10 +176,11 @@ def canonical(name: str) -> str:
 
 def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The twin of `func(*args, **kwargs)`; an in-place call changes what its first argument holds."""
-    twins = [entry for entry in _flat((args, kwargs)) if isinstance(entry, Twin)]
-    first = next((entry for entry in twins if entry.fixed is None), None)
+    given = next(entry for entry in _flat((args, kwargs)) if isinstance(entry, Twin))
+    read = (entry for entry in _flat(valued(name, args, kwargs)) if isinstance(entry, Twin))
+    first = next((entry for entry in read if entry.fixed is None), None)
     if first is None:
-        return _constant(func, name, args, kwargs, twins[0].setting)
+        return _constant(func, name, args, kwargs, given.setting)
     inplace = is_inplace(name) or kwargs.get("inplace") is True
     if inplace and not isinstance(args[0], Twin):  # a copy of a tensor of the model
         args = (Twin.constant(args[0], first.setting), *args[1:])
@@ -195,16 +204,31 @@ def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
 def _constant(
     func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], setting: Setting
 ) -> Any:
-    """A call on tensors that depend on no input: what it really returns."""
-    result = func(*_map(args, _real), **_map(kwargs, _real))
-    if is_inplace(name) and isinstance(args[0], Twin) and args[0].fixed is not None:
-        args[0].value = encoded(args[0].fixed)
+    """A call that uses the values of no tensor that depends on an input: what it really returns.
+
+    What it draws at random is fixed to no value.
+    """
+    result = func(*_map(args, _stand_in), **_map(kwargs, _stand_in))
+    if bare(name) in _RANDOM:
+        result = torch.ones_like(result)
+    if is_inplace(name) and isinstance(args[0], Twin):
+        written: Any = (
+            args[0].fixed if result is None else result
+        )  # an item assignment returns nothing
+        args[0].value, args[0].fixed = encoded(written), written
         return args[0]
     return _map(result, lambda e: Twin.constant(e, setting) if isinstance(e, Tensor) else e)
 
 
 def _real(entry: Any) -> Any:
     return entry.fixed if isinstance(entry, Twin) and entry.fixed is not None else entry
+
+
+def _stand_in(entry: Any) -> Any:
+    """The tensor itself where it depends on no input; else one of its shape and dtype."""
+    if isinstance(entry, Twin) and entry.fixed is None:
+        return torch.zeros(tuple(entry.shape), dtype=entry.dtype, device=entry.device)
+    return _real(entry)
 
 
 def _wrapped(result: Any, like: Twin) -> Any:
@@ -308,6 +332,10 @@ def _to_meta(entry: Any) -> Any:
     if isinstance(entry, Twin):
         return torch.empty(entry.value.shape, dtype=entry.dtype, device="meta")
     return entry.to("meta") if isinstance(entry, Tensor) else entry
+
+
+def _emptied(entry: Any) -> Any:
+    return torch.empty(0, dtype=entry.dtype) if isinstance(entry, Tensor) else entry
 
 
 def _to_zeros(entry: Any) -> Any:

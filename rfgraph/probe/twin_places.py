@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rfgraph.probe.metadata import valued
 from rfgraph.probe.replay import UnreadableError
 from rfgraph.probe.twin import (
     Called,
@@ -33,11 +34,11 @@ _ROUNDING = 1e-9  # a linear interpolation at an integer position leaves this mu
 
 @twin(
     "reshape flatten unflatten squeeze unsqueeze permute transpose t movedim moveaxis swapaxes "
-    "swapdims expand expand_as broadcast_to broadcast_tensors repeat tile repeat_interleave cat "
+    "swapdims expand broadcast_to broadcast_tensors repeat tile repeat_interleave cat "
     "concat concatenate stack hstack vstack dstack column_stack split chunk tensor_split "
     "split_with_sizes unbind narrow select roll flip fliplr flipud rot90 pixel_shuffle "
     "pixel_unshuffle channel_shuffle native_channel_shuffle diagonal diag_embed unfold fold tril "
-    "triu reshape_as ravel atleast_1d atleast_2d atleast_3d hsplit vsplit dsplit adjoint "
+    "triu ravel atleast_1d atleast_2d atleast_3d hsplit vsplit dsplit adjoint "
     "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
 )
 def as_it_is(call: Called, *args: Any, **kwargs: Any) -> Any:
@@ -51,14 +52,15 @@ def as_it_is(call: Called, *args: Any, **kwargs: Any) -> Any:
 _MEANS = frozenset(f"{kind}avg_pool{d}d" for kind in ("", "adaptive_") for d in (1, 2, 3))
 
 
-@twin("view view_as")
-def view(call: Called, value: Twin, *shape: Any, **kwargs: Any) -> Tensor:
+@twin("view view_as reshape_as expand_as")
+def view(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     """By shape, not by strides: those of the value are its own."""
-    if shape and isinstance(shape[0], torch.dtype):
+    if any(isinstance(shape, torch.dtype) for shape in args[1:]):
         raise UnreadableError("view with another dtype has no twin")
-    if shape and isinstance(shape[0], Tensor):
-        return value.value.reshape(tuple(shape[0].shape))
-    return value.value.reshape(call.shape())
+    value = traced(args)[0] if args else traced(valued(call.name, args, kwargs))[0]
+    if call.name == "expand_as":
+        return value.expand(call.shape())
+    return value.reshape(call.shape())
 
 
 @twin("pad")

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rfgraph.probe.metadata import valued
 from rfgraph.probe.twin import (
     Called,
     Twin,
@@ -31,16 +32,27 @@ from rfgraph.probe.twin import (
 # --- one element of each operand ----------------------------------------------------------------
 
 
+@twin("to type type_as float double half bfloat16 int long short bool byte")
+def cast(call: Called, *args: Any, **kwargs: Any) -> Twin:
+    """Casts pass on all there is, -inf too, in the dtype that the real operator returns."""
+    (value,) = traced(valued(call.name, args, kwargs))
+    return Twin.make(value, call.dtype(), call.setting)
+
+
+@twin("bernoulli")
+def drawn(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    """A draw by a probability, which may be an argument of its own."""
+    values = traced(valued(call.function.__name__, args, kwargs))
+    return average(*map(without_low, values)).expand(call.shape()) + 1.0
+
+
 @twin(
-    "to type type_as float double half bfloat16 int long short bool byte cpu cuda clone contiguous "
-    "detach positive identity dropout dropout1d dropout2d dropout3d alpha_dropout "
-    "feature_alpha_dropout feature_dropout bernoulli nan_to_num pos requires_grad "
-    "resolve_conj resolve_neg real imag conj"
+    "cpu cuda clone contiguous detach positive identity dropout dropout1d dropout2d dropout3d "
+    "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num pos requires_grad resolve_conj "
+    "resolve_neg real imag conj"
 )
-def passed(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
-    """Casts, copies and dropout pass on all there is, -inf too."""
-    if not isinstance(value, Twin):  # x.type_as(traced)
-        return encoded(value)
+def passed(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+    """Copies and dropout pass on all there is, -inf too."""
     return value.value.clone() if call.name == "clone" else value.value
 
 
@@ -50,8 +62,9 @@ def passed(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
     "erfinv expm1 log1p floor round ceil trunc frac neg negative angle deg2rad rad2deg"
 )
 def activation(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
-    """Functions of one element that map 0 to 0."""
-    return without_low(value.value)
+    """Functions of one element that map 0 to 0; a slope may be computed."""
+    rest = traced((args, kwargs))
+    return average(without_low(value.value), *map(without_low, rest))
 
 
 @twin(
@@ -133,17 +146,6 @@ def where(call: Called, condition: Any, yes: Any, no: Any) -> Tensor:
 def masked_fill(call: Called, value: Any, mask: Any, filling: Any) -> Tensor:
     made: Tensor = where(call, mask, filling, value)
     return made
-
-
-@twin(
-    "zeros_like ones_like full_like rand_like randn_like empty_like new_zeros new_ones new_full "
-    "new_tensor new_empty"
-)
-def constant(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Twin:
-    """Tensors made in another's image read nothing."""
-    like = torch.zeros(value.value.shape, dtype=value.dtype, device=value.value.device)
-    made = call.function(like, *args, **kwargs)
-    return Twin.constant(torch.zeros_like(made) if "empty" in call.name else made, call.setting)
 
 
 @twin("glu")

@@ -73,13 +73,12 @@ def of_operand(value: Any, kinds: Sequence[float] = (0.0, -inf)) -> Masked | Non
 
 def kept(params: Params, shape: Shape) -> Masked | None:
     """Casts, copies, dropout: what was fixed stays fixed."""
-    found = [of_operand(value) for value in _operands(params) if isinstance(value, Operand)]
-    return found[0] if found else None
+    return of_operand(params["input"])
 
 
 def reshaped(params: Params, shape: Shape) -> Masked | None:
     """Operators that keep every element and its order."""
-    operand = next(value for value in params.values() if isinstance(value, Operand))
+    operand = params["input"]
     masked = of_operand(operand)
     if masked is None:
         return None
@@ -101,7 +100,7 @@ def filled(params: Params, shape: Shape) -> Masked | None:
     mask: Any = params.get("mask", operands[1] if len(operands) > 1 else None)
     value = params.get("value", operands[2] if len(operands) > 2 else None)
     if not isinstance(mask, torch.Tensor) or mask.is_meta or isinstance(value, Operand):
-        return kept(params, shape) if isinstance(mask, Operand) else None
+        return of_operand(operands[0]) if operands and isinstance(mask, Operand) else None
     own = of_operand(operands[0]) if operands else None
     return united(_filled_with(value, mask), own)
 
@@ -130,7 +129,7 @@ def multiplied(params: Params, shape: Shape) -> Masked | None:
     """A product: 0 where a factor is 0. Scaling by a number keeps what is fixed."""
     factors = [value for value in _operands(params) if isinstance(value, Operand | torch.Tensor)]
     if len(factors) == 1:
-        return kept(params, shape)
+        return of_operand(factors[0])
     return reduce(united, map(_factor, factors), None)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from rfgraph.graph import Node
@@ -32,18 +33,29 @@ def _per_channel(node: Node) -> Reads:
     return tuple(Read(i, (along(1),)) for i in range(1, len(node.operand_shapes)))
 
 
+_ATEN_NORM = (
+    "input, weight, bias, running_mean, running_var, {}, momentum=0.1, eps=1e-5, "
+    "cudnn_enabled=True, *, {}"
+)
+"""torch.batch_norm and torch.instance_norm have an order of their own."""
+
+
 def _check_features(params: Params, shapes: Sequence[Shape]) -> Params:
     expected = params["num_features"]
     if expected is not None and len(shapes[0]) > 1 and shapes[0][1] != expected:
         raise ValueError(f"expected {expected} channels, got {shapes[0][1]}")
+    if expected is None and params["running_mean"] is None and not params["training"]:
+        raise ValueError("expected running statistics, since this is not training")
     return params
 
 
 @rule(
-    *spellings("batch_norm", nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    (torch.batch_norm, _ATEN_NORM.format("training", "num_features=None")),
+    F.batch_norm,
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     name="batch_norm",
     signature="input, running_mean=None, running_var=None, weight=None, bias=None, training=False, "
-    "momentum=0.1, eps=1e-5, cudnn_enabled=True, *, num_features=None, track_running_stats=True",
+    "momentum=0.1, eps=1e-5, cudnn_enabled=True, *, num_features=None",
     normalize=_check_features,
     infer=unchanged,
 )
@@ -58,7 +70,7 @@ def batch_norm(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
     """
     computed = _per_channel(node)
-    if not (node.params["training"] or not node.params["track_running_stats"]):
+    if not (node.params["training"] or node.params["running_mean"] is None):
         return same(len(node.shape)), *computed
     dims = [d for d in range(len(node.shape)) if d != 1]
     return *_element_and(node, dims, "statistics"), *computed
@@ -87,9 +99,14 @@ _INSTANCE = (
     "input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, "
     "momentum=0.1, eps=1e-5, cudnn_enabled=True, *, training=True, track_running_stats=False"
 )
-rule(*spellings("instance_norm"), name="instance_norm", signature=_INSTANCE, infer=unchanged)(
-    instance_norm
-)
+_ATEN_INSTANCE = _ATEN_NORM.format("use_input_stats", "training=True, track_running_stats=False")
+rule(
+    (torch.instance_norm, _ATEN_INSTANCE),
+    F.instance_norm,
+    name="instance_norm",
+    signature=_INSTANCE,
+    infer=unchanged,
+)(instance_norm)
 for _spatial in (1, 2, 3):
     rule(
         getattr(nn, f"InstanceNorm{_spatial}d"),

@@ -21,6 +21,8 @@ from rfgraph.rules.masks import chosen, filled, kept, multiplied, summed, triang
 from rfgraph.rules.registry import rule, spellings
 
 _ANY = "*operands, **options"
+_CAST = "input, *asked, **options"
+_FILLING = ("fill_value", "data")
 
 
 def _broadcast(params: Params, shapes: Sequence[Shape]) -> Shape:
@@ -30,6 +32,10 @@ def _broadcast(params: Params, shapes: Sequence[Shape]) -> Shape:
     if all(shape == all_shapes[0] for shape in all_shapes):
         return all_shapes[0]
     return broadcast_shapes(*all_shapes)
+
+
+def _of_input(params: Params, shapes: Sequence[Shape]) -> Shape:
+    return tuple(params["input"].shape)
 
 
 def pointwise(node: Node) -> Reads:
@@ -48,27 +54,48 @@ def pointwise(node: Node) -> Reads:
 
 
 def first_only(node: Node) -> Reads:
-    """Casts, copies, dropout, and what else leaves the positions of its first operand as they are.
+    """Casts, copies, dropout.
 
-    Reads:      the first operand at the output's own position; the others for their dtype alone.
+    Reads:      the tensor at the output's own position; nothing of one that is asked for its dtype. A
+                tensor of the model in the type of another reads nothing.
     Formula:    R(o) = {o}.
     Example:    x.type_as(y): output (1, 2) reads x at (1, 2) and nothing of y.
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to.html
     """
-    return (same(len(node.shape)),)
+    return (same(len(node.shape)),) if isinstance(node.params["input"], Operand) else ()
 
 
 def constant(node: Node) -> Reads:
     """Tensors made in another's image: `zeros_like`, `new_zeros`, `rand_like`.
 
-    Reads:      nothing.
+    Reads:      nothing of that other; a number or data to fill with, where it is computed.
     Formula:    R(o) = {}.
     Example:    torch.zeros_like(x): output (1, 2) reads no element of x.
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.zeros_like.html
     """
-    return ()
+    params = node.params
+    filling = (*params["operands"], *(params.get(name) for name in _FILLING))
+    computed = (value for value in filling if isinstance(value, Operand))
+    return tuple(broadcast(value.shape, node.shape, value.index) for value in computed)
+
+
+def drawn(node: Node) -> Reads:
+    """Bernoulli draws.
+
+    Reads:      the probability at the output's own position; of the tensor itself nothing, where `p` says
+                the probability.
+    Formula:    R(o) = {o}.
+    Example:    torch.bernoulli(x): output (1, 2) reads (1, 2); torch.bernoulli(x, 0.5) reads nothing.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.bernoulli.html
+    """
+    p = node.params["p"]
+    source = node.params["input"] if p is None else p
+    return (
+        (broadcast(source.shape, node.shape, source.index),) if isinstance(source, Operand) else ()
+    )
 
 
 # Activations keep the shape of their one operand; `inplace` is bound so that the tracer sees it.
@@ -101,8 +128,8 @@ for _name, _module in _ACTIVATIONS.items():
         *spellings(_name, _module),
         name=_name,
         signature="input, *operands, inplace=False, **options",
-        infer=unchanged,
-    )(first_only)
+        infer=_of_input,
+    )(pointwise)
 
 
 @rule(*spellings("prelu", nn.PReLU), name="prelu", signature="input, weight", infer=unchanged)
@@ -138,6 +165,7 @@ for _name, _module in _DROPOUT.items():
         signature="input, p=0.5, training=True, inplace=False",
         infer=unchanged,
         masks=kept,
+        values=("input",),
     )(first_only)
 
 rule(nn.Identity, name="identity", signature="input", infer=unchanged, masks=kept)(first_only)
@@ -145,11 +173,26 @@ rule(nn.Identity, name="identity", signature="input", infer=unchanged, masks=kep
 # Casts and copies: torch is asked for the dtype.
 for _name in (
     "to type type_as float double half bfloat16 int long short bool byte clone contiguous "
-    "detach positive nan_to_num bernoulli"
+    "detach positive nan_to_num"
 ).split():
-    rule(*spellings(_name), name=_name, signature=_ANY, masks=kept)(first_only)
+    rule(*spellings(_name), name=_name, signature=_CAST, masks=kept, values=("input",))(first_only)
 for _name in ("cpu", "cuda"):
-    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast)(first_only)
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature=_CAST,
+        infer=_of_input,
+        masks=kept,
+        values=("input",),
+    )(first_only)
+rule(torch.bernoulli, "bernoulli", name="bernoulli", signature="input, p=None, *, generator=None")(
+    drawn
+)
+rule(
+    "bernoulli_",
+    name="bernoulli_",
+    signature="input, p=0.5, *, generator=None",
+)(drawn)
 
 _ARITHMETIC = {
     "add": (operator.add, operator.iadd),
@@ -209,10 +252,15 @@ for _name in ("tril", "triu"):
     )(pointwise)
 
 for _name in (
-    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
-    "new_empty new_tensor"
+    "zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones "
+    "new_full new_empty new_tensor"
 ).split():
-    rule(*spellings(_name), name=_name, signature=_ANY)(constant)
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature="input, *operands, **options",
+        values=("operands", *_FILLING),
+    )(constant)
 
 
 @rule(

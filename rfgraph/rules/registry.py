@@ -6,7 +6,7 @@ propagation look operators up in. Callers: the families in this folder, and user
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ def rule(
     normalize: Normalize | None = None,
     infer: Infer | None = None,
     masks: Masks | None = None,
+    values: Collection[str] | None = None,
     vocabulary: Vocabulary = VOCABULARY,
 ) -> Callable[[Rule], Rule]:
     """Teach rfgraph what an operator reads.
@@ -44,6 +45,8 @@ def rule(
         normalize: turns bound arguments into canonical ones.
         infer: the output shape; default: the operator is asked, on meta tensors.
         masks: positions of the output whose value the model fixes, such as those a causal mask fills.
+        values: the arguments whose values the operator uses, where it asks the others for their shape,
+            dtype or device alone.
 
     Raises:
         ValueError: there is a rule for that name or spelling already, or no target and no name.
@@ -61,7 +64,7 @@ def rule(
 
     def teach(function: Rule) -> Rule:
         parsed = Signature.parse(signature) if signature is not None else None
-        operator = Operator(known, function, parsed, normalize, infer, masks)
+        operator = Operator(known, function, parsed, normalize, infer, masks, values)
         vocabulary.add(operator, [target for target in targets if target is not None])
         return function
 

@@ -11,7 +11,7 @@ from math import prod
 import torch
 from torch import nn
 
-from rfgraph.graph import Node
+from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
 from rfgraph.reads import DimRead, Fixed, Read, Reads, Regroup, Shape, along, broadcast
 from rfgraph.rules.common import nonnegative
@@ -41,12 +41,15 @@ def groups(operand: Shape, shape: Shape) -> list[tuple[tuple[int, ...], tuple[in
 def regrouped(node: Node) -> Reads:
     """Reshape, view, flatten, unflatten.
 
-    Reads:      the element at the same place in the order of elements.
+    Reads:      the element at the same place in the order of elements; nothing of a tensor that is asked
+                for its shape.
     Formula:    with flat(p) = the row-major index of p: flat(R(o)) = flat(o).
     Example:    (2, 12) to (2, 3, 4): output (1, 2, 3) reads (1, 11).
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.reshape.html
     """
+    if not isinstance(node.params["input"], Operand):
+        return ()  # reshape_as, of a tensor of the model
     own, shape = node.operand_shapes[0], node.shape
     read: list[DimRead] = [Fixed(0)] * len(own)
     for before, after in groups(own, shape):
@@ -71,7 +74,9 @@ for _name, _signature in {
     "view_as": "input, other",
     "ravel": "input",
 }.items():
-    rule(*spellings(_name), name=_name, signature=_signature, masks=reshaped)(regrouped)
+    rule(*spellings(_name), name=_name, signature=_signature, masks=reshaped, values=("input",))(
+        regrouped
+    )
 rule(
     *spellings("unflatten", nn.Unflatten, torch.Tensor.unflatten),
     name="unflatten",
@@ -134,15 +139,21 @@ def unsqueeze(node: Node) -> Reads:
 def expand(node: Node) -> Reads:
     """Expand and broadcast_to: repeat dims of size 1.
 
-    Reads:      the same element; an expanded dim is read at 0.
+    Reads:      the same element; an expanded dim is read at 0. Nothing of a tensor that is asked for its
+                shape.
     Formula:    R(o) = o, with 0 in the expanded dims.
     Example:    (2, 1) to (2, 4): output (1, 3) reads (1, 0).
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.expand.html
     """
-    own, shape = node.operand_shapes[0], node.shape
-    return (broadcast(own, shape),)
+    if not isinstance(node.params["input"], Operand):
+        return ()  # expand_as, of a tensor of the model
+    return (broadcast(node.operand_shapes[0], node.shape),)
 
 
-for _name in ("expand", "broadcast_to", "expand_as"):
-    rule(*spellings(_name), name=_name, signature="input, *size", masks=kept)(expand)
+for _name, _signature in {
+    "expand": "input, *size",
+    "broadcast_to": "input, *size",
+    "expand_as": "input, other",
+}.items():
+    rule(*spellings(_name), name=_name, signature=_signature, masks=kept, values=("input",))(expand)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.rules.examples import Example, ex
+from tests.rules.examples import Example, ex, w
 
 
 def _permuted() -> dict[str, list[Example]]:
@@ -137,8 +137,15 @@ def _regrouped() -> dict[str, list[Example]]:
     found: dict[str, list[Example]] = {
         "reshape": [ex(lambda x: torch.reshape(x, (3, 4)), (2, 6))],
         "view": [ex(lambda x: x.view(torch.int64), (2, 3))],
-        "reshape_as": [ex(lambda x, y: x.reshape_as(y), (2, 6), (3, 1, 4))],
-        "view_as": [ex(lambda x, y: x.view_as(y), (4, 3), (2, 6))],
+        "reshape_as": [
+            ex(lambda x, y: x.reshape_as(y), (2, 6), (3, 1, 4)),
+            ex(lambda x, y: x.reshape_as(other=y), (4, 3), (2, 6)),
+        ],
+        "view_as": [
+            ex(lambda x, y: x.view_as(y), (4, 3), (2, 6)),
+            ex(lambda x, y: torch.ops.aten.view_as(self=x, other=y), (2, 6), (4, 3)),
+            ex(lambda x: x.view_as(w(6, 2)), (3, 4)),
+        ],
         "ravel": [ex(torch.ravel, (2, 3)), ex(lambda x: x.ravel(), (2, 1, 3))],
         "flatten": [
             ex(torch.flatten, (2, 3, 2)),
@@ -192,7 +199,11 @@ def _ones() -> dict[str, list[Example]]:
             ex(lambda x: torch.broadcast_to(x, (2, 3, 2)), (3, 1)),
             ex(lambda x: x.broadcast_to((2, 3)), (1,)),
         ],
-        "expand_as": [ex(lambda x, y: x.expand_as(y), (3, 1), (2, 3, 2))],
+        "expand_as": [
+            ex(lambda x, y: x.expand_as(y), (3, 1), (2, 3, 2)),
+            ex(lambda x, y: x.expand_as(other=y), (1,), (2, 3)),
+            ex(lambda x: x.expand_as(w(2, 4)), (2, 1)),
+        ],
     }
 
 

@@ -40,6 +40,13 @@ def _batch() -> list[Example]:
             lambda x: torch.batch_norm(x, None, None, _MEAN, _VARIANCE, False, 0.1, 1e-5, True),
             shape,
         ),
+        ex(lambda x: torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, True), shape),
+        ex(lambda x: torch.ops.aten.batch_norm(x, w(3), None, None, None, True, 0, 1, True), shape),
+        ex(
+            lambda x, g: torch.batch_norm(x, g, None, _MEAN, _VARIANCE, False, 0.1, 1e-5, True),
+            shape,
+            (3,),
+        ),
         ex(lambda x, g, b: _running(x, weight=g, bias=b), shape, (3,), (3,)),
     ]
 
@@ -52,6 +59,12 @@ def _instance() -> dict[str, list[Example]]:
             ex(lambda x: F.instance_norm(x), (1, 2, 3, 2)),
             ex(lambda x: F.instance_norm(x, _MEAN, _VARIANCE, use_input_stats=False), (2, 3, 3)),
             ex(lambda x, g: F.instance_norm(x, weight=g), (2, 3, 3), (3,)),
+            ex(
+                lambda x: torch.instance_norm(
+                    x, None, None, _MEAN, _VARIANCE, False, 0.1, 1e-5, True
+                ),
+                (2, 3, 3),
+            ),
         ],
         "instance_norm1d": [ex(nn.InstanceNorm1d(2), (2, 2, 3)), ex(nn.InstanceNorm1d(2), (2, 4))],
         "instance_norm2d": [

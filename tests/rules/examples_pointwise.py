@@ -59,6 +59,7 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Any] | None, nn.Module]] = {
 }
 for _name, (_function, _module) in _ACTIVATIONS.items():
     _add(_name, ex(_function, _SHAPE), ex(_module, (1, 2, 3)))
+_add("leaky_relu", ex(lambda x, a: F.leaky_relu(x, a), (2, 3), (), draw=("normal", "unit")))
 for _name in ("relu", "leaky_relu", "elu", "selu", "celu", "hardtanh", "relu6", "silu", "mish"):
     _add(_name, ex(_inplace(_name), (3, 1)))
 _add(
@@ -100,6 +101,10 @@ _add("to", ex(_method("to", torch.float32), _SHAPE), ex(lambda x, y: x.to(y), _S
 _add("to", ex(_method("to", "cpu", dtype=torch.float16), (3, 1)))
 _add("type", ex(_method("type", torch.float32), _SHAPE))
 _add("type_as", ex(lambda x, y: x.type_as(y), (2, 3), (2, 3), draw=("wide", "integer")))
+_add("type_as", ex(lambda x, y: x.type_as(other=y), (2, 3), (4,)))
+_add("to", ex(lambda x: x.to(w(1)), (2, 2)), ex(lambda x, y: x.to(y, copy=True), (2, 3), (2, 1)))
+_add("to", ex(lambda x, y: Tensor.to(x, y, True), (3,), (2, 3)))
+_add("to", ex(lambda x, y: torch.ops.aten.to.other(self=x, other=y), _SHAPE, (2, 3)))
 _add("clone", ex(lambda x: torch.clone(x), (2, 1)))
 _add("positive", ex(operator.pos, _SHAPE))
 _add("detach", ex(torch.detach, _SHAPE))
@@ -112,6 +117,15 @@ _add(
     "bernoulli",
     ex(torch.bernoulli, _SHAPE, draw="unit"),
     ex(_method("bernoulli"), (3,), draw="unit"),
+    ex(lambda x: torch.bernoulli(x, 0.5), _SHAPE),
+    ex(_method("bernoulli", p=0.5), _SHAPE),
+)
+_add(
+    "bernoulli_",
+    ex(lambda x: x.bernoulli_(0.5), _SHAPE),
+    ex(lambda x, p: x.bernoulli_(p), (2, 3), (2, 3), draw=("normal", "unit")),
+    ex(lambda x, p: x.bernoulli_(p=p), (2, 3), (3,), draw=("normal", "unit")),
+    ex(lambda x: torch.zeros_like(x).bernoulli_(x), (2, 2), draw="unit"),
 )
 _add("cpu", ex(_method("cpu"), _SHAPE))
 _add("cuda", ex(_method("cuda"), _SHAPE, reference=torch.clone))
@@ -245,6 +259,8 @@ _add("addcdiv", ex(torch.addcdiv, (2, 3), (2, 3), (2, 1)))
 # --- constants -----------------------------------------------------------------------------------
 for _name in ("zeros_like", "ones_like", "rand_like", "randn_like"):
     _add(_name, ex(getattr(torch, _name), _SHAPE))
+_add("randint_like", ex(lambda x: torch.randint_like(x, 9), _SHAPE))
+_add("zeros_like", ex(lambda x: torch.ops.aten.zeros_like(self=x), _SHAPE))
 _add("full_like", ex(lambda x: torch.full_like(x, 3.0), _SHAPE))
 _add("empty_like", ex(torch.empty_like, _SHAPE, reference=torch.zeros_like))
 _add("new_zeros", ex(_method("new_zeros", 4), _SHAPE), ex(_method("new_zeros", (2, 2)), _SHAPE))

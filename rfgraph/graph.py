@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import networkx as nx
+from torch import fx
+from torch.fx import GraphModule
 from torch.fx.node import map_arg
 
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.reads import Shape
-
-if TYPE_CHECKING:
-    from torch import fx
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +132,29 @@ class Graph:
 
         target = self.attributes[str(made.target)] if made.op == "call_module" else made.target
         return target, map_arg(made.args, held), map_arg(made.kwargs, held)
+
+    def module(self) -> GraphModule:
+        """What was captured, as a module that computes it: a copy of the graph, with the model's own tensors.
+
+        Raises:
+            InputError: a graph that was put together by hand.
+        """
+        if self.fx is None:
+            raise InputError("this graph was not captured, so there is nothing to run")
+        copy, held = fx.Graph(), {}
+        made: dict[fx.Node, fx.Node] = {}
+        for node in self.fx.nodes:
+            made[node] = copy.node_copy(node, made.__getitem__)
+            if node.op in ("get_attr", "call_module"):
+                target = made[node].target = self._apart(str(node.target))
+                held[target] = self.attributes[str(node.target)]
+        return GraphModule(held, copy, "Captured")
+
+    def _apart(self, target: str) -> str:
+        """A target that is not within another: a module may be called, and its own tensor read, too."""
+        parts = target.split(".")
+        within = any(".".join(parts[:i]) in self.attributes for i in range(1, len(parts)))
+        return target.replace(".", "__") if within else target
 
     def operands(self, value: Any) -> list[str]:
         """The nodes in arguments of a call, at any depth: each once, in order."""

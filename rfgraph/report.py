@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
@@ -23,6 +23,9 @@ from rfgraph.errors import InputError, nearest_names
 from rfgraph.field import ReceptiveField, plain_data
 from rfgraph.graph import Graph, Node
 from rfgraph.propagate import Axis
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +216,16 @@ class Report:
     def captured(self) -> Graph:
         """The graph that was analysed, with the model's own calls: what a probe runs again."""
         return self._graph
+
+    @property
+    def fx(self) -> GraphModule:
+        """What was captured, as a `torch.fx.GraphModule` that computes what the model computes.
+
+        Made anew each time: it can be printed (`.graph.print_tabular()`, `.code`), run, and changed. Its
+        nodes have the shape and dtype of their tensor in `meta["val"]`, the modules they ran in in
+        `meta["nn_module_stack"]`, and their line in `meta["source"]`.
+        """
+        return self._graph.module()
 
     def reached(
         self, name: str, axis: int, rows: Sequence[int], dims: Sequence[int] | None = None

@@ -142,6 +142,24 @@ class Constants:
         with _untouched():
             self.promoted[_storage(base)] = base, traced
 
+    def made(self, target: Any, args: Sequence[Any]) -> Traced:
+        """What a call on tensors of the model alone gives, as one of them."""
+
+        def held(value: Any) -> Any:
+            traced = self._tracer.find(value)
+            return value if traced is None else self.values[str(traced.node.target)]
+
+        with _untouched():
+            first, *rest = map(held, args)
+            value = (
+                getattr(first, target)(*rest) if isinstance(target, str) else target(first, *rest)
+            )
+            node = self._get_attr(self._kept_as(f"_constant_{len(self.values)}", value), value)
+            stand_in = torch.empty_like(value, device="meta")
+        traced = Traced(stand_in, node, value.device)
+        self._tracer.hold(traced)
+        return traced
+
     def view_of(self, tensor: torch.Tensor) -> Traced | None:
         """The traced view that a tensor of the model is of one that was promoted."""
         with _untouched():

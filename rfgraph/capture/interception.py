@@ -37,6 +37,8 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if getattr(_thread, "interceptor", None) is not self._interceptor:  # it is passed by
+            return func(*args, **(kwargs or {}))
         return self._interceptor.function(func, args, kwargs or {})
 
 
@@ -78,7 +80,7 @@ def intercepted(interceptor: Interceptor) -> Iterator[None]:
 
 @contextmanager
 def passed_by() -> Iterator[None]:
-    """Let this thread's calls of modules run as if nobody looked."""
+    """Let this thread's calls run as if nobody looked."""
     before, _thread.interceptor = getattr(_thread, "interceptor", None), None
     try:
         yield

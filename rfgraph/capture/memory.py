@@ -112,6 +112,7 @@ def written(target: Traced, value: Traced, record: Record) -> list[tuple[Traced,
     target.memory.version += 1
     for each, now in changes:
         each.node, each.masked, each.version = now.node, now.masked, each.memory.version
+        each.node.meta["val"] = each.tensor  # the memory is still the same
     return before
 
 

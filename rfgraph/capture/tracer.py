@@ -46,6 +46,8 @@ from rfgraph.operators import Vocabulary
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
+_guarded = torch._C._EnableTorchFunction
+"""Within it, the guard looks again: code of the model runs on real tensors."""
 
 
 class Tracer(fx.Tracer):
@@ -116,7 +118,7 @@ class Tracer(fx.Tracer):
             self._nodes = nodes
             self._rewind(*mark)
             try:
-                with passed_by(), _untouched():
+                with passed_by():
                     metas = self._shapes.tried(module, args, kwargs)
             except Exception:
                 raise error from None
@@ -184,8 +186,11 @@ class Tracer(fx.Tracer):
             return getter(traced.tensor)
 
     def _set(self, setter: Any, args: tuple[Any, ...]) -> None:
+        if self._first(args) is None:
+            setter(*args)
+            return
         name = setter.__self__.__name__
-        if self._first(args) is not None and name not in SETTABLE:
+        if name not in SETTABLE:
             raise CaptureError(
                 f"sets .{name} of a tensor{self.at_source()}, which cannot be followed; write into it with "
                 "copy_, or use the new tensor"
@@ -341,7 +346,8 @@ class Tracer(fx.Tracer):
                 if not (self._can_leave and bound.known is None):
                     raise
                 try:
-                    return self._shapes.tried(target, args, kwargs)
+                    with _guarded():
+                        return self._shapes.tried(target, args, kwargs)
                 except Exception:
                     raise error from None
 
@@ -435,6 +441,11 @@ class Tracer(fx.Tracer):
 
     def record(self, target: Any, *args: Any) -> Traced:
         """A call that a write takes, or a view, recorded; a `str` target is a method."""
+        given = [traced.refreshed() for traced in self._all(args)]
+        if all(
+            traced.node.op == "get_attr" for traced in given
+        ):  # of the model, and not yet written
+            return self._constants.made(target, args)
         kind = "call_method" if isinstance(target, str) else "call_function"
         return self._traced[id(self._record(kind, target, args, {}))]
 

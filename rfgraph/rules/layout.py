@@ -43,7 +43,8 @@ def _ordered(params: Params, shapes: Sequence[Shape]) -> Params:
         return {**params, "order": tuple(nonnegative(dim, rank) for dim in dims)}
     order = list(range(rank))
     one, two = (nonnegative(params[name], rank) for name in ("dim0", "dim1"))
-    order[one], order[two] = order[two], order[one]
+    if rank:
+        order[one], order[two] = order[two], order[one]
     return {**params, "order": tuple(order)}
 
 

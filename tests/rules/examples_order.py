@@ -162,13 +162,13 @@ def _filled() -> dict[str, list[Example]]:
     """What is written over a whole tensor, and where elements lie in memory."""
     found = {
         "copy": [
-            ex(lambda x, v: (x * 1).copy_(v), (2, 3), (2, 3)),
-            ex(lambda x, v: (x * 1).copy_(v), (2, 3), (3,)),
+            ex(lambda x, v: x.copy_(v), (2, 3), (2, 3)),
+            ex(lambda x, v: x.copy_(v), (2, 3), (3,)),
             ex(lambda v: torch.zeros(2, 3, dtype=v.dtype).copy_(v), (2, 1)),
             ex(lambda x: x.copy_(torch.ones(3)), (2, 3)),
         ],
         "fill": [
-            ex(lambda x, v: (x * 1).fill_(v), (2, 3), ()),
+            ex(lambda x, v: x.fill_(v), (2, 3), ()),
             ex(lambda x: torch.fill(x, 3.0), (2, 3)),
         ],
         "as_strided": [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from itertools import count
 from typing import Any
 
 import pytest
@@ -30,10 +29,12 @@ class Stack(nn.Module):
         self.pool = nn.MaxPool1d(2)
         self.last = nn.Conv1d(2, 1, 4)
         self.drop = nn.Dropout()
-        self.failure, self.calls = failure, count()
+        self.failure = failure
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.failure is not None and next(self.calls):  # it is captured, but does not run
+        with torch._C.DisableTorchFunction():  # captured on stand-ins, which hold no values
+            is_run = not x.is_meta
+        if self.failure is not None and is_run:
             raise self.failure
         return self.last(self.drop(self.pool(F.relu(self.norm(self.first(x))))))
 

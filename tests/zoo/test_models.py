@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 import rfgraph
 from tests.zoo.torchvision_shim import torchvision
@@ -88,6 +89,22 @@ def test_a_model_on_the_meta_device_is_like_one_that_holds_values(name: str) -> 
         assert (one.name, one.op, one.shape) == (other.name, other.op, other.shape)
         for fields in zip(one.rfs.values(), other.rfs.values(), strict=True):
             assert len({(field.whole, field.closed_form, field.causes) for field in fields}) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "googlenet", "swin_t", "convnext_tiny", "vit_b_32", "squeezenet1_0"],
+)
+def test_the_captured_graph_computes_what_the_model_computes(name: str) -> None:
+    model = torchvision.models.get_model(name, weights=None).eval()
+    x = torch.randn(MODELS[name])
+    captured = rfgraph.analyze(model, x).fx
+    with torch.no_grad():
+        expected = pytree.tree_leaves(model(x.clone()))
+        for run in (captured, fx.Interpreter(captured).run):
+            found = pytree.tree_leaves(run(x.clone()))
+            assert len(found) == len(expected)
+            assert all(map(torch.equal, found, expected))
 
 
 # --- the script ---------------------------------------------------------------------------------

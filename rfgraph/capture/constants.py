@@ -17,7 +17,7 @@ from rfgraph.capture.memory import Step, Traced, is_same, places_of
 from rfgraph.errors import CaptureError
 
 if TYPE_CHECKING:
-    from rfgraph.capture.tracer import Tracer
+    from rfgraph.capture.recorder import Recorder
 
 _WRITTEN_AS_CODE = frozenset(
     (
@@ -37,11 +37,11 @@ class Constants:
         promoted: storage -> the traced tensor that stands for what the model wrote the graph's tensors into.
     """
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self.values: dict[str, Any] = {}
         self.device = torch.device("cpu")
         self.promoted: dict[int, tuple[torch.Tensor, Traced]] = {}
-        self._tracer = tracer
+        self._recorder = recorder
         self._names: dict[int, str] = {}
         self._nodes: dict[int, tuple[fx.Node, int]] = {}
         self._changed: set[int] = set()
@@ -87,12 +87,12 @@ class Constants:
         stray = isinstance(value, torch.Tensor) and value.is_meta and self.device.type != "meta"
         if stray and id(value) not in self._names:
             raise CaptureError(
-                f"a tensor is computed in compiled code{self._tracer.at_source()}, where it cannot be "
+                f"a tensor is computed in compiled code{self._recorder.at_source()}, where it cannot be "
                 "followed; put that part into a module of its own and teach it with @rfgraph.rule"
             )
 
     def _get_attr(self, target: str, value: Any) -> fx.Node:
-        node = self._tracer.graph.create_node("get_attr", target)
+        node = self._recorder.graph.create_node("get_attr", target)
         node.meta["val"] = value
         return node
 
@@ -137,8 +137,8 @@ class Constants:
             self._kept_as(f"{name}_before" if name in self.values else name, value), value
         )
         traced = Traced(stand_in, node, base.device)
-        self._tracer.hold(traced)
-        self._tracer.know(base, traced)
+        self._recorder.hold(traced)
+        self._recorder.know(base, traced)
         with _untouched():
             self.promoted[_storage(base)] = base, traced
 
@@ -146,7 +146,7 @@ class Constants:
         """What a call on tensors of the model alone gives, as one of them."""
 
         def held(value: Any) -> Any:
-            traced = self._tracer.find(value)
+            traced = self._recorder.find(value)
             return value if traced is None else self.values[str(traced.node.target)]
 
         with _untouched():
@@ -157,7 +157,7 @@ class Constants:
             node = self._get_attr(self._kept_as(f"_constant_{len(self.values)}", value), value)
             stand_in = torch.empty_like(value, device="meta")
         traced = Traced(stand_in, node, value.device)
-        self._tracer.hold(traced)
+        self._recorder.hold(traced)
         return traced
 
     def view_of(self, tensor: torch.Tensor) -> Traced | None:
@@ -175,16 +175,16 @@ class Constants:
             step = None if is_same(stand_in, root.tensor) else self._picked(root, places)
         traced = Traced(stand_in, root.node, root.device, None, root.memory, -1, root, step)
         self._kept.append(tensor)
-        self._tracer.hold(traced)
-        self._tracer.know(tensor, traced)
+        self._recorder.hold(traced)
+        self._recorder.know(tensor, traced)
         return traced
 
     def _picked(self, root: Traced, places: torch.Tensor) -> Step:
         """A view by the places of its elements in the flattened root."""
 
         def again() -> Traced:
-            flat = self._tracer.record("reshape", root.tensor, (-1,))
-            return self._tracer.record("__getitem__", flat.tensor, places)
+            flat = self._recorder.record("reshape", root.tensor, (-1,))
+            return self._recorder.record("__getitem__", flat.tensor, places)
 
         return Step("as_strided", {}, again, lambda whole: whole.reshape(-1)[places])
 

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from itertools import count
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.calls import assigned, is_inplace, name_of, outputs_of
-from rfgraph.capture import memory
-from rfgraph.capture.constants import Constants
 from rfgraph.capture.inputs import leading
 from rfgraph.capture.interception import intercepted, passed_by
-from rfgraph.capture.lowering import Bound, Lowering, fixed, is_settled
-from rfgraph.capture.memory import Step, Traced, is_same
+from rfgraph.capture.memory import Traced
 from rfgraph.capture.outputs import leaves, structure
-from rfgraph.capture.shapes import SAME, Shapes, called, formula
-from rfgraph.capture.source import source
+from rfgraph.capture.recorder import Recorder
+from rfgraph.capture.shapes import called
 from rfgraph.capture.tensors import (
     METADATA,
     OPERATORS,
@@ -36,13 +32,11 @@ from rfgraph.capture.tensors import (
     SHOWN,
     TURNED,
     VALUE_READERS,
-    DataDependentError,
     needs_values,
     on_device,
 )
-from rfgraph.errors import CaptureError, RfgraphError
-from rfgraph.graph import Graph, Node
-from rfgraph.operators import Vocabulary
+from rfgraph.errors import CaptureError
+from rfgraph.graph import Graph
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
@@ -50,27 +44,8 @@ _guarded = torch._C._EnableTorchFunction
 """Within it, the guard looks again: code of the model runs on real tensors."""
 
 
-class Tracer(fx.Tracer):
-    """One capture of one model.
-
-    Args:
-        vocabulary: every spelling of every operator.
-        can_leave: a module that cannot be followed becomes one unknown node, if it can be run.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, can_leave: bool = False) -> None:
-        super().__init__()
-        self.graph = fx.Graph(tracer_cls=fx.Tracer)
-        self._vocabulary = vocabulary
-        self._can_leave = can_leave
-        self._traced: dict[int, Traced] = {}
-        self._constants = Constants(self)
-        self._lowering = Lowering(vocabulary, self._constants.values.__getitem__)
-        self._shapes = Shapes(self.find)
-        self._nodes: dict[str, Node] = {}
-        self._modules: list[tuple[str, nn.Module, dict[str, Any]]] = []
-        self._paths: dict[int, str] = {}
-        self._undo: list[tuple[Traced, Any]] = []
+class Tracer(Recorder):
+    """One capture of one model: its forward runs, and what it calls is recorded."""
 
     def run(self, model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Graph:
         """Trace `model(**inputs)`; the inputs are meta tensors."""
@@ -261,194 +236,6 @@ class Tracer(fx.Tracer):
         self._nodes[canonical.name] = canonical
         return self.hold(Traced(stand_in, node, self._constants.device))
 
-    def hold(self, traced: Traced) -> torch.Tensor:
-        """From now on, the traced tensor is known by its stand-in."""
-        self._traced[id(traced.tensor)] = traced
-        return traced.tensor
-
-    def know(self, tensor: torch.Tensor, traced: Traced) -> None:
-        """From now on, a tensor of the model means a traced one."""
-        self._traced[id(tensor)] = traced
-
-    def _record(
-        self,
-        kind: str,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        metas: Any = None,
-    ) -> Any:
-        """Write one call down as an fx node, and a canonical node for each tensor that it returns."""
-        node = self._node(kind, target, args, kwargs)
-        try:
-            bound = self._lowering.bind(node)
-        except RfgraphError:
-            raise
-        except Exception as error:
-            raise self._rejected(node, args, error) from error
-        if not bound.operands or is_settled(bound):
-            self.graph.erase_node(node)
-            return called(target, self._without_values(args), self._without_values(kwargs))
-        inplace = (kind == "call_method" and is_inplace(target)) or is_inplace(name_of(target))
-        is_fresh = inplace or metas is not None
-        with _untouched():
-            if inplace:
-                metas = torch.empty_like(self._traced[id(args[0])].tensor)
-            elif metas is None:
-                metas, is_fresh = self._metas(node, bound, target, args, kwargs)
-            if not any(isinstance(meta, torch.Tensor) for meta in outputs_of(metas)):
-                self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
-                return metas
-            viewed = [] if is_fresh else self._all((args, kwargs))
-            result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
-            if inplace or bound.params.get("inplace") is True:
-                return self._write(args[0] if args else next(iter(kwargs.values())), result)
-        return result
-
-    def _node(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
-        path, module, stack = self._modules[-1]
-        named = self._constants.module(path, target) if kind == "call_module" else target
-        arguments = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
-        node = self.graph.create_node(kind, named)
-        node.args, node.kwargs = arguments  # given here, they are not searched for symbolic sizes
-        meta = node.meta
-        meta["where"] = path, type(module).__name__
-        meta["nn_module_stack"] = stack
-        meta["source"] = source()
-        return node
-
-    def _metas(
-        self, node: fx.Node, bound: Bound, target: Any, args: Any, kwargs: Any
-    ) -> tuple[Any, bool]:
-        """Meta tensors for what the call returns; True where they share memory with nothing."""
-        try:
-            metas = formula(node, bound)
-            if metas is not None:
-                return metas, bound.op not in SAME
-            before = [operand.meta["val"]._version for operand in bound.operands]
-            metas = self._asked(target, args, kwargs, bound)
-        except RfgraphError:
-            raise
-        except Exception as error:
-            raise self._rejected(node, args, error) from error
-        if before != [operand.meta["val"]._version for operand in bound.operands]:
-            raise CaptureError(
-                f"{bound.op} writes into its arguments{self.at_source()}, which cannot be followed"
-            )
-        return metas, False
-
-    def _asked(self, target: Any, args: Any, kwargs: Any, bound: Bound) -> Any:
-        """What torch says of a call; where it cannot, of one without an operator, what a trial shows."""
-        with passed_by():
-            try:
-                return self._shapes.run(target, args, kwargs, bound)
-            except Exception as error:
-                if not (self._can_leave and bound.known is None):
-                    raise
-                try:
-                    with _guarded():
-                        return self._shapes.tried(target, args, kwargs)
-                except Exception:
-                    raise error from None
-
-    def _results(
-        self, call: fx.Node, bound: Bound, metas: Any, viewed: list[Traced], again: _Again
-    ) -> Any:
-        """Stand-ins in the structure of `metas`: a tensor, or (named) tuples and lists of tensors."""
-        outputs = count()
-
-        def made(meta: Any, value: fx.Node) -> Any:
-            if isinstance(meta, tuple | list):
-                value.meta["val"] = meta
-                parts = [made(part, self._item(value, i, part)) for i, part in enumerate(meta)]
-                return type(meta)(*parts) if hasattr(meta, "_fields") else type(meta)(parts)
-            number = next(outputs)
-            if not isinstance(meta, torch.Tensor):
-                return meta
-            traced = self._result(bound, value, meta, number, viewed, again)
-            traced.masked = value.meta["masked"] = fixed(bound, tuple(meta.shape))
-            canonical = self._lowering.node(call, bound, number, value)
-            self._nodes[canonical.name] = canonical
-            return self.hold(traced)
-
-        return made(metas, call)
-
-    def _item(self, value: fx.Node, index: int, part: Any) -> fx.Node:
-        """The fx node of one of several outputs."""
-        if not any(isinstance(leaf, torch.Tensor) for leaf in outputs_of(part)):
-            return value
-        item = self.graph.create_node("call_function", operator.getitem, (value, index))
-        item.meta.update({k: v for k, v in value.meta.items() if k != "val"}, item=True)
-        return item
-
-    def _result(
-        self,
-        bound: Bound,
-        value: fx.Node,
-        meta: torch.Tensor,
-        number: int,
-        viewed: list[Traced],
-        again: _Again,
-    ) -> Traced:
-        """What is known of one tensor that a call returned: fresh, or a view of one that it was given."""
-        device = self._constants.device_of(again[2:], viewed)
-        for parent in viewed:
-            if parent.tensor.untyped_storage()._cdata != meta.untyped_storage()._cdata:
-                continue
-            meta = meta.detach() if id(meta) in self._traced else meta
-            step = None
-            if not is_same(meta, parent.tensor):
-                step = Step(bound.op, bound.params, *self._steps(parent, number, again))
-            value.meta["val"] = meta
-            memory_of = parent.memory
-            return Traced(meta, value, device, None, memory_of, memory_of.version, parent, step)
-        value.meta["val"] = meta
-        return Traced(meta, value, device)
-
-    def _steps(self, parent: Traced, number: int, again: _Again) -> tuple[Any, Any]:
-        """How to make a view again, and how to make it of another tensor."""
-        kind, target, args, kwargs = again
-
-        def once_more() -> Traced:
-            return self._traced[id(outputs_of(self._record(kind, target, args, kwargs))[number])]
-
-        def on(tensor: torch.Tensor) -> torch.Tensor:
-            moved = tuple(tensor if self.find(arg) is parent else arg for arg in args)
-            with passed_by(), _untouched():
-                made: torch.Tensor = outputs_of(called(target, moved, kwargs))[number]
-            return made
-
-        return once_more, on
-
-    # --- writes ---------------------------------------------------------------------------------
-
-    def _write(self, target: Any, result: Any) -> Any:
-        """An in-place call: every tensor that shares the memory it wrote means the result from now on."""
-        traced = self.find(target)
-        if traced is None or not isinstance(result, torch.Tensor):
-            return result
-        if traced.tensor.shape != result.shape:
-            raise self._resized(target)
-        try:
-            before = memory.written(traced, self._traced[id(result)], self.record)
-        except memory.Unfollowed as why:
-            raise CaptureError(
-                f"{self._name(traced)!r} is written {why}{self.at_source()}, which cannot be followed; write "
-                "into the tensor itself, or join the parts with torch.cat"
-            ) from None
-        self._undo += before if self._can_leave else ()
-        return target
-
-    def record(self, target: Any, *args: Any) -> Traced:
-        """A call that a write takes, or a view, recorded; a `str` target is a method."""
-        given = [traced.refreshed() for traced in self._all(args)]
-        if all(
-            traced.node.op == "get_attr" for traced in given
-        ):  # of the model, and not yet written
-            return self._constants.made(target, args)
-        kind = "call_method" if isinstance(target, str) else "call_function"
-        return self._traced[id(self._record(kind, target, args, {}))]
-
     def _check_overlap(self, tensor: Any) -> None:
         traced = self.find(tensor)
         with _untouched():
@@ -457,70 +244,6 @@ class Tracer(fx.Tracer):
                     f"{self._name(traced)!r} is written{self.at_source()} where several of its elements are "
                     "one in memory, which torch refuses; clone() it first"
                 )
-
-    # --- arguments ------------------------------------------------------------------------------
-
-    def find(self, value: Any) -> Traced | None:
-        """What is known of a tensor of the graph; None for everything else."""
-        found = self._traced.get(id(value))
-        if found is None and self._constants.promoted and isinstance(value, torch.Tensor):
-            return self._constants.view_of(value)
-        return found
-
-    def _first(self, value: Any) -> Traced | None:
-        """The first tensor of the graph in nested tuples, lists, dicts and slices."""
-        if isinstance(value, tuple | list):
-            for entry in value:
-                found = self._first(entry)
-                if found is not None:
-                    return found
-            return None
-        if isinstance(value, dict):
-            return self._first(tuple(value.values()))
-        if type(value) is slice:
-            return self._first((value.start, value.stop, value.step))
-        return self.find(value)
-
-    def _all(self, value: Any) -> list[Traced]:
-        """Every tensor of the graph in nested tuples, lists and dicts."""
-        if isinstance(value, tuple | list):
-            return [traced for entry in value for traced in self._all(entry)]
-        if isinstance(value, dict):
-            return self._all(tuple(value.values()))
-        found = self.find(value)
-        return [] if found is None else [found]
-
-    def _without_values(self, value: Any) -> Any:
-        """`value` with a tensor of the same shape, dtype and device in the place of each stand-in."""
-        found = self.find(value)
-        if found is not None:
-            with _untouched():
-                own = found.tensor
-                return torch.empty((), dtype=own.dtype, device=found.device).expand(own.shape)
-        if type(value) in (tuple, list):
-            return type(value)(map(self._without_values, value))
-        if type(value) is dict:
-            return {name: self._without_values(entry) for name, entry in value.items()}
-        return value
-
-    def arg(self, value: Any) -> Any:
-        """An argument as an fx graph holds it: nodes for tensors and for what is not written in code."""
-        found = self.find(value)
-        if found is not None:
-            return found.refreshed().node
-        kind = type(value)
-        if kind is tuple:
-            return tuple([self.arg(entry) for entry in value])
-        if kind is list:
-            return [self.arg(entry) for entry in value]
-        if kind is dict:
-            return {key: self.arg(entry) for key, entry in value.items()}
-        if kind is slice:
-            return slice(self.arg(value.start), self.arg(value.stop), self.arg(value.step))
-        if isinstance(value, tuple | list):
-            entries = [self.arg(entry) for entry in value]
-            return kind(*entries) if hasattr(value, "_fields") else kind(entries)
-        return self._constants.arg(value)
 
     # --- results --------------------------------------------------------------------------------
 
@@ -540,40 +263,6 @@ class Tracer(fx.Tracer):
         graph.names = {value: name for value, name in names.items() if name in graph}
         graph.attributes = self._constants.values
         return graph
-
-    # --- messages -------------------------------------------------------------------------------
-
-    def at_source(self) -> str:
-        """`, in 'layer1', at model.py:12` for the line of the model's code that runs now, or nothing."""
-        line, path = source(), self._modules[-1][0]
-        return (f", in {path!r}" if path else "") + (f", at {line}" if line else "")
-
-    def _name(self, traced: Traced) -> str:
-        return self._lowering.names.get(traced.node, traced.node.name)
-
-    def _resized(self, tensor: Any) -> CaptureError:
-        traced = self.find(tensor)
-        name = "a tensor of the model" if traced is None else repr(self._name(traced))
-        return CaptureError(
-            f"{name} changes its shape in place{self.at_source()}, which cannot be followed; use the "
-            "operator that returns a new tensor"
-        )
-
-    def _rejected(self, call: fx.Node, args: Any, error: Exception) -> CaptureError:
-        op = self._lowering.op(call)
-        with _untouched():
-            shapes = " and ".join(str(tuple(each.tensor.shape)) for each in self._all(args))
-        on = f" on a tensor of shape {shapes}" if shapes else ""
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "nonzero" in text or isinstance(error, NotImplementedError):
-            return DataDependentError(
-                f"the shape of what {op} returns depends on the data{self.at_source()}"
-            )
-        return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
-
-
-_Again: TypeAlias = "tuple[str, Any, tuple[Any, ...], dict[str, Any]]"
-"""A call: its kind as an fx node, target, args and kwargs."""
 
 
 def _hooked(module: nn.Module) -> bool:

@@ -126,7 +126,7 @@ class Constants:
     def promote(self, tensor: torch.Tensor) -> None:
         """A tensor of the model is written into: from now on it is one of the graph."""
         with _untouched():
-            base = tensor if tensor._base is None else tensor._base
+            base = _whole(tensor)
             stand_in = torch.empty_strided(
                 base.shape, base.stride(), dtype=base.dtype, device="meta"
             )
@@ -194,6 +194,16 @@ class Constants:
             if type(value) is torch.device:
                 return value
         return operands[0].device if operands else self.device
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor that all of the memory is of; a flat one, where no tensor says that it is."""
+    base = tensor if tensor._base is None else tensor._base
+    memory = base.untyped_storage()
+    if base.numel() * base.element_size() == memory.nbytes():
+        return base
+    flat = torch.empty(0, dtype=base.dtype, device=base.device)
+    return flat.set_(memory, 0, (memory.nbytes() // base.element_size(),))
 
 
 def _flat(value: Any) -> list[Any]:

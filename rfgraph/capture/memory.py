@@ -82,6 +82,7 @@ class Traced:
             now = self.parent.refreshed()
             now = now if self.step is None else self.step.again()
             self.node, self.masked, self.version = now.node, now.masked, self.memory.version
+            self.node.meta["val"] = self.tensor  # of this memory, however it was read out again
         return self
 
 

@@ -37,6 +37,8 @@ def unfold(node: Node) -> Reads:
     dim = nonnegative(node.params["dimension"], len(own))
     size, step = node.params["size"], node.params["step"]
     read: DimRead
+    if not own:  # one window of one element
+        return (Read(0, ()),)
     if size == step and own[dim] % size == 0:
         read = Regroup((dim,), (own[dim],), (dim, rank - 1), (node.shape[dim], size))
     else:

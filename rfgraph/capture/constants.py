@@ -203,7 +203,8 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
     if base.numel() * base.element_size() == memory.nbytes():
         return base
     flat = torch.empty(0, dtype=base.dtype, device=base.device)
-    return flat.set_(memory, 0, (memory.nbytes() // base.element_size(),))
+    flat.set_(memory, 0, torch.Size([memory.nbytes() // base.element_size()]), (1,))
+    return flat
 
 
 def _flat(value: Any) -> list[Any]:

@@ -81,8 +81,8 @@ class Shadows:
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
     """The tensors in an argument that have memory of their own."""
-    if isinstance(value, tuple | list):
-        for entry in value:
+    if isinstance(value, tuple | list | dict):
+        for entry in value.values() if isinstance(value, dict) else value:
             yield from _tensors(entry)
     elif isinstance(value, torch.Tensor) and has_memory(type(value)):
         yield value

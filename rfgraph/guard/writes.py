@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MethodWrapperType
 from typing import Any
 
 import torch.nn.functional as F
@@ -25,38 +26,61 @@ _FIRST = frozenset(
 _STATISTICS = frozenset(
     ("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit")
 )
-_TABLES = frozenset(("embedding", "embedding_bag"))
+_TABLES: dict[str, Callable[..., Any]] = {
+    "embedding": F.embedding,
+    "embedding_bag": F.embedding_bag,
+}
 
 
 def written(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """The arguments, at any depth, that a call may write into; nothing for most calls."""
-    name = getattr(func, "__name__", "")
-    if name == "__get__":
+    found = _by_kind(_kind(func), args, kwargs)
+    if not kwargs:
+        return found
+    if kwargs.get("inplace") is True:
+        found = (*found, *args[:1])
+    if not args and (found or kwargs.get("inplace") is True):  # all of them are named
+        return tuple(kwargs.values())
+    return found if kwargs.get("out") is None else (*found, kwargs["out"])
+
+
+def _by_kind(kind: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    if kind == "":
         return ()
-    found: tuple[Any, ...] = ()
-    if name in _FIRST or (name.endswith("_") and not name.endswith("__")):
-        found = args[:1]
-    elif name in _STATISTICS:
+    if kind == "first":
+        return args[:1] or tuple(kwargs.values())
+    if kind == "all":
+        return args, *kwargs.values()
+    if kind == "statistics":
         learns = any(value is True for value in (*args, *kwargs.values()))
-        found = (args[1:], *kwargs.values()) if learns else ()
-    elif name in _TABLES:
-        found = args[:2] if _renormalises(name, args, kwargs) else ()
-    elif type(func) in (OpOverload, OpOverloadPacket):
-        found = (args, *kwargs.values()) if _is_mutable(func) else ()
-    elif not _is_of_torch(func):
-        found = (args, *kwargs.values())
-    if kwargs:
-        out, inplace = kwargs.get("out"), kwargs.get("inplace")
-        found = found if out is None else (*found, out)
-        found = found if inplace is not True else (*found, *args[:1], kwargs.get("input"))
-        found = found if args or not found else (*found, kwargs.get("input"), kwargs.get("self"))
-    return found
+        return (args[1:], *kwargs.values()) if learns else ()
+    return (args, *kwargs.values()) if _renormalises(kind, args, kwargs) else ()
+
+
+def _kind(func: Callable[..., Any]) -> str:
+    """What a function may write into, by its name: nothing, its `first` argument, `all`, or by its flags."""
+    if type(func) is MethodWrapperType:  # `x.shape`, `x.data = y`: a new one each time
+        return "first" if func.__name__ == "__set__" else ""
+    return _kind_of(func)
+
+
+@lru_cache(maxsize=1 << 12)
+def _kind_of(func: Callable[..., Any]) -> str:
+    name = getattr(func, "__name__", "")
+    if name in _FIRST or (name.endswith("_") and not name.endswith("__")):
+        return "first"
+    if name in _STATISTICS:
+        return "statistics"
+    if name in _TABLES:
+        return name
+    if isinstance(func, OpOverload | OpOverloadPacket):
+        return "all" if _is_mutable(func) else ""
+    return "" if _is_of_torch(func) else "all"
 
 
 def _renormalises(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """An embedding scales the rows that it looks up where it has a `max_norm`."""
-    function = F.embedding if name == "embedding" else F.embedding_bag
-    place = list(inspect.signature(function).parameters).index("max_norm")
+    place = list(inspect.signature(_TABLES[name]).parameters).index("max_norm")
     return (kwargs.get("max_norm") if len(args) <= place else args[place]) is not None
 
 
@@ -66,8 +90,7 @@ def _is_of_torch(func: Callable[..., Any]) -> bool:
     return type(module) is not str or module.partition(".")[0] in ("torch", "_operator", "builtins")
 
 
-@lru_cache(maxsize=1 << 12)
-def _is_mutable(func: Any) -> bool:
+def _is_mutable(func: OpOverload | OpOverloadPacket) -> bool:
     if isinstance(func, OpOverload):
         return bool(func._schema.is_mutable)
-    return any(getattr(func, name)._schema.is_mutable for name in func.overloads())
+    return any(getattr(func, name)._schema.is_mutable for name in func.overloads())  # type: ignore[no-untyped-call]

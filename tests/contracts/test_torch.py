@@ -6,14 +6,17 @@ Nothing of rfgraph is used here. A test that fails after an upgrade of torch say
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable
+from types import MethodDescriptorType
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
+from torch.nn.parameter import UninitializedParameter
+from torch.overrides import BaseTorchFunctionMode, TorchFunctionMode, is_tensor_method_or_property
 
 
 class Recorder(Tensor):
@@ -62,7 +65,7 @@ def test_every_module_is_called_by_the_call_of_its_base_class(
 
 
 def test_a_module_keeps_its_state_in_three_dicts_and_its_flag_in_its_own() -> None:
-    """The guard copies these and puts them back."""
+    """The guard looks at two of them in one step, and sets the flag where it is."""
     module = nn.BatchNorm1d(3)
     own = vars(module)
     assert set(own["_parameters"]) == {"weight", "bias"}
@@ -153,7 +156,7 @@ def test_the_truth_and_the_items_of_a_subclass_are_asked_through_it() -> None:
 
 
 def test_a_function_mode_sees_every_write_by_its_name() -> None:
-    """The guard lets in-place calls on the model's own tensors work on copies."""
+    """The guard lets in-place calls on the model's own tensors work on shadows."""
     seen: list[str] = []
 
     class Mode(TorchFunctionMode):
@@ -167,6 +170,57 @@ def test_a_function_mode_sees_every_write_by_its_name() -> None:
         steps += 1
         steps[1] = 5
     assert seen == ["add_", "add_", "__setitem__"]
+
+
+def test_views_have_one_storage_and_a_tensor_can_be_set_onto_another() -> None:
+    """The guard knows what shares memory by `_cdata`, and lets writes happen on a copy of all of it."""
+    for device in ("cpu", "meta"):
+        base = torch.zeros(2, 3, device=device)
+        view = base[1].view(3)
+        assert view.untyped_storage()._cdata == base.untyped_storage()._cdata
+        assert base.clone().untyped_storage()._cdata != base.untyped_storage()._cdata
+        whole = torch.empty(0, dtype=torch.uint8, device=device).set_(view.untyped_storage())
+        memory = whole.clone().untyped_storage()
+        assert memory.nbytes() == 24
+        shadow = torch.empty(0, device=device).set_(
+            memory, view.storage_offset(), view.size(), view.stride()
+        )
+        assert shadow.shape == (3,) and shadow.untyped_storage()._cdata == memory._cdata
+
+
+def test_a_context_of_the_io_library_is_left_by_c_code_that_calls_close() -> None:
+    """The guard is left without a line of Python between the body and its own `finally`."""
+    assert isinstance(io.IOBase.__exit__, MethodDescriptorType)
+    closed: list[int] = []
+
+    class Context(io.IOBase):
+        def __init__(self) -> None:
+            self.close = lambda: closed.append(1)  # type: ignore[method-assign]
+
+    context = Context()
+    with context:
+        assert closed == []
+    assert closed == [1]
+
+
+def test_the_stack_of_function_modes_can_be_read_and_set() -> None:
+    """The guard gives it back as it was, whatever an interrupt left there."""
+    with BaseTorchFunctionMode() as mode:
+        assert torch._C._len_torch_function_stack() == 1
+        assert torch._C._get_function_stack_at(0) is mode
+        torch._C._push_on_torch_function_stack(torch._C._pop_torch_function_stack())
+        assert torch._C._get_function_stack_at(0) is mode
+
+
+def test_a_lazy_parameter_takes_its_data_and_its_class_back() -> None:
+    """The guard leaves lazy modules lazy."""
+    weight = UninitializedParameter()
+    data = weight.data
+    weight.materialize((2, 3))
+    assert type(weight) is nn.Parameter and weight.shape == (2, 3)
+    weight.data, weight.__class__ = data, UninitializedParameter
+    weight.materialize((4,))
+    assert weight.shape == (4,)
 
 
 # --- shapes and rules ---------------------------------------------------------------------------

@@ -6,6 +6,7 @@ targets stand for. A constant that a tensor of the graph is written into becomes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ _WRITTEN_AS_CODE = frozenset(
     )
 )
 _untouched = torch._C.DisableTorchFunction
+_guarded = torch._C._EnableTorchFunction
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu|meta)(:\d+)?")
 
 
 class Constants:
@@ -71,10 +74,9 @@ class Constants:
         name = self._names.get(id(value)) or f"_constant_{len(self._nodes)}"
         storage = _storage(value) if isinstance(value, torch.Tensor) else 0
         held = value
-        if (
-            storage in self._changed
-        ):  # what it holds now, which the guard knows, and not what it held
-            held, name = value.clone(), f"{name}_written"
+        if storage in self._changed:  # what it holds now, which the guard knows
+            with _guarded():
+                held, name = value.clone(), f"{name}_written"
         with _untouched():
             self._check(value)
             node = self._get_attr(self._kept_as(name, held), held)
@@ -173,7 +175,8 @@ class Constants:
             offset = tensor.storage_offset() - base.storage_offset()
             stand_in = root.tensor.as_strided(size, stride, offset)
             step = None if is_same(stand_in, root.tensor) else self._picked(root, places)
-        traced = Traced(stand_in, root.node, root.device, None, root.memory, -1, root, step)
+        traced = Traced(stand_in, root.node, root.device, None, root, step)
+        traced.version = -1  # its node is made when it is read
         self._kept.append(tensor)
         self._recorder.hold(traced)
         self._recorder.know(tensor, traced)
@@ -188,11 +191,15 @@ class Constants:
 
         return Step("as_strided", {}, again, lambda whole: whole.reshape(-1)[places])
 
-    def device_of(self, call: Sequence[Any], operands: Sequence[Traced]) -> torch.device:
+    def device_of(self, op: str, call: Sequence[Any], operands: Sequence[Traced]) -> torch.device:
         """The device of what a call returns: the one it asks for, or that of what it is given."""
+        if op in ("cpu", "cuda"):
+            return torch.device(op)
         for value in _flat(call):
             if type(value) is torch.device:
                 return value
+            if type(value) is str and _DEVICE.fullmatch(value):
+                return torch.device(value)
         return operands[0].device if operands else self.device
 
 

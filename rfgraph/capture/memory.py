@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
@@ -31,14 +32,19 @@ _RESHAPED = frozenset(
 )
 _CUT = frozenset("chunk split tensor_split unbind narrow select hsplit vsplit dsplit".split())
 _LARGEST = 1 << 24  # elements whose places are looked up one by one
+_versions = count(1)  # no two writes have one, also where one of them is taken back
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
 
 
 @dataclass(slots=True)
 class Memory:
-    """Memory that tensors share: how often it was written."""
+    """Memory that tensors share: `version` is the last write of it.
+
+    `counter` is torch's own count for the stand-ins, which a capture never writes into.
+    """
 
     version: int = 0
+    counter: int = 0
 
 
 @dataclass(slots=True)
@@ -60,7 +66,7 @@ class Traced:
 
     Attributes:
         tensor: the stand-in that model code holds: a meta tensor of its shape, strides and dtype.
-        node: the fx node that held its value when its memory had been written `version` times.
+        node: the fx node that held its value when its memory had last been written by write `version`.
         device: where the model's own tensor would be.
         masked: positions whose value the model fixes.
         parent: what it is a view of, by `step`; None: of nothing. Without a step it is that tensor itself.
@@ -70,10 +76,27 @@ class Traced:
     node: fx.Node
     device: torch.device
     masked: Masked | None = None
-    memory: Memory = field(default_factory=Memory)
-    version: int = 0
+    memory: Memory = field(init=False)
     parent: Traced | None = None
     step: Step | None = None
+    version: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        parent = self.parent
+        self.memory = Memory(counter=self.tensor._version) if parent is None else parent.memory
+        self.version = self.memory.version
+
+    def is_written_unseen(self) -> bool:
+        """Something wrote into the stand-in itself, where nobody looked."""
+        return self.tensor._version != self.memory.counter
+
+    def state(self) -> tuple[Any, ...]:
+        """What a write or a reading changes."""
+        return self.node, self.masked, self.version, self.memory.version
+
+    def put_back(self, state: tuple[Any, ...]) -> None:
+        """Take back what was changed since."""
+        self.node, self.masked, self.version, self.memory.version = state
 
     def refreshed(self) -> Traced:
         """Itself, its node holding what the memory holds now."""
@@ -100,8 +123,8 @@ Record = Callable[..., Traced]
 """`record(target, *args)` writes down a call on stand-ins and constants; a `str` target is a method."""
 
 
-def written(target: Traced, value: Traced, record: Record) -> list[tuple[Traced, Any]]:
-    """Give `target`, and what it is a view of, the node of a new value. Returns how to take it back."""
+def written(target: Traced, value: Traced, record: Record) -> None:
+    """Give `target`, and what it is a view of, the node of a new value."""
     changes = [(target, value)]
     while target.parent is not None:
         parent = target.parent.refreshed()
@@ -109,12 +132,10 @@ def written(target: Traced, value: Traced, record: Record) -> list[tuple[Traced,
             value = _put(target, target.step, parent, value, record)
         changes.append((parent, value))
         target = parent
-    before = [(each, (each.node, each.masked, each.version)) for each, _ in changes]
-    target.memory.version += 1
+    target.memory.version = next(_versions)
     for each, now in changes:
         each.node, each.masked, each.version = now.node, now.masked, each.memory.version
         each.node.meta["val"] = each.tensor  # the memory is still the same
-    return before
 
 
 class Unfollowed(Exception):

@@ -5,6 +5,7 @@ comes by the tracer, which is one.
 """
 
 import operator
+from collections.abc import Callable
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -54,7 +55,28 @@ class Recorder(fx.Tracer):
         self._nodes: dict[str, Node] = {}
         self._modules: list[tuple[str, nn.Module, dict[str, Any]]] = []
         self._paths: dict[int, str] = {}
-        self._undo: list[tuple[Traced, Any]] = []
+
+    def mark(self) -> Callable[[], None]:
+        """Where the graph stands: what it gives forgets all that is recorded from now on."""
+        last, names = next(iter(reversed(self.graph.nodes)), None), self._lowering.mark()
+        nodes, traced = dict(self._nodes), dict(self._traced)
+        promoted = dict(self._constants.promoted)
+        states = [(each, each.state()) for each in traced.values()]
+
+        def rewind() -> None:
+            self._lowering.rewind(names)
+            self._nodes, self._constants.promoted = nodes, promoted
+            self._traced.clear()
+            self._traced.update(traced)
+            for each, state in states:
+                each.put_back(state)
+            for node in reversed(list(self.graph.nodes)):
+                if node is last:
+                    break
+                self._constants.forget(node)
+                self.graph.erase_node(node)
+
+        return rewind
 
     def hold(self, traced: Traced) -> torch.Tensor:
         """From now on, the traced tensor is known by its stand-in."""
@@ -103,7 +125,8 @@ class Recorder(fx.Tracer):
     def _node(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
         path, module, stack = self._modules[-1]
         named = self._constants.module(path, target) if kind == "call_module" else target
-        arguments = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
+        with _untouched():
+            arguments = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
         node = self.graph.create_node(kind, named)
         node.args, node.kwargs = arguments  # given here, they are not searched for symbolic sizes
         meta = node.meta
@@ -186,17 +209,19 @@ class Recorder(fx.Tracer):
         again: _Again,
     ) -> Traced:
         """What is known of one tensor that a call returned: fresh, or a view of one that it was given."""
-        device = self._constants.device_of(again[2:], viewed)
+        device = self._constants.device_of(bound.op, again[2:], viewed)
         for parent in viewed:
             if parent.tensor.untyped_storage()._cdata != meta.untyped_storage()._cdata:
                 continue
+            if parent.device.type != device.type:  # a copy, on another device
+                meta = torch.empty_like(meta)
+                break
             meta = meta.detach() if id(meta) in self._traced else meta
             step = None
             if not is_same(meta, parent.tensor):
                 step = Step(bound.op, bound.params, *self._steps(parent, number, again))
             value.meta["val"] = meta
-            memory_of = parent.memory
-            return Traced(meta, value, device, None, memory_of, memory_of.version, parent, step)
+            return Traced(meta, value, device, None, parent, step)
         value.meta["val"] = meta
         return Traced(meta, value, device)
 
@@ -225,13 +250,12 @@ class Recorder(fx.Tracer):
         if traced.tensor.shape != result.shape:
             raise self._resized(target)
         try:
-            before = memory.written(traced, self._traced[id(result)], self.record)
+            memory.written(traced, self._traced[id(result)], self.record)
         except memory.Unfollowed as why:
             raise CaptureError(
                 f"{self._name(traced)!r} is written {why}{self.at_source()}, which cannot be followed; write "
                 "into the tensor itself, or join the parts with torch.cat"
             ) from None
-        self._undo += before if self._can_leave else ()
         return target
 
     def record(self, target: Any, *args: Any) -> Traced:
@@ -293,6 +317,11 @@ class Recorder(fx.Tracer):
         """An argument as an fx graph holds it: nodes for tensors and for what is not written in code."""
         found = self.find(value)
         if found is not None:
+            if found.is_written_unseen():
+                raise CaptureError(
+                    f"{self._name(found)!r} is written in compiled code before it is used{self.at_source()}, "
+                    "which cannot be followed; teach that code with @rfgraph.rule, or return a new tensor"
+                )
             return found.refreshed().node
         kind = type(value)
         if kind is tuple:

@@ -29,7 +29,7 @@ _ASKED = frozenset(
 )
 """Operators whose result may share memory: their kernels take a microsecond, and tell."""
 SAME = frozenset(
-    "identity dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split()
+    "identity cpu cuda dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split()
 )
 """Operators that return their operand itself, where they do nothing."""
 
@@ -49,9 +49,11 @@ def formula(call: fx.Node, bound: Bound) -> Any:
     dtype = own.dtype
     if known.name in _ASKED:
         return _indexed(bound, own) if known.name == "getitem" else None
-    if known.name in SAME and (known.name == "identity" or not bound.params.get("training")):
+    if known.name in SAME and bound.params.get("training") is not True:
         return own.detach()
     if not dtype.is_floating_point or bound.params.get("dtype") is not None:
+        return None
+    if bound.params.get("return_indices"):  # the second output is of another dtype
         return None
     for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
         if not _alike(value.meta["val"], dtype):

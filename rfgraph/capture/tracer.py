@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.calls import assigned, is_inplace, name_of, outputs_of
@@ -85,31 +85,17 @@ class Tracer(Recorder):
         self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         """A module's result; one that cannot be followed is one unknown node, if it can be run."""
-        mark = next(iter(reversed(self.graph.nodes)), None), self._lowering.mark(), len(self._undo)
-        nodes = dict(self._nodes)
+        rewind = self.mark()
         try:
             return original(module, *args, **kwargs)
         except CaptureError as error:
-            self._nodes = nodes
-            self._rewind(*mark)
+            rewind()
             try:
                 with passed_by():
                     metas = self._shapes.tried(module, args, kwargs)
             except Exception:
                 raise error from None
         return self._record("call_module", module, args, kwargs, metas)
-
-    def _rewind(self, last: fx.Node | None, mark: Any, undone: int) -> None:
-        """Forget the nodes after `last`, their names, and the writes since."""
-        self._lowering.rewind(mark)
-        while len(self._undo) > undone:
-            traced, before = self._undo.pop()
-            traced.node, traced.masked, traced.version = before
-        for node in reversed(list(self.graph.nodes)):
-            if node is last:
-                break
-            self._constants.forget(node)
-            self.graph.erase_node(node)
 
     # --- functions ------------------------------------------------------------------------------
 
@@ -251,7 +237,8 @@ class Tracer(Recorder):
         """The graph: every node but the unread outputs of operators with several."""
         graph = Graph(self.graph)
         found = [(path, self.find(tensor)) for path, tensor in leaves(result)]
-        kept = [(path, traced.refreshed().node) for path, traced in found if traced is not None]
+        with _untouched():
+            kept = [(path, self.arg(traced.tensor)) for path, traced in found if traced is not None]
         self.graph.output(structure(result, self.graph, self.arg))
         names = self._lowering.names
         graph.outputs = {path: names[node] for path, node in kept}

@@ -64,9 +64,15 @@ def _parts(thing: Any) -> list[tuple[str, Any]]:
     if isinstance(thing, torch.Tensor):
         return _of_tensor(thing)
     if isinstance(thing, np.ndarray):
-        return [("values", thing.tobytes()), ("writeable", thing.flags.writeable)]
+        inside = list(enumerate(thing.ravel())) if thing.dtype.hasobject else []
+        about = [("values", thing.tobytes()), ("writeable", thing.flags.writeable)]
+        return [*about, *((f"[{i}]", value) for i, value in inside)]
     if isinstance(thing, types.FunctionType):
         return _of_function(thing)
+    if isinstance(thing, property):
+        return [("fget", thing.fget)]
+    if isinstance(thing, (staticmethod, functools.cached_property)):
+        return [("func", thing.__func__ if isinstance(thing, staticmethod) else thing.func)]
     if isinstance(thing, types.MethodType):
         return [("self", thing.__self__), ("func", thing.__func__)]
     if isinstance(thing, functools.partial):
@@ -79,6 +85,7 @@ def _parts(thing: Any) -> list[tuple[str, Any]]:
     parts: list[tuple[str, Any]] = [("class", type(thing))]
     if isinstance(thing, dict):
         parts += [("order", [id(key) for key in thing].__repr__())]
+        parts += [(f"key {i}", key) for i, key in enumerate(thing)]
         parts += [
             (f"[{key!r}]" if isinstance(key, (str, int)) else f"[{i}]", v)
             for i, (key, v) in enumerate(thing.items())

@@ -18,10 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tests.capture import held
+
 GRIDS: dict[Any, Any] = {(3, 3): torch.ones(1)}
 LOG: list[Any] = ["begin"]
 COUNT = 0
 MASK = torch.ones(2, 2)
+NESTED: list[Any] = []
 
 
 class Plain:
@@ -91,6 +94,12 @@ class Hoard(nn.Module):
     """Holds something of everything; its forward does what `todo` says, and fails where `fail` says."""
 
     total = 0
+    memory = property(lambda self, memo=[]: memo)
+    once = functools.cached_property(lambda self, memo=[]: memo)
+
+    @staticmethod
+    def noted(x: Any, memo: list[Any] = []) -> None:  # noqa: B006
+        memo.append(x)
 
     def __init__(self, todo: list[str], fail: BaseException | None = None, at: int = -1) -> None:
         super().__init__()
@@ -102,12 +111,14 @@ class Hoard(nn.Module):
         self.register_buffer("steps", torch.zeros(2))
         self.register_buffer("hidden", torch.zeros(2, 3), persistent=False)
         self.tensor = torch.arange(6.0)
+        self.tensor.tags = [1]  # type: ignore[attr-defined]
         self.view = self.tensor[2:4]
         self.rows = self.hidden.numpy()
         self.numbers = np.arange(4.0)
         self.objects = np.array([[1], None], dtype=object)
         self.dict: dict[Any, Any] = {"one": 1}
         self.list: list[Any] = [1, [2]]
+        self.keyed = {Plain(): 1}
         self.set = {1, 2}
         self.deque = deque([1, 2, 3], maxlen=3)
         self.ordered = OrderedDict(a=1, b=2)
@@ -146,6 +157,26 @@ def _global(m: Hoard, x: Tensor) -> None:
     MASK.note = x  # type: ignore[attr-defined]
     globals()["GRIDS"][tuple(x.shape)] = x
     LOG.append(x)
+
+
+def _nested(m: Hoard, x: Tensor) -> None:
+    def inner() -> None:
+        NESTED.append(x)
+
+    inner()
+    held.HELD.append(x)
+
+
+def _in_class(m: Hoard, x: Tensor) -> None:
+    m.noted(x)
+    m.memory.append(x)
+    m.once.append(x)
+
+
+def _gradients(m: Hoard, x: Tensor) -> None:
+    m.tensor.tags.append(x)  # type: ignore[attr-defined]
+    if m.conv.weight.grad is not None:
+        m.conv.weight.grad.mul_(2)
 
 
 def _new_global(m: Hoard, x: Tensor) -> None:
@@ -245,6 +276,7 @@ def _backward(m: Hoard, x: Tensor) -> None:
 
 MUTATIONS: dict[str, Any] = {
     "dict": lambda m, x: m.dict.update(two=x),
+    "dict key": lambda m, x: m.dict.update(uno=m.dict.pop("one", 1)),
     "list": lambda m, x: (m.list.append(x), m.list[1].append(x)),
     "list order": lambda m, x: m.list.reverse(),
     "set": lambda m, x: (m.set.add(x), m.set.discard(1)),
@@ -259,7 +291,7 @@ MUTATIONS: dict[str, Any] = {
     "user dict": lambda m, x: m.user.update(b=x),
     "own dict": lambda m, x: (m.own.update(b=x), m.own.pop("a", None)),
     "bytes": lambda m, x: (m.bytes.extend(b"d"), m.array.append(2.0)),
-    "nested": lambda m, x: m.nested["a"][0]["b"][0]["c"].append(x),
+    "deep": lambda m, x: m.nested["a"][0]["b"][0]["c"].append(x),
     "loop": lambda m, x: m.loop.append(x),
     "plain": lambda m, x: (setattr(m.plain, "kept", x), m.plain.inner["list"][1][1].update(deep=x)),
     "slots": lambda m, x: (
@@ -277,6 +309,10 @@ MUTATIONS: dict[str, Any] = {
     "default": lambda m, x: with_default(x),
     "closure": lambda m, x: m.step(x),
     "global": _global,
+    "nested": _nested,
+    "in class": _in_class,
+    "gradients": _gradients,
+    "key": lambda m, x: setattr(next(iter(m.keyed)), "kept", x),
     "new global": _new_global,
     "class": _class,
     "hooks": _hook,
@@ -299,11 +335,15 @@ MUTATIONS: dict[str, Any] = {
 
 def roots(model: nn.Module) -> tuple[Any, ...]:
     """The model and the module-level objects that its code writes to."""
-    own = {k: v for k, v in globals().items() if k in ("GRIDS", "LOG", "COUNT", "MASK", "LATE")}
+    own = {
+        k: v
+        for k, v in globals().items()
+        if k in ("GRIDS", "LOG", "COUNT", "MASK", "NESTED", "LATE")
+    }
     hooks = [
         v
         for k, v in vars(nn.modules.module).items()
         if k.startswith("_global_") and isinstance(v, dict)
     ]
-    functions = with_default, halved, remembered
+    functions = with_default, halved, remembered, held.HELD
     return model, " ".join(sorted(own)), *own.values(), Plain, Hoard, *functions, *hooks

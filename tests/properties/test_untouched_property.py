@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import rfgraph
 from tests.capture import deep
 from tests.capture.mutations import MUTATIONS, Hoard, roots
-from tests.capture.test_untouched import InterruptAt, lock_is_held, repair
+from tests.capture.test_untouched import InterruptAt, assert_untouched_where_interrupted, repair
 
 FAILURES = [None, RuntimeError, KeyboardInterrupt, MemoryError]
 todos = st.lists(st.sampled_from(sorted(MUTATIONS)), min_size=1, max_size=8)
@@ -64,11 +64,8 @@ def test_a_model_is_untouched_wherever_an_interrupt_comes(
     with InterruptAt(-1) as counted:
         outcome(model, mode)
     deep.assert_same(before, snapshot(model))
-    with InterruptAt(1 + place % counted.count) as interrupt:
-        assert outcome(model, mode) == "interrupted"
-    deep.assert_same(before, snapshot(model))
-    assert interrupt.where and not lock_is_held()
-    assert deep.stand_ins(*roots(model)) == []
+    at = 1 + place % counted.count
+    assert_untouched_where_interrupted(model, at, before, mode)
 
 
 @given(todos)

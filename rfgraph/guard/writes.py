@@ -38,9 +38,7 @@ def written(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str
     if not kwargs:
         return found
     if kwargs.get("inplace") is True:
-        found = (*found, *args[:1])
-    if not args and (found or kwargs.get("inplace") is True):  # all of them are named
-        return tuple(kwargs.values())
+        found = (*found, *(args[:1] or kwargs.values()))
     return found if kwargs.get("out") is None else (*found, kwargs["out"])
 
 

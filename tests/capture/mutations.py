@@ -24,7 +24,6 @@ GRIDS: dict[Any, Any] = {(3, 3): torch.ones(1)}
 LOG: list[Any] = ["begin"]
 COUNT = 0
 MASK = torch.ones(2, 2)
-NESTED: list[Any] = []
 
 
 class Plain:
@@ -160,10 +159,7 @@ def _global(m: Hoard, x: Tensor) -> None:
 
 
 def _nested(m: Hoard, x: Tensor) -> None:
-    def inner() -> None:
-        NESTED.append(x)
-
-    inner()
+    held.keep(x)
     held.HELD.append(x)
 
 
@@ -335,15 +331,12 @@ MUTATIONS: dict[str, Any] = {
 
 def roots(model: nn.Module) -> tuple[Any, ...]:
     """The model and the module-level objects that its code writes to."""
-    own = {
-        k: v
-        for k, v in globals().items()
-        if k in ("GRIDS", "LOG", "COUNT", "MASK", "NESTED", "LATE")
-    }
+    own = {k: v for k, v in globals().items() if k in ("GRIDS", "LOG", "COUNT", "MASK", "LATE")}
     hooks = [
         v
         for k, v in vars(nn.modules.module).items()
         if k.startswith("_global_") and isinstance(v, dict)
     ]
-    functions = with_default, halved, remembered, held.HELD
-    return model, " ".join(sorted(own)), *own.values(), Plain, Hoard, *functions, *hooks
+    functions = with_default, halved, remembered
+    lists = [entry for entry in vars(held).values() if type(entry) is list]  # names neither
+    return model, " ".join(sorted(own)), *own.values(), Plain, Hoard, *functions, *lists, *hooks

@@ -242,7 +242,7 @@ def repair():
     mutations.Plain.shared, mutations.Plain.total, Hoard.total = [], 0, 0
     if hasattr(mutations.Plain, "late"):
         del mutations.Plain.late
-    mutations.NESTED.clear(), mutations.held.HELD.clear()
+    mutations.held.NESTED.clear(), mutations.held.HELD.clear()
     for function in (
         mutations.with_default,
         Hoard.noted,
@@ -408,7 +408,19 @@ class Written(nn.Module):
         self.write = write
 
 
+def filled(x):
+    """A function that tells torch's function modes of itself, and what it does of nothing."""
+    if torch.overrides.has_torch_function((x,)):
+        return torch.overrides.handle_torch_function(filled, (x,), x)
+    return x.fill_(1)
+
+
+threshold = torch.nn.functional.threshold
+
 READS = {
+    "a flag": lambda m: threshold(m.steps, 0.5, 1.0, inplace=True),
+    "a name": lambda m: torch._foreach_add_(self=[m.steps], scalar=1.0),
+    "a function of one's own": lambda m: filled(m.steps),
     "in place": lambda m: m.steps.add_(1),
     "an operator": lambda m: exec("m.steps += 1"),
     "an item": lambda m: m.steps.__setitem__(slice(None), 1),
@@ -445,6 +457,7 @@ def test_what_is_turned_in_place_stays_turned():
         model.steps.t_()
         assert model.steps.shape == (3, 2) and model.steps[2, 1].item() == 0
         assert model.steps.add_(1) is model.steps
+        assert model.weight.mul_(1) is model.weight and model.weight.requires_grad
         assert model.weight.requires_grad_(False) is model.weight and not model.weight.requires_grad
     assert model.steps.shape == (2, 3) and model.weight.requires_grad
 

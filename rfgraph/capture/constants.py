@@ -195,7 +195,8 @@ class Constants:
         """The device of what a call returns: the one it asks for, or that of what it is given."""
         if op in ("cpu", "cuda"):
             return torch.device(op)
-        for value in _flat(call):
+        args, kwargs = call
+        for value in (*args, *kwargs.values()):
             if type(value) is torch.device:
                 return value
             if type(value) is str and _DEVICE.fullmatch(value):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx
@@ -19,6 +19,9 @@ from rfgraph.calls import METHODS, REVERSED, assigned, is_inplace, name_of, outp
 from rfgraph.graph import Masked, Node, Operand
 from rfgraph.operators import Operator, Params, Signature, Vocabulary, module_params
 from rfgraph.reads import Shape
+
+Found: TypeAlias = tuple[Operator, Signature]
+_PLAIN = frozenset((type(None), bool, int, float, str))
 
 
 @dataclass(slots=True)
@@ -51,13 +54,15 @@ class Lowering:
 
     # --- which operator, with which arguments ---------------------------------------------------
 
-    def bind(self, node: fx.Node) -> Bound:
+    def bind(self, node: fx.Node, found: Found | None = None) -> Bound:
         """The operator of a call and its params, in which an `Operand` stands for a tensor of the graph.
+
+        `found`: the operator and signature, where the caller has looked them up.
 
         Raises:
             ValueError: arguments that torch would reject.
         """
-        found = self._operator(node)
+        found = found or self._operator(node)
         if found is None:
             return self._unknown(node, "")
         known, signature = found
@@ -85,7 +90,7 @@ class Lowering:
         found = self._operator(node)
         return self._unknown(node, "").op if found is None else found[0].name
 
-    def _operator(self, node: fx.Node) -> tuple[Operator, Signature] | None:
+    def _operator(self, node: fx.Node) -> Found | None:
         target, vocabulary = node.target, self._vocabulary
         if node.op == "call_module":
             return vocabulary.of_module(self._attribute(str(target)))
@@ -118,7 +123,10 @@ class Lowering:
 
     def _param(self, value: Any, operands: list[fx.Node]) -> Any:
         """An argument as a rule sees it: constants are themselves, tensors of the graph operands."""
-        if isinstance(value, fx.Node):
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if kind is fx.Node:
             if value.op == "get_attr":
                 return self._attribute(str(value.target))
             if "constant" in value.meta:

@@ -16,7 +16,7 @@ from rfgraph.calls import is_inplace, name_of, outputs_of
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.interception import passed_by
-from rfgraph.capture.lowering import Bound, Lowering, fixed, is_settled
+from rfgraph.capture.lowering import Bound, Found, Lowering, fixed, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same
 from rfgraph.capture.shapes import SAME, Shapes, called, formula
 from rfgraph.capture.source import source
@@ -94,11 +94,12 @@ class Recorder(fx.Tracer):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         metas: Any = None,
+        known: Found | None = None,
     ) -> Any:
         """Write one call down as an fx node, and a canonical node for each tensor that it returns."""
         node = self._node(kind, target, args, kwargs)
         try:
-            bound = self._lowering.bind(node)
+            bound = self._lowering.bind(node, known)
         except RfgraphError:
             raise
         except Exception as error:

@@ -73,11 +73,12 @@ class Tracer(Recorder):
         try:
             if self._first((args, kwargs)) is None:
                 return original(module, *args, **kwargs)
-            if _hooked(module) or self._vocabulary.of_module(module) is None:
+            known = None if _hooked(module) else self._vocabulary.of_module(module)
+            if known is None:
                 if self._can_leave and path:
                     return self._followed_or_left(module, original, args, kwargs)
                 return original(module, *args, **kwargs)
-            return self._record("call_module", module, args, kwargs)
+            return self._record("call_module", module, args, kwargs, known=known)
         finally:
             self._modules.pop()
 

@@ -18,7 +18,7 @@ from rfgraph.capture.constants import Constants
 from rfgraph.capture.interception import passed_by
 from rfgraph.capture.lowering import Bound, Found, Lowering, fixed, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same
-from rfgraph.capture.shapes import SAME, Shapes, called, formula
+from rfgraph.capture.shapes import SAME, Shapes, called, formula, like
 from rfgraph.capture.source import source
 from rfgraph.capture.tensors import (
     DataDependentError,
@@ -97,39 +97,56 @@ class Recorder(fx.Tracer):
         known: Found | None = None,
     ) -> Any:
         """Write one call down as an fx node, and a canonical node for each tensor that it returns."""
-        node = self._node(kind, target, args, kwargs)
+        with _untouched():
+            node = self._node(kind, target, args, kwargs)
+            bound = self._bound(node, known, args)
+            if bound.operands and not is_settled(bound):
+                return self._written_down(node, bound, kind, target, args, kwargs, metas)
+            self.graph.erase_node(node)
+        return called(target, self._without_values(args), self._without_values(kwargs))
+
+    def _bound(self, node: fx.Node, known: Found | None, args: Any) -> Bound:
         try:
-            bound = self._lowering.bind(node, known)
+            return self._lowering.bind(node, known)
         except RfgraphError:
             raise
         except Exception as error:
             raise self._rejected(node, args, error) from error
-        if not bound.operands or is_settled(bound):
-            self.graph.erase_node(node)
-            return called(target, self._without_values(args), self._without_values(kwargs))
-        inplace = (kind == "call_method" and is_inplace(target)) or is_inplace(name_of(target))
+
+    def _written_down(
+        self,
+        node: fx.Node,
+        bound: Bound,
+        kind: str,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        metas: Any,
+    ) -> Any:
+        """The result of a call whose fx node is there: stand-ins, and their canonical nodes."""
+        inplace = kind != "call_module" and is_inplace(name_of(target))
         is_fresh = inplace or metas is not None
-        with _untouched():
-            if inplace:
-                metas = torch.empty_like(self._traced[id(args[0])].tensor)
-            elif metas is None:
-                metas, is_fresh = self._metas(node, bound, target, args, kwargs)
-            if not any(isinstance(meta, torch.Tensor) for meta in outputs_of(metas)):
-                self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
-                return metas
-            viewed = [] if is_fresh else self._all((args, kwargs))
-            result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
-            if inplace or bound.params.get("inplace") is True:
-                return self._write(args[0] if args else next(iter(kwargs.values())), result)
+        if inplace:
+            metas = like(self._traced[id(args[0])].tensor)
+        elif metas is None:
+            metas, is_fresh = self._metas(node, bound, target, args, kwargs)
+        if type(metas) is not torch.Tensor and not _has_tensor(metas):
+            self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
+            return metas
+        viewed = [] if is_fresh else self._all((args, kwargs))
+        result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
+        if inplace or bound.params.get("inplace") is True:
+            return self._write(args[0] if args else next(iter(kwargs.values())), result)
         return result
 
     def _node(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
         path, module, stack = self._modules[-1]
         named = self._constants.module(path, target) if kind == "call_module" else target
-        with _untouched():
-            arguments = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
+        given = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
         node = self.graph.create_node(kind, named)
-        node.args, node.kwargs = arguments  # given here, they are not searched for symbolic sizes
+        node.args = given[0]  # given here, they are not searched for symbolic sizes
+        if kwargs:
+            node.kwargs = given[1]
         meta = node.meta
         meta["where"] = path, type(module).__name__
         meta["nn_module_stack"] = stack
@@ -194,7 +211,7 @@ class Recorder(fx.Tracer):
 
     def _item(self, value: fx.Node, index: int, part: Any) -> fx.Node:
         """The fx node of one of several outputs."""
-        if not any(isinstance(leaf, torch.Tensor) for leaf in outputs_of(part)):
+        if not _has_tensor(part):
             return value
         item = self.graph.create_node("call_function", operator.getitem, (value, index))
         item.meta.update({k: v for k, v in value.meta.items() if k != "val"}, item=True)
@@ -215,7 +232,7 @@ class Recorder(fx.Tracer):
             if parent.tensor.untyped_storage()._cdata != meta.untyped_storage()._cdata:
                 continue
             if parent.device.type != device.type:  # a copy, on another device
-                meta = torch.empty_like(meta)
+                meta = like(meta)
                 break
             meta = meta.detach() if id(meta) in self._traced else meta
             step = None
@@ -367,3 +384,7 @@ class Recorder(fx.Tracer):
                 f"the shape of what {op} returns depends on the data{self.at_source()}"
             )
         return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
+
+
+def _has_tensor(result: Any) -> bool:
+    return any(isinstance(leaf, torch.Tensor) for leaf in outputs_of(result))

@@ -23,7 +23,7 @@ from rfgraph.capture.interception import intercepted, passed_by
 from rfgraph.capture.memory import Traced
 from rfgraph.capture.outputs import leaves, structure
 from rfgraph.capture.recorder import Recorder
-from rfgraph.capture.shapes import called
+from rfgraph.capture.shapes import called, like
 from rfgraph.capture.tensors import (
     METADATA,
     OPERATORS,
@@ -50,8 +50,9 @@ class Tracer(Recorder):
     def run(self, model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Graph:
         """Trace `model(**inputs)`; the inputs are meta tensors."""
         self.root = model
-        self._paths = {id(module): path for path, module in model.named_modules()}
-        self._constants.own(model)
+        modules = dict(model.named_modules())
+        self._paths = {id(module): path for path, module in modules.items()}
+        self._constants.own(modules)
         self._modules = [("", model, {"": ("", type(model))})]
         tensors = {name: self._input(name, meta) for name, meta in inputs.items()}
         first = list(leading(model, tensors))
@@ -73,7 +74,7 @@ class Tracer(Recorder):
         try:
             if self._first((args, kwargs)) is None:
                 return original(module, *args, **kwargs)
-            known = None if _hooked(module) else self._vocabulary.of_module(module)
+            known = None if _hooked(module) else self._lowering.of_module(module)
             if known is None:
                 if self._can_leave and path:
                     return self._followed_or_left(module, original, args, kwargs)
@@ -217,7 +218,7 @@ class Tracer(Recorder):
 
     def _input(self, name: str, meta: torch.Tensor) -> torch.Tensor:
         node = self.graph.placeholder(name)
-        node.meta["val"] = stand_in = torch.empty_like(meta)
+        node.meta["val"] = stand_in = like(meta)
         node.meta["nn_module_stack"] = {}
         canonical = self._lowering.input(node, name, meta.is_floating_point())
         self._nodes[canonical.name] = canonical
@@ -243,8 +244,8 @@ class Tracer(Recorder):
         self.graph.output(structure(result, self.graph, self.arg))
         names = self._lowering.names
         graph.outputs = {path: names[node] for path, node in kept}
-        read = {name for node in self._nodes.values() for name in node.operands}
-        read.update(graph.outputs.values())
+        read = {*graph.outputs.values()}
+        read.update(*[node.operands for node in self._nodes.values()])
         for node in self._nodes.values():
             if node.output == 0 or node.name in read:
                 graph.add(node)

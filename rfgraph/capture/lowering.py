@@ -21,7 +21,8 @@ from rfgraph.operators import Operator, Params, Signature, Vocabulary, module_pa
 from rfgraph.reads import Shape
 
 Found: TypeAlias = tuple[Operator, Signature]
-_PLAIN = frozenset((type(None), bool, int, float, str))
+PLAIN = frozenset((type(None), bool, int, float, str))
+"""Classes of arguments that are neither tensors nor hold any."""
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ class Lowering:
 
     def _params(self, bound: Params, operands: list[fx.Node]) -> Params:
         """Bound arguments as a rule sees them; the operands are added to those that are known."""
-        plain = _PLAIN
+        plain = PLAIN
         return {
             name: value if type(value) in plain else self._param(value, operands)
             for name, value in bound.items()
@@ -141,7 +142,7 @@ class Lowering:
     def _param(self, value: Any, operands: list[fx.Node]) -> Any:
         """An argument as a rule sees it: constants are themselves, tensors of the graph operands."""
         kind = type(value)
-        if kind in _PLAIN:
+        if kind in PLAIN:
             return value
         if kind is fx.Node:
             if value.op == "get_attr":

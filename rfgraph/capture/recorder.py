@@ -16,7 +16,7 @@ from rfgraph.calls import is_inplace, name_of, outputs_of
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.interception import passed_by
-from rfgraph.capture.lowering import Bound, Found, Lowering, fixed, is_settled
+from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, fixed, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same
 from rfgraph.capture.shapes import SAME, Shapes, called, formula, like
 from rfgraph.capture.source import source
@@ -143,7 +143,7 @@ class Recorder(fx.Tracer):
         path, module, stack = self._modules[-1]
         named = self._constants.module(path, target) if kind == "call_module" else target
         given = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
-        node = self.graph.create_node(kind, named)
+        node = self.graph.create_node(kind, named, name=_readable(named))
         node.args = given[0]  # given here, they are not searched for symbolic sizes
         if kwargs:
             node.kwargs = given[1]
@@ -191,6 +191,8 @@ class Recorder(fx.Tracer):
         self, call: fx.Node, bound: Bound, metas: Any, viewed: list[Traced], again: _Again
     ) -> Any:
         """Stand-ins in the structure of `metas`: a tensor, or (named) tuples and lists of tensors."""
+        if type(metas) is torch.Tensor:
+            return self._output(call, bound, metas, call, 0, viewed, again)
         outputs = count()
 
         def made(meta: Any, value: fx.Node) -> Any:
@@ -201,13 +203,26 @@ class Recorder(fx.Tracer):
             number = next(outputs)
             if not isinstance(meta, torch.Tensor):
                 return meta
-            traced = self._result(bound, value, meta, number, viewed, again)
-            traced.masked = value.meta["masked"] = fixed(bound, tuple(meta.shape))
-            canonical = self._lowering.node(call, bound, number, value)
-            self._nodes[canonical.name] = canonical
-            return self.hold(traced)
+            return self._output(call, bound, meta, value, number, viewed, again)
 
         return made(metas, call)
+
+    def _output(
+        self,
+        call: fx.Node,
+        bound: Bound,
+        meta: torch.Tensor,
+        value: fx.Node,
+        number: int,
+        viewed: list[Traced],
+        again: _Again,
+    ) -> torch.Tensor:
+        """The stand-in for output `number` of a call, the tensor that fx node `value` is."""
+        traced = self._result(bound, value, meta, number, viewed, again)
+        traced.masked = value.meta["masked"] = fixed(bound, tuple(meta.shape))
+        canonical = self._lowering.node(call, bound, number, value)
+        self._nodes[canonical.name] = canonical
+        return self.hold(traced)
 
     def _item(self, value: fx.Node, index: int, part: Any) -> fx.Node:
         """The fx node of one of several outputs."""
@@ -297,6 +312,8 @@ class Recorder(fx.Tracer):
 
     def _first(self, value: Any) -> Traced | None:
         """The first tensor of the graph in nested tuples, lists, dicts and slices."""
+        if type(value) in PLAIN:
+            return None
         if isinstance(value, tuple | list):
             for entry in value:
                 found = self._first(entry)
@@ -304,7 +321,7 @@ class Recorder(fx.Tracer):
                     return found
             return None
         if isinstance(value, dict):
-            return self._first(tuple(value.values()))
+            return self._first(tuple(value.values())) if value else None
         if type(value) is slice:
             return self._first((value.start, value.stop, value.step))
         return self.find(value)
@@ -312,9 +329,11 @@ class Recorder(fx.Tracer):
     def _all(self, value: Any) -> list[Traced]:
         """Every tensor of the graph in nested tuples, lists and dicts."""
         if isinstance(value, tuple | list):
-            return [traced for entry in value for traced in self._all(entry)]
+            return [
+                traced for entry in value if type(entry) not in PLAIN for traced in self._all(entry)
+            ]
         if isinstance(value, dict):
-            return self._all(tuple(value.values()))
+            return self._all(tuple(value.values())) if value else []
         found = self.find(value)
         return [] if found is None else [found]
 
@@ -333,6 +352,11 @@ class Recorder(fx.Tracer):
 
     def arg(self, value: Any) -> Any:
         """An argument as an fx graph holds it: nodes for tensors and for what is not written in code."""
+        kind = type(value)
+        if kind in PLAIN:
+            return value
+        if kind is tuple:
+            return tuple([self.arg(entry) for entry in value])
         found = self.find(value)
         if found is not None:
             if found.is_written_unseen():
@@ -341,9 +365,6 @@ class Recorder(fx.Tracer):
                     "which cannot be followed; teach that code with @rfgraph.rule, or return a new tensor"
                 )
             return found.refreshed().node
-        kind = type(value)
-        if kind is tuple:
-            return tuple([self.arg(entry) for entry in value])
         if kind is list:
             return [self.arg(entry) for entry in value]
         if kind is dict:
@@ -388,3 +409,9 @@ class Recorder(fx.Tracer):
 
 def _has_tensor(result: Any) -> bool:
     return any(isinstance(leaf, torch.Tensor) for leaf in outputs_of(result))
+
+
+def _readable(target: Any) -> str:
+    """A name for the value of a call, as torch.fx gives it but for capitals, for which it searches long."""
+    name = name_of(target).replace(".", "_")
+    return name[2:-2] if name.startswith("__") and name.endswith("__") else name

@@ -17,8 +17,8 @@ from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.interception import passed_by
 from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, fixed, is_settled
-from rfgraph.capture.memory import Step, Traced, is_same
-from rfgraph.capture.shapes import SAME, Shapes, called, formula, like
+from rfgraph.capture.memory import Step, Traced, is_same, storage_of
+from rfgraph.capture.shapes import SAME, Shapes, called, does_nothing, formula, like
 from rfgraph.capture.source import source
 from rfgraph.capture.tensors import (
     DataDependentError,
@@ -135,7 +135,7 @@ class Recorder(fx.Tracer):
             return metas
         viewed = [] if is_fresh else self._all((args, kwargs))
         result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
-        if inplace or bound.params.get("inplace") is True:
+        if inplace or (bound.params.get("inplace") is True and not does_nothing(bound)):
             return self._write(args[0] if args else next(iter(kwargs.values())), result)
         return result
 
@@ -244,7 +244,7 @@ class Recorder(fx.Tracer):
         """What is known of one tensor that a call returned: fresh, or a view of one that it was given."""
         device = self._constants.device_of(bound.op, again[2:], viewed)
         for parent in viewed:
-            if parent.tensor.untyped_storage()._cdata != meta.untyped_storage()._cdata:
+            if storage_of(parent.tensor) != storage_of(meta):
                 continue
             if parent.device.type != device.type:  # a copy, on another device
                 meta = like(meta)

@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from rfgraph.calls import outputs_of
 from rfgraph.capture.lowering import Bound, shape_of
-from rfgraph.capture.memory import Traced
+from rfgraph.capture.memory import Traced, storage_of
 from rfgraph.graph import Operand
 
 _META = torch.device("meta")
@@ -49,7 +49,7 @@ def formula(call: fx.Node, bound: Bound) -> Any:
     dtype = own.dtype
     if known.name in _ASKED:
         return _indexed(bound, own) if known.name == "getitem" else None
-    if known.name in SAME and bound.params.get("training") is not True:
+    if does_nothing(bound):
         return own.detach()
     if not dtype.is_floating_point or bound.params.get("dtype") is not None:
         return None
@@ -64,6 +64,11 @@ def formula(call: fx.Node, bound: Bound) -> Any:
     if shapes and isinstance(shapes[0], tuple):
         return tuple(None if shape is None else _fresh(shape, dtype) for shape in shapes)
     return _fresh(shapes, dtype)
+
+
+def does_nothing(bound: Bound) -> bool:
+    """True for a call that returns its operand itself, such as dropout in eval mode."""
+    return bound.op in SAME and bound.known is not None and bound.params.get("training") is not True
 
 
 def _indexed(bound: Bound, own: torch.Tensor) -> torch.Tensor | None:
@@ -108,8 +113,8 @@ class Shapes:
         key = None if bound.op in _ASKED else _key(bound)
         if key is not None and key in self._known:
             return like(self._known[key])
-        moved = tuple([self._to_meta(arg) for arg in args])
-        named = {name: self._to_meta(value) for name, value in kwargs.items()}
+        moved = tuple([self.to_meta(arg) for arg in args])
+        named = {name: self.to_meta(value) for name, value in kwargs.items()}
         if bound.op in _ASKED:
             return called(target, moved, named)
         with warnings.catch_warnings():
@@ -133,19 +138,20 @@ class Shapes:
             raise ValueError("it writes into its arguments")
         return like(result)
 
-    def _to_meta(self, value: Any) -> Any:
+    def to_meta(self, value: Any) -> Any:
+        """An argument with meta tensors in the place of all tensors."""
         if type(value) is int:
             return value
         if isinstance(value, torch.Tensor):
             traced = self._find(value)
             return value.to(_META) if traced is None else traced.tensor
         if isinstance(value, tuple | list):
-            entries = [self._to_meta(entry) for entry in value]
+            entries = [self.to_meta(entry) for entry in value]
             return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
         if isinstance(value, torch.device) or (isinstance(value, str) and _DEVICE.fullmatch(value)):
             return _META
         if type(value) is slice:
-            return slice(*(self._to_meta(end) for end in (value.start, value.stop, value.step)))
+            return slice(*(self.to_meta(end) for end in (value.start, value.stop, value.step)))
         return value
 
     def _random(self, value: Any) -> Any:
@@ -189,11 +195,9 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 def _shares(result: Any, given: Any) -> bool:
     """True where a returned tensor shares memory with one that was given."""
-    storages = {tensor.untyped_storage()._cdata for tensor in _tensors(given)}
-    return any(
-        isinstance(one, torch.Tensor) and one.untyped_storage()._cdata in storages
-        for one in outputs_of(result)
-    )
+    storages = set(map(storage_of, _tensors(given)))
+    tensors = (one for one in outputs_of(result) if isinstance(one, torch.Tensor))
+    return any(storage_of(one) in storages for one in tensors)
 
 
 def like(result: Any) -> Any:

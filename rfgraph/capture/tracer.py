@@ -20,7 +20,7 @@ from torch.overrides import is_tensor_method_or_property
 from rfgraph.calls import assigned, is_inplace, name_of, outputs_of
 from rfgraph.capture.inputs import leading
 from rfgraph.capture.interception import intercepted, passed_by
-from rfgraph.capture.memory import Traced
+from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
 from rfgraph.capture.recorder import Recorder
 from rfgraph.capture.shapes import called, like
@@ -166,7 +166,10 @@ class Tracer(Recorder):
         if kwargs.get("out") is not None:
             return self._into(target, args, kwargs)
         if target == "__setitem__" or target is operator.setitem:
-            self._write(args[0], self._record("call_function", assigned, self._own(args), kwargs))
+            if not self._is_there(*args):
+                self._write(
+                    args[0], self._record("call_function", assigned, self._own(args), kwargs)
+                )
             return None
         if is_inplace(name_of(target)):
             args = self._own(args)
@@ -177,6 +180,18 @@ class Tracer(Recorder):
             return self._laid_out(*args, **kwargs)
         kind = "call_method" if isinstance(target, str) else "call_function"
         return self._record(kind, target, args, kwargs)
+
+    def _is_there(self, tensor: Any, index: Any, value: Any) -> bool:
+        """`x[i] += y` ends by writing the part into its own place, where `+=` has written it before."""
+        whole, part = self.find(tensor), self.find(value)
+        if whole is None or part is None or whole.memory is not part.memory:
+            return False
+        with passed_by(), _untouched():
+            try:
+                place = whole.tensor[self._shapes.to_meta(index)]
+            except Exception:  # said better where it is recorded
+                return False
+            return is_same(place, part.tensor) and storage_of(place) == storage_of(part.tensor)
 
     def _laid_out(
         self, input: Any, size: Any, stride: Any, storage_offset: int | None = None

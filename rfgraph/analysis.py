@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rfgraph.at_size import AtSize
-from rfgraph.capture import capture
+from rfgraph.capture import capture as _capture  # an option has its name
+from rfgraph.capture.programs import opened
 from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.graph import Graph
-from rfgraph.guard import unwrapped
 from rfgraph.measure import measure
 from rfgraph.propagate import Axis, propagate, refuse_unknown
 from rfgraph.report import Report
@@ -28,7 +28,7 @@ def analyze(
     *,
     axes: Axes = None,
     mode: Literal["eval", "train"] = "eval",
-    capture: Literal["auto", "fx"] = "auto",
+    capture: Literal["auto", "fx", "export"] = "auto",
     on_unknown: Literal["raise", "whole", "measure"] = "raise",
 ) -> Report:
     """What every node of `model` reads of its inputs: size, stride, dilation, offset, in input pixels.
@@ -55,11 +55,11 @@ def analyze(
         UnsupportedOperatorError: operators without a rule, all of them named.
     """
     _option("mode", mode, ("eval", "train"))
-    _option("capture", capture, ("auto", "fx"))
+    _option("capture", capture, ("auto", "fx", "export"))
     _option("on_unknown", on_unknown, ("raise", "whole", "measure"))
-    model = unwrapped(model)
+    model = opened(model)
     training, measuring = mode == "train", on_unknown == "measure"
-    captured = _capture(model, inputs, VOCABULARY, training, leaves=measuring)
+    captured = _capture(model, inputs, VOCABULARY, training, measuring, capture)
     tracked = _axes(captured.graph, axes)
     if on_unknown == "raise":
         refuse_unknown(captured.graph)
@@ -69,9 +69,6 @@ def analyze(
     return Report(
         type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )
-
-
-_capture = capture  # the option of the same name hides it inside `analyze`
 
 
 def _option(name: str, value: object, allowed: Sequence[str]) -> None:

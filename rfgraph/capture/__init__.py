@@ -1,7 +1,7 @@
-"""Model -> Graph. The model is run on proxies by torch.fx and is left as it was, also on an error.
+"""Model -> Graph, by one of three ways in; the model is left as it was, also on an error.
 
-In: a module, input shapes or none, a vocabulary of operators. Out: a `Capture`. Callers: the public
-functions.
+In: a model, input shapes or none, a vocabulary of operators. Out: a `Capture`. A forward is run on stand-ins
+(`tracer`), or exported by torch (`programs`); a graph that exists already is walked (`existing`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.fx import GraphModule
 
+from rfgraph.capture.existing import Existing, is_graph
 from rfgraph.capture.inputs import Inputs, given, worked_out
+from rfgraph.capture.programs import Exported, exported, held, opened, taken
 from rfgraph.capture.source import source_of
 from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph
-from rfgraph.guard import lazy, quantised, untouched, unwrapped
+from rfgraph.guard import lazy, quantised, untouched
 from rfgraph.operators import Vocabulary
 
 
@@ -35,28 +38,32 @@ def capture(
     vocabulary: Vocabulary,
     training: bool = False,
     leaves: bool = False,
+    way: str = "auto",
 ) -> Capture:
     """Capture `model` at `inputs` (shapes or tensors; None: work some out).
 
     `leaves`: a module that cannot be followed becomes one unknown node, if it can be run.
+    `way`: `"fx"`, `"export"`, or `"auto"`: by export where fx refuses a forward that itself does not fail.
 
     Raises:
         InputError: not a module, or inputs that cannot be used.
         CaptureError: the forward failed, or decided by data.
     """
+    model = opened(model)
     if not isinstance(model, nn.Module):
         kind = model.__name__ + " (a class: call it first)" if isinstance(model, type) else ""
         raise InputError(
             f"expected a torch.nn.Module, got {kind or type(model).__name__}"
-            + ("" if kind else "; of an exported program, pass program.module()")
+            + ("" if kind else "; an ExportedProgram or the path of a .pt2 file will do, too")
         )
-    model = unwrapped(model)
     _refuse(model, inputs)
+    one = _One(vocabulary, leaves, way)
+    if is_graph(model):
+        return one.existing(model, inputs, training)
     with untouched(model, training):
         if inputs is not None:
-            graph = _trace(model, given(model, inputs), vocabulary, leaves)
-            return Capture(graph, worked_out=False)
-        return Capture(_first_that_fits(model, vocabulary, leaves), worked_out=True)
+            return Capture(one.trace(model, given(model, inputs)), worked_out=False)
+        return Capture(one.first_that_fits(model), worked_out=True)
 
 
 def _refuse(model: nn.Module, inputs: Any) -> None:
@@ -72,34 +79,97 @@ def _refuse(model: nn.Module, inputs: Any) -> None:
         )
 
 
-def _first_that_fits(model: nn.Module, vocabulary: Vocabulary, leaves: bool) -> Graph:
-    """The graph at the first worked-out inputs that the model accepts."""
-    first: tuple[Inputs, CaptureError] | None = None
-    for inputs in worked_out(model):
-        try:
-            return _trace(model, inputs, vocabulary, leaves)
-        except DataDependentError:
-            raise
-        except CaptureError as error:
-            first = first or (inputs, error)
-    assert first is not None
-    shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].items())
-    raise CaptureError(
-        f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
-    ) from first[1]
+@dataclass(frozen=True)
+class _One:
+    """How one model is captured."""
 
+    vocabulary: Vocabulary
+    leaves: bool
+    way: str
 
-def _trace(model: nn.Module, inputs: Inputs, vocabulary: Vocabulary, leaves: bool) -> Graph:
-    try:
-        return Tracer(vocabulary, leaves).run(model, inputs)
-    except RfgraphError:
-        raise
-    except Exception as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    def existing(self, model: GraphModule, inputs: Any, training: bool) -> Capture:
+        """A graph that exists already, at the caller's inputs or those it was made with."""
+        if self.way != "auto":
+            raise InputError(
+                f"capture={self.way!r} says how a forward is captured, but {type(model).__name__} is a graph "
+                "already, which is read as it is: leave capture out"
+            )
+        if training and isinstance(model, Exported):
+            raise InputError(
+                "mode='train' cannot be asked of an exported program, which computes what it was exported "
+                "to: export the model in train mode, and leave mode out"
+            )
+        with untouched(model, training):
+            if inputs is not None:
+                return Capture(self.trace(model, taken(model, inputs)), worked_out=False)
+            made = held(model)
+            if made is not None:
+                return Capture(self.trace(model, made), worked_out=False)
+            return Capture(self.first_that_fits(model), worked_out=True)
+
+    def first_that_fits(self, model: nn.Module) -> Graph:
+        """The graph at the first worked-out inputs that the model accepts."""
+        first: tuple[Inputs, CaptureError] | None = None
+        for inputs in worked_out(model):
+            try:
+                return self.trace(model, inputs)
+            except DataDependentError:
+                raise
+            except CaptureError as error:
+                first = first or (inputs, error)
+        assert first is not None
+        shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].items())
         raise CaptureError(
-            f"{type(model).__name__} could not be captured{_at(error)}: "
-            f"{type(error).__name__}: {text}"
-        ) from error
+            f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
+        ) from first[1]
+
+    def trace(self, model: nn.Module, inputs: Inputs) -> Graph:
+        """The graph at these inputs."""
+        if self.way == "export":
+            return self._exported(model, inputs)
+        try:
+            return self._run(model, inputs)
+        except CaptureError as error:
+            if self.way == "fx" or is_graph(model) or not _is_refusal(error):
+                raise
+            try:
+                graph = self._exported(model, inputs)
+            except RfgraphError:
+                raise error from error.__cause__
+            graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
+            return graph
+
+    def _run(self, model: nn.Module, inputs: Inputs) -> Graph:
+        tracer = Existing if is_graph(model) else Tracer
+        try:
+            return tracer(self.vocabulary, self.leaves).run(model, inputs)
+        except RfgraphError:
+            raise
+        except Exception as error:
+            raise CaptureError(
+                f"{type(model).__name__} could not be captured{_at(error)}: {_told(error)}"
+            ) from error
+
+    def _exported(self, model: nn.Module, inputs: Inputs) -> Graph:
+        try:
+            program = exported(model, inputs)
+        except RfgraphError:
+            raise
+        except Exception as error:
+            raise CaptureError(
+                f"{type(model).__name__} could not be exported{_at(error)}: {_told(error)}"
+            ) from error
+        return self._run(program, inputs)
+
+
+def _is_refusal(error: CaptureError) -> bool:
+    """What cannot be followed, although the forward itself did not fail: torch may have another way."""
+    return isinstance(error, DataDependentError) or error.__cause__ is None
+
+
+def _told(error: Exception) -> str:
+    text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    return f"{type(error).__name__}: {text}"
 
 
 def _at(error: Exception) -> str:

@@ -54,11 +54,15 @@ class Tracer(Recorder):
         self._constants.own(model)
         self._modules = [("", model, {"": ("", type(model))})]
         tensors = {name: self._input(name, meta) for name, meta in inputs.items()}
+        with intercepted(self):
+            result = self.result_of(model, tensors)
+        return self._finish(result)
+
+    def result_of(self, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Any:
+        """What the model returns on these stand-ins."""
         first = list(leading(model, tensors))
         named = {name: tensor for name, tensor in tensors.items() if name not in first}
-        with intercepted(self):
-            result = model(*(tensors[name] for name in first), **named)
-        return self._finish(result)
+        return model(*(tensors[name] for name in first), **named)
 
     # --- modules --------------------------------------------------------------------------------
 

@@ -57,13 +57,20 @@ def capture(
             + ("" if kind else "; an ExportedProgram or the path of a .pt2 file will do, too")
         )
     _refuse(model, inputs)
-    one = _One(vocabulary, leaves, way)
+    one = _One(model, vocabulary, training, leaves, way)
     if is_graph(model):
-        return one.existing(model, inputs, training)
-    with untouched(model, training):
-        if inputs is not None:
-            return Capture(one.trace(model, given(model, inputs)), worked_out=False)
-        return Capture(one.first_that_fits(model), worked_out=True)
+        return one.existing(inputs)
+    try:
+        return one.captured(inputs)
+    except CaptureError as error:
+        if way != "auto" or not _is_refusal(error):
+            raise
+        try:  # in a context of its own: what the first forward left behind is put back
+            found = _One(model, vocabulary, training, leaves, "export").captured(one.tried)
+        except RfgraphError:
+            raise error from error.__cause__
+        found.graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
+        return Capture(found.graph, worked_out=inputs is None)
 
 
 def _refuse(model: nn.Module, inputs: Any) -> None:
@@ -79,43 +86,56 @@ def _refuse(model: nn.Module, inputs: Any) -> None:
         )
 
 
-@dataclass(frozen=True)
 class _One:
-    """How one model is captured."""
+    """The capture of one model by one way.
 
-    vocabulary: Vocabulary
-    leaves: bool
-    way: str
+    Attributes:
+        tried: the inputs that it was last captured at.
+    """
 
-    def existing(self, model: GraphModule, inputs: Any, training: bool) -> Capture:
+    def __init__(
+        self, model: nn.Module, vocabulary: Vocabulary, training: bool, leaves: bool, way: str
+    ) -> None:
+        self.model = model
+        self.tried: Inputs = {}
+        self._vocabulary = vocabulary
+        self._training = training
+        self._leaves = leaves
+        self._way = way
+
+    def captured(self, inputs: Any) -> Capture:
+        """The model, at the caller's inputs or some that are worked out."""
+        with untouched(self.model, self._training):
+            if inputs is not None:
+                return Capture(self._trace(given(self.model, inputs)), worked_out=False)
+            return Capture(self._first_that_fits(), worked_out=True)
+
+    def existing(self, inputs: Any) -> Capture:
         """A graph that exists already, at the caller's inputs or those it was made with."""
-        if self.way != "auto":
+        model = self.model
+        assert isinstance(model, GraphModule)
+        if self._way != "auto":
             raise InputError(
-                f"capture={self.way!r} says how a forward is captured, but {type(model).__name__} is a graph "
-                "already, which is read as it is: leave capture out"
+                f"capture={self._way!r} says how a forward is captured, but {type(model).__name__} is a "
+                "graph already, which is read as it is: leave capture out"
             )
-        if training and isinstance(model, Exported):
+        if self._training and isinstance(model, Exported):
             raise InputError(
                 "mode='train' cannot be asked of an exported program, which computes what it was exported "
                 "to: export the model in train mode, and leave mode out"
             )
-        with untouched(model, training):
-            if inputs is not None:
-                return Capture(self.trace(model, taken(model, inputs)), worked_out=False)
-            made = held(model)
-            if made is not None:
-                return Capture(self.trace(model, made), worked_out=False)
-            return Capture(self.first_that_fits(model), worked_out=True)
+        made = held(model) if inputs is None else taken(model, inputs)
+        return self.captured(made)
 
-    def first_that_fits(self, model: nn.Module) -> Graph:
+    def _first_that_fits(self) -> Graph:
         """The graph at the first worked-out inputs that the model accepts."""
         first: tuple[Inputs, CaptureError] | None = None
-        for inputs in worked_out(model):
+        for inputs in worked_out(self.model):
             try:
-                return self.trace(model, inputs)
-            except DataDependentError:
-                raise
+                return self._trace(inputs)
             except CaptureError as error:
+                if _is_refusal(error):
+                    raise
                 first = first or (inputs, error)
         assert first is not None
         shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].items())
@@ -123,53 +143,28 @@ class _One:
             f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
         ) from first[1]
 
-    def trace(self, model: nn.Module, inputs: Inputs) -> Graph:
+    def _trace(self, inputs: Inputs) -> Graph:
         """The graph at these inputs."""
-        if self.way == "export":
-            return self._exported(model, inputs)
+        self.tried, model, doing = inputs, self.model, "captured"
         try:
-            return self._run(model, inputs)
-        except CaptureError as error:
-            if self.way == "fx" or is_graph(model) or not _is_refusal(error):
-                raise
-            try:
-                graph = self._exported(model, inputs)
-            except RfgraphError:
-                raise error from error.__cause__
-            graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
-            return graph
-
-    def _run(self, model: nn.Module, inputs: Inputs) -> Graph:
-        tracer = Existing if is_graph(model) else Tracer
-        try:
-            return tracer(self.vocabulary, self.leaves).run(model, inputs)
+            if self._way == "export":
+                doing = "exported"
+                model = exported(model, inputs)
+            tracer = Existing if is_graph(model) else Tracer
+            return tracer(self._vocabulary, self._leaves).run(model, inputs)
         except RfgraphError:
             raise
         except Exception as error:
+            text = str(error).strip().splitlines()[0] if str(error).strip() else ""
             raise CaptureError(
-                f"{type(model).__name__} could not be captured{_at(error)}: {_told(error)}"
+                f"{type(self.model).__name__} could not be {doing}{_at(error)}: "
+                f"{type(error).__name__}: {text}"
             ) from error
-
-    def _exported(self, model: nn.Module, inputs: Inputs) -> Graph:
-        try:
-            program = exported(model, inputs)
-        except RfgraphError:
-            raise
-        except Exception as error:
-            raise CaptureError(
-                f"{type(model).__name__} could not be exported{_at(error)}: {_told(error)}"
-            ) from error
-        return self._run(program, inputs)
 
 
 def _is_refusal(error: CaptureError) -> bool:
     """What cannot be followed, although the forward itself did not fail: torch may have another way."""
     return isinstance(error, DataDependentError) or error.__cause__ is None
-
-
-def _told(error: Exception) -> str:
-    text = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    return f"{type(error).__name__}: {text}"
 
 
 def _at(error: Exception) -> str:

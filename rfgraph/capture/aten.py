@@ -386,6 +386,7 @@ SPELLINGS: dict[str, Spelling] = {
     "_reshape_alias": lambda input, size, stride: input.reshape(size),
     "view_copy": _reshaped,
     "rsub": _rsub,
+    "split_with_sizes": torch.split,
     "convolution": _convolution,
     "_convolution": lambda *args: _convolution(*args[:9]),
     "_native_batch_norm_legit_no_training": _batch_norm_inference,

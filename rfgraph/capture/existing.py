@@ -261,7 +261,7 @@ def _owned(graph: fx.Graph, is_operator: Callable[[Any], bool]) -> dict[fx.Node,
     """
     leaving: dict[str, list[tuple[fx.Node, str]]] = {}
     for node in graph.nodes:
-        if node.op in ("call_function", "call_method"):
+        if node.op in ("call_function", "call_method") and not _is_item(node):
             for key, (path, kind) in _stack(node).items():
                 if is_operator(kind):
                     if _leaves(node, key):

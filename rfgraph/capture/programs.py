@@ -6,9 +6,11 @@ In: an `ExportedProgram`, the path of a `.pt2` file, or a model with its inputs.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +65,7 @@ def _loaded(path: Path) -> ExportedProgram:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             return torch.export.load(path)
     except Exception as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else ""
@@ -72,6 +73,19 @@ def _loaded(path: Path) -> ExportedProgram:
             f"{path} cannot be read as an exported program by torch {torch.__version__} "
             f"({type(error).__name__}: {text}); a file of another version of torch has to be exported anew"
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's own warnings, in text and in its log: what matters is said by an error."""
+    log = logging.getLogger("torch.export")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
 
 
 def exported(model: nn.Module, inputs: Inputs) -> Exported:
@@ -82,8 +96,7 @@ def exported(model: nn.Module, inputs: Inputs) -> Exported:
     first = list(leading(model, tensors))
     named = {name: tensor for name, tensor in tensors.items() if name not in first}
     args = tuple(tensors[name] for name in first)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         return _module(torch.export.export(model, args, named, strict=False))
 
 
@@ -95,8 +108,7 @@ def _example(meta: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def _module(program: ExportedProgram) -> Exported:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         lifted = program.module()
     module: Exported = _flat(lifted, Exported)
     module.ranges = {

@@ -43,7 +43,7 @@ def capture(
     """Capture `model` at `inputs` (shapes or tensors; None: work some out).
 
     `leaves`: a module that cannot be followed becomes one unknown node, if it can be run.
-    `way`: `"fx"`, `"export"`, or `"auto"`: by export where fx refuses a forward that itself does not fail.
+    `way`: `"fx"`, `"export"`, or `"auto"`: by export where the tracer cannot follow a forward that does not fail.
 
     Raises:
         InputError: not a module, or inputs that cannot be used.
@@ -102,6 +102,7 @@ class _One:
         self._training = training
         self._leaves = leaves
         self._way = way
+        self._is_graph = False
 
     def captured(self, inputs: Any) -> Capture:
         """The model, at the caller's inputs or some that are worked out."""
@@ -124,6 +125,7 @@ class _One:
                 "mode='train' cannot be asked of an exported program, which computes what it was exported "
                 "to: export the model in train mode, and leave mode out"
             )
+        self._is_graph = True
         made = held(model) if inputs is None else taken(model, inputs)
         return self.captured(made)
 
@@ -134,7 +136,7 @@ class _One:
             try:
                 return self._trace(inputs)
             except CaptureError as error:
-                if _is_refusal(error):
+                if isinstance(error, DataDependentError) or _is_refusal(error):
                     raise
                 first = first or (inputs, error)
         assert first is not None
@@ -150,7 +152,7 @@ class _One:
             if self._way == "export":
                 doing = "exported"
                 model = exported(model, inputs)
-            tracer = Existing if is_graph(model) else Tracer
+            tracer = Existing if self._is_graph or isinstance(model, Exported) else Tracer
             return tracer(self._vocabulary, self._leaves).run(model, inputs)
         except RfgraphError:
             raise
@@ -163,8 +165,11 @@ class _One:
 
 
 def _is_refusal(error: CaptureError) -> bool:
-    """What cannot be followed, although the forward itself did not fail: torch may have another way."""
-    return isinstance(error, DataDependentError) or error.__cause__ is None
+    """What the tracer cannot follow, although the forward did not fail: torch.export may.
+
+    It cannot where the graph depends on the data, which makes no graph for any data.
+    """
+    return error.__cause__ is None and not isinstance(error, DataDependentError)
 
 
 def _at(error: Exception) -> str:

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -36,7 +36,7 @@ _RUNS_INSIDE = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
 _CALL_NUMBER = re.compile(r"@\d+$")
 
 
-def is_graph(model: Any) -> TypeGuard[GraphModule]:
+def is_graph(model: Any) -> bool:
     """True for a module that computes what its graph says, and nothing beside it.
 
     Raises:
@@ -46,12 +46,17 @@ def is_graph(model: Any) -> TypeGuard[GraphModule]:
         return False
     if model._forward_hooks or model._forward_pre_hooks or "forward" in vars(model):
         return False  # they may change what it computes: its forward is run, hooks and all
+    refuse_changed(model)
+    return True
+
+
+def refuse_changed(model: GraphModule) -> None:
+    """A graph that was changed and not compiled again is not what its module computes."""
     if model.graph.python_code(root_module="self").src != model.code:
         raise InputError(
             f"the graph of {type(model).__name__} was changed after it was compiled, so it is not what the "
             "module computes: call recompile() on it first"
         )
-    return True
 
 
 def size_of(value: Any) -> Any:

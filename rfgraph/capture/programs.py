@@ -11,6 +11,8 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from torch.fx import GraphModule
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
 from torch.fx.node import map_arg
 
-from rfgraph.capture.existing import OUT_SPEC, size_of
+from rfgraph.capture.existing import OUT_SPEC, refuse_changed, size_of
 from rfgraph.capture.inputs import Inputs, given, leading
 from rfgraph.errors import InputError
 from rfgraph.guard import unwrapped
@@ -29,14 +31,46 @@ from rfgraph.guard import unwrapped
 _TORCH_FILES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx")
 
 
+@dataclass(frozen=True)
+class Size:
+    """The size of a dim that a program takes: `factor * symbol + constant`, `symbol` from least to largest.
+
+    Without a symbol it is `constant`.
+    """
+
+    constant: int
+    symbol: str = ""
+    factor: int = 0
+    least: float = 0
+    largest: float = inf
+
+    def __str__(self) -> str:
+        if not self.symbol:
+            return str(self.constant)
+        times = "" if self.factor == 1 else f"{self.factor} * "
+        plus = f" + {self.constant}" if self.constant else ""
+        return f"{times}{self.symbol}{plus}"
+
+    def takes(self, size: int, symbols: dict[str, int]) -> bool:
+        """True where the dim may have this size; a symbol that is new is noted."""
+        if not self.symbol:
+            return size == self.constant
+        value, rest = divmod(size - self.constant, self.factor)
+        return (
+            not rest
+            and symbols.setdefault(self.symbol, value) == value
+            and self.least <= value <= self.largest
+        )
+
+
 class Exported(GraphModule):
     """An exported program as a module: its parameters and buffers by their paths, its inputs by name.
 
     Attributes:
-        ranges: the sizes that a dynamic dim may have, by its symbol: (least, largest).
+        sizes: the sizes that each input may have.
     """
 
-    ranges: Mapping[Any, tuple[Any, Any]]
+    sizes: Mapping[str, tuple[Size, ...]]
 
 
 def opened(model: Any) -> Any:
@@ -50,9 +84,19 @@ def opened(model: Any) -> Any:
     if isinstance(model, ExportedProgram):
         return _module(model)
     model = unwrapped(model)
-    if isinstance(model, GraphModule) and type(model.graph._codegen) is _PyTreeCodeGen:
+    if _is_nested(model):
+        refuse_changed(model)
         return _flat(model, GraphModule)
     return model
+
+
+def _is_nested(model: Any) -> bool:
+    """True for a program's module, which takes its inputs in a structure; hooks of torch's own aside."""
+    if not isinstance(model, GraphModule) or type(model.graph._codegen) is not _PyTreeCodeGen:
+        return False
+    hooks = (*model._forward_hooks.values(), *model._forward_pre_hooks.values())
+    own = (getattr(hook, "__module__", "") for hook in hooks)
+    return all(name.startswith("torch.") for name in own) and "forward" not in vars(model)
 
 
 def _loaded(path: Path) -> ExportedProgram:
@@ -111,18 +155,42 @@ def _module(program: ExportedProgram) -> Exported:
     with _quiet():
         lifted = program.module()
     module: Exported = _flat(lifted, Exported)
-    module.ranges = {
-        symbol: (allowed.lower, allowed.upper)
-        for symbol, allowed in program.range_constraints.items()
+    module.sizes = {
+        str(node.target): tuple(
+            _size(size, program.range_constraints) for size in shown(node).shape
+        )
+        for node in module.graph.nodes
+        if node.op == "placeholder"
     }
     return module
+
+
+def _size(size: Any, ranges: Mapping[Any, Any]) -> Size:
+    """A dim that depends on its symbol in another way than by a factor and a constant is what it was."""
+    if not isinstance(size, torch.SymInt):
+        return Size(size)
+    expression, hint = size.node.expr, int(size_of(size))
+    if len(expression.free_symbols) != 1:
+        return Size(hint)
+    (symbol,) = expression.free_symbols
+    at = [int(expression.subs(symbol, value)) for value in (0, 1, 2)]
+    if at[2] - at[1] != at[1] - at[0] or at[1] == at[0]:
+        return Size(hint)
+    bounds = ranges.get(symbol)
+    if bounds is None:
+        return Size(at[0], str(symbol), at[1] - at[0])
+    return Size(at[0], str(symbol), at[1] - at[0], _bound(bounds.lower), _bound(bounds.upper))
+
+
+def _bound(number: Any) -> float:
+    return int(number) if number.is_finite else float(number)
 
 
 def _flat(module: GraphModule, kind: type[Any]) -> Any:
     """The same graph, of which each input is an argument; its output says the structure of what it returns.
 
-    Arguments that are no tensors are what they were when the program was made. Checks of the inputs are
-    left out: `taken` makes them.
+    Arguments that are no tensors are what they were when the program was made. A program's checks of its
+    inputs are left out: `taken` makes them.
     """
     information = module.graph._codegen.pytree_info  # type: ignore[attr-defined]
     graph = fx.Graph()
@@ -130,7 +198,7 @@ def _flat(module: GraphModule, kind: type[Any]) -> Any:
     for node in module.graph.nodes:
         if node.op == "placeholder" and not isinstance(shown(node), torch.Tensor):
             values[node] = size_of(shown(node))
-        elif not str(node.target).startswith("_guards"):
+        elif kind is GraphModule or node.target != "_guards_fn":
             values[node] = _copied(graph, node, values)
     output = next(iter(reversed(graph.nodes)))
     output.meta[OUT_SPEC] = information.out_spec
@@ -188,48 +256,25 @@ def taken(model: GraphModule, inputs: Any) -> Inputs:
     named = given(model, inputs)
     if not isinstance(model, Exported):
         return named
-    sizes: dict[Any, int] = {}
-    placeholders = {str(n.target): shown(n) for n in model.graph.nodes if n.op == "placeholder"}
+    dtypes = {str(n.target): shown(n).dtype for n in model.graph.nodes if n.op == "placeholder"}
+    symbols: dict[str, int] = {}
     for name, tensor in named.items():
-        made = placeholders[name]
-        if len(made.shape) != tensor.dim():
-            raise _not_taken(model, name, made, tensor)
-        for size, asked in zip(made.shape, tensor.shape, strict=True):
-            if not _fits(size, asked, sizes, model.ranges):
-                raise _not_taken(model, name, made, tensor)
+        sizes = model.sizes[name]
+        pairs = zip(sizes, tensor.shape, strict=False)
+        if len(sizes) != tensor.dim() or not all(s.takes(n, symbols) for s, n in pairs):
+            raise _not_taken(name, sizes, tuple(tensor.shape))
     return {
-        name: torch.empty(tensor.shape, dtype=placeholders[name].dtype, device="meta")
+        name: torch.empty(tensor.shape, dtype=dtypes[name], device="meta")
         for name, tensor in named.items()
     }
 
 
-def _not_taken(model: Exported, name: str, made: Any, tensor: torch.Tensor) -> InputError:
-    sizes = ", ".join(map(str, made.shape))
-    bounds = ", ".join(
-        f"{symbol} from {least} to {largest}"
-        for symbol, (least, largest) in model.ranges.items()
-        if str(symbol) in sizes
-    )
+def _not_taken(name: str, sizes: tuple[Size, ...], asked: tuple[int, ...]) -> InputError:
+    bounds = {
+        f"{size.symbol} from {size.least} to {size.largest}": None for size in sizes if size.symbol
+    }
+    told = f" with {', '.join(bounds)}" if bounds else ""
     return InputError(
-        f"the program takes {name!r} of shape ({sizes}){f' with {bounds}' if bounds else ''}, got "
-        f"{tuple(tensor.shape)}: export the model at that shape, or with dynamic_shapes"
+        f"the program takes {name!r} of shape ({', '.join(map(str, sizes))}){told}, got {asked}: export the "
+        "model at that shape, or with dynamic_shapes"
     )
-
-
-def _fits(size: Any, asked: int, sizes: dict[Any, int], ranges: Mapping[Any, Any]) -> bool:
-    """A dim of the program may have this size; the sizes that symbols have got so far are added to."""
-    if not isinstance(size, torch.SymInt):
-        return bool(size == asked)
-    expression = size.node.expr
-    unknown = [symbol for symbol in expression.free_symbols if symbol not in sizes]
-    for (
-        symbol
-    ) in unknown:  # in an exported program a dim is a multiple of one symbol, plus a constant
-        first, second = (expression.subs({**sizes, symbol: number}) for number in (0, 1))
-        sizes[symbol] = round(float((asked - first) / (second - first)))
-    within = (
-        least <= sizes[symbol] <= largest
-        for symbol in unknown
-        for least, largest in [ranges.get(symbol, (0, 1 << 62))]
-    )
-    return bool(expression.subs(sizes) == asked) and all(map(bool, within))

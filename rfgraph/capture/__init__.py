@@ -43,7 +43,7 @@ def capture(
     """Capture `model` at `inputs` (shapes or tensors; None: work some out).
 
     `leaves`: a module that cannot be followed becomes one unknown node, if it can be run.
-    `way`: `"fx"`, `"export"`, or `"auto"`: by export where the tracer cannot follow a forward that does not fail.
+    `way`: `"fx"`, `"export"`, or `"auto"`: export where the tracer cannot follow what runs.
 
     Raises:
         InputError: not a module, or inputs that cannot be used.

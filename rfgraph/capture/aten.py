@@ -295,8 +295,10 @@ def _adaptive_max_pool(spatial: int) -> Spelling:
 
 
 def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
-    scaled = input if input_scale == 1 else input * input_scale
-    result = F.elu(scaled, alpha / scale if scale != 1 else alpha)
+    if input_scale == 1:
+        result = F.elu(input, alpha)
+    else:
+        result = torch.where(input > 0, input, alpha * torch.expm1(input * input_scale))
     return result if scale == 1 else result * scale
 
 
@@ -349,10 +351,10 @@ def _layer(
             weights[0].shape[1],
             weights[0].shape[0] // gates,
             num_layers,
-            has_biases,
-            batch_first,
-            dropout,
-            bidirectional,
+            bias=has_biases,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
             device="meta",
             **options,
         )

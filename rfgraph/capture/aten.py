@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch._ops import OpOverload
 
 from rfgraph.calls import is_inplace, qualified
+from rfgraph.capture.recurrent import recurrent
 from rfgraph.errors import CaptureError
 
 Spelling: TypeAlias = Callable[..., Any]
@@ -294,6 +295,10 @@ def _adaptive_max_pool(spatial: int) -> Spelling:
     return lambda input, output_size: pool(input, output_size, return_indices=True)
 
 
+def _embedding(weight: Tensor, indices: Tensor, *gradient: Any, **options: Any) -> Tensor:
+    return F.embedding(indices, weight)
+
+
 def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
     if input_scale == 1:
         result = F.elu(input, alpha)
@@ -304,68 +309,6 @@ def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: flo
 
 def _rsub(input: Tensor, other: Any, alpha: float = 1) -> Tensor:
     return other - (input if alpha == 1 else input * alpha)  # type: ignore[no-any-return]
-
-
-def _recurrent(kind: str, **options: Any) -> Spelling:
-    """`aten.lstm.input` and its like: the layer with these weights."""
-
-    def spelled(
-        input: Tensor,
-        hx: Any,
-        weights: Sequence[Tensor],
-        has_biases: bool,
-        num_layers: int,
-        dropout: float,
-        train: bool,
-        bidirectional: bool,
-        batch_first: bool,
-    ) -> tuple[Any, ...]:
-        layer = _layer(
-            kind, weights, has_biases, num_layers, dropout, bidirectional, batch_first, options
-        )
-        layer.train(train)
-        output, states = layer(input, tuple(hx) if isinstance(hx, list) else hx)
-        return (output, *states) if isinstance(states, tuple) else (output, states)
-
-    return spelled
-
-
-def _layer(
-    kind: str,
-    weights: Sequence[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    bidirectional: bool,
-    batch_first: bool,
-    options: dict[str, Any],
-) -> nn.RNNBase:
-    by_layer = 4 if has_biases else 2
-    directions = 2 if bidirectional else 1
-    projected = len(weights) == (by_layer + 1) * num_layers * directions
-    gates = {"LSTM": 4, "GRU": 3}.get(kind, 1)
-    if projected:
-        options = {**options, "proj_size": weights[1].shape[1]}
-    with torch._C.DisableTorchFunction():
-        layer: nn.RNNBase = getattr(nn, kind)(
-            weights[0].shape[1],
-            weights[0].shape[0] // gates,
-            num_layers,
-            bias=has_biases,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device="meta",
-            **options,
-        )
-        for name, weight in zip(layer._flat_weights_names, weights, strict=True):
-            layer._parameters[name] = (
-                weight
-                if isinstance(weight, nn.Parameter)
-                else nn.Parameter(weight, requires_grad=False)
-            )
-        layer._flat_weights = [layer._parameters[name] for name in layer._flat_weights_names]
-    return layer
 
 
 SPELLINGS: dict[str, Spelling] = {
@@ -398,6 +341,7 @@ SPELLINGS: dict[str, Spelling] = {
     "_softmax": _softmax,
     "_log_softmax": _log_softmax,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "embedding": _embedding,
     "elu": _elu,
     "log_sigmoid": F.logsigmoid,
     "constant_pad_nd": _constant_pad,
@@ -418,10 +362,10 @@ SPELLINGS: dict[str, Spelling] = {
     "upsample_bicubic2d": _resample("bicubic", True),
     "_upsample_bilinear2d_aa": _resample("bilinear", True, True),
     "_upsample_bicubic2d_aa": _resample("bicubic", True, True),
-    "lstm.input": _recurrent("LSTM"),
-    "gru.input": _recurrent("GRU"),
-    "rnn_tanh.input": _recurrent("RNN", nonlinearity="tanh"),
-    "rnn_relu.input": _recurrent("RNN", nonlinearity="relu"),
+    "lstm.input": recurrent("LSTM"),
+    "gru.input": recurrent("GRU"),
+    "rnn_tanh.input": recurrent("RNN", nonlinearity="tanh"),
+    "rnn_relu.input": recurrent("RNN", nonlinearity="relu"),
     "sym_size": lambda input, dim: input.shape[dim],
     "sym_stride": lambda input, dim: input.stride(dim),
     "sym_numel": lambda input: input.numel(),

@@ -109,10 +109,10 @@ class Existing(Tracer):
         self._modules = [(self._scope.path, self.root, self._scope.stack)]
 
     def spelled(self, target: Any) -> Any:
-        """What is called for a target of the graph: ATen's overloads by their public names."""
-        if isinstance(target, OpOverload) and qualified(target) not in self._vocabulary.functions:
-            return aten.public(target) or target
-        return target
+        """What a person would call for a target of the graph: overloads by their public names."""
+        if not isinstance(target, OpOverload) or qualified(target) in self._vocabulary.functions:
+            return target
+        return aten.public(target) or target.overloadpacket
 
     def laid_out(self, result: Any, node: fx.Node) -> Any:
         """A new tensor, in memory as the program has it: what is a view of it depends on that."""

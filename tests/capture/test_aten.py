@@ -113,6 +113,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         (aten._scaled_dot_product_flash_attention_for_cpu.default, x(1, 2, 5, 4), x(1, 2, 5, 4), x(1, 2, 5, 4), 0.0, True),
         (aten._scaled_dot_product_flash_attention_for_cpu.default, x(1, 2, 3, 4), x(1, 2, 5, 4), x(1, 2, 5, 4), {"scale": 0.7}),
     ],
+    "embedding": [(aten.embedding.default, x(9, 4), Held(torch.tensor([3, 0])), 0)],
     "elu": [(aten.elu.default, x(2, 7), 0.7), (aten.elu.default, x(2, 7), 1.6732632423543772, 1.0507009873554805), (aten.elu.default, x(2, 7), 0.7, 1.0, 1.3)],
     "log_sigmoid": [(aten.log_sigmoid.default, x(2, 7))],
     "constant_pad_nd": [(aten.constant_pad_nd.default, x(2, 7), [1, -2, 0, 3], 2.0)],

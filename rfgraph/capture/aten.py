@@ -42,6 +42,19 @@ def public(overload: OpOverload) -> Spelling | None:
     return _function(name) or (_method(name) if hasattr(Tensor, name) else None)
 
 
+def in_order(
+    overload: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with those by position that may be: their names are ATen's own."""
+    rest = dict(kwargs)
+    placed = list(args)
+    for argument in overload._schema.arguments[len(args) :]:
+        if argument.kwarg_only or argument.name not in rest:
+            break
+        placed.append(rest.pop(argument.name))
+    return tuple(placed), rest
+
+
 def _function(name: str) -> Spelling | None:
     return getattr(torch, name, None) or getattr(F, name, None)
 

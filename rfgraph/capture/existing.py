@@ -22,8 +22,7 @@ from torch.fx import GraphModule
 from torch.fx.graph import CodeGen
 from torch.utils import _pytree as pytree
 
-from rfgraph.calls import plain, qualified
-from rfgraph.capture import aten
+from rfgraph.calls import plain
 from rfgraph.capture.memory import Traced
 from rfgraph.capture.source import source, source_in
 from rfgraph.capture.tracer import Tracer
@@ -107,12 +106,6 @@ class Existing(Tracer):
         """Calls are from now on those of this node of the graph."""
         self._scope, self._is_named = self._scope_of(node), False
         self._modules = [(self._scope.path, self.root, self._scope.stack)]
-
-    def spelled(self, target: Any) -> Any:
-        """What a person would call for a target of the graph: overloads by their public names."""
-        if not isinstance(target, OpOverload) or qualified(target) in self._vocabulary.functions:
-            return target
-        return aten.public(target) or target.overloadpacket
 
     def laid_out(self, result: Any, node: fx.Node) -> Any:
         """A new tensor, in memory as the program has it: what is a view of it depends on that."""
@@ -222,7 +215,7 @@ class _Walk(fx.Interpreter):
             return self._inside(args[place], args[place + 1 :])
         if target is operator.getitem and isinstance(args[0], tuple | list):
             return args[0][args[1]]
-        return super().call_function(self._tracer.spelled(target), args, kwargs)
+        return super().call_function(target, args, kwargs)
 
     def _inside(self, module: GraphModule, args: tuple[Any, ...]) -> Any:
         names = (str(node.target) for node in module.graph.nodes if node.op == "placeholder")

@@ -631,3 +631,25 @@ def test_other_files_are_refused(
     with pytest.raises(rfgraph.InputError, match=text):
         rfgraph.analyze(tmp_path / name)
     assert capfd.readouterr() == ("", "")
+
+
+# --- inside other models --------------------------------------------------------------------------------
+
+
+def test_the_module_of_a_program_inside_a_model_is_followed() -> None:
+    x = torch.zeros(1, 2, 9)
+    inner = exported(Twice(), x).module()
+
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.inner(x.flip(-1))[0]
+            return torch.ops.aten.slice.Tensor(y, dim=-1, start=2, end=7)
+
+    report = rfgraph.analyze(Around(), (1, 2, 9))
+    assert report.output.op == "getitem"
+    assert report.output.reads(0, 0).tolist() == [4, 5, 6, 7, 8]
+    assert rfgraph.verify(Around(), (1, 2, 9)).agrees

@@ -150,7 +150,7 @@ def test_what_is_written_in_compiled_code_is_followed_by_export() -> None:
 
 
 def test_what_is_computed_in_compiled_code_is_refused() -> None:
-    with pytest.raises(rfgraph.UnsupportedOperatorError, match=r"'rev.default'.*@rfgraph.rule"):
+    with pytest.raises(rfgraph.UnsupportedOperatorError, match=r"'rev'.*@rfgraph.rule"):
         rfgraph.analyze(OutOfSight(scripted), (1, 2, 6))
 
 

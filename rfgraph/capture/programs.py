@@ -112,10 +112,9 @@ def _loaded(path: Path) -> ExportedProgram:
         with _quiet():
             return torch.export.load(path)
     except Exception as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise InputError(
-            f"{path} cannot be read as an exported program by torch {torch.__version__} "
-            f"({type(error).__name__}: {text}); a file of another version of torch has to be exported anew"
+            f"{path} cannot be read as an exported program by torch {torch.__version__}: it is no such file, "
+            "damaged, or of another version of torch; export the model anew"
         ) from error
 
 

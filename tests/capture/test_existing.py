@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import re
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -618,7 +620,7 @@ def test_a_file_is_read_by_path_by_name_and_by_the_commands(tmp_path: Path) -> N
         ("model", "'.*model' holds no model"),
         (
             "words.pt2",
-            r"words.pt2 cannot be read as an exported program by torch .*File is not a zip file.*exported anew",
+            r"words.pt2 cannot be read as an exported program by torch .*it is no such file, damaged, or of another version of torch; export the model anew",
         ),
         ("weights.pt2", "weights.pt2 cannot be read as an exported program"),
     ],
@@ -631,6 +633,25 @@ def test_other_files_are_refused(
     with pytest.raises(rfgraph.InputError, match=text):
         rfgraph.analyze(tmp_path / name)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    own, newer = tmp_path / "own.pt2", tmp_path / "newer.pt2"
+    torch.export.save(exported(Twice(), torch.zeros(1, 2, 9)), own)
+    changed = 0
+    with zipfile.ZipFile(own) as read, zipfile.ZipFile(newer, "w") as written:
+        for entry in read.infolist():
+            data, count = re.subn(
+                rb'("schema_version": .{0,3}"major": )', rb"\g<1>9", read.read(entry)
+            )
+            written.writestr(entry, data)
+            changed += count
+    if not changed:
+        pytest.skip("the version stands elsewhere in the files of this torch")
+    with pytest.raises(
+        rfgraph.InputError, match=r"newer.pt2 cannot be read .* of another version of torch"
+    ):
+        rfgraph.analyze(newer)
 
 
 # --- inside other models --------------------------------------------------------------------------------

@@ -150,20 +150,18 @@ def _fresh(input: Tensor) -> Tensor:
 
 
 def _copy(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    return src.to(input.dtype).expand(input.shape)
+    return src.to(input.dtype).expand(input.shape).clone()
 
 
 def _to_copy(
     input: Tensor, *, dtype: torch.dtype | None = None, device: Any = None, **how: Any
 ) -> Tensor:
-    return input.to(
-        device=device or input.device, dtype=dtype or input.dtype, copy=device is dtype is None
-    )
+    return input.to(device=device or input.device, dtype=dtype or input.dtype, copy=True)
 
 
 def _fill(input: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
-        return value.to(input.dtype).expand(input.shape)
+        return value.to(input.dtype).expand(input.shape).clone()
     return torch.full_like(input, value)
 
 
@@ -342,7 +340,7 @@ SPELLINGS: dict[str, Spelling] = {
     "fill": _fill,
     "_unsafe_view": _reshaped,
     "_reshape_alias": lambda input, size, stride: input.reshape(size),
-    "view_copy": _reshaped,
+    "view_copy": lambda input, size: input.view(size).clone(),
     "rsub": _rsub,
     "split_with_sizes": torch.split,
     "convolution": _convolution,

@@ -94,6 +94,8 @@ def _is_nested(model: Any) -> bool:
     """True for a program's module, which takes its inputs in a structure; hooks of torch's own aside."""
     if not isinstance(model, GraphModule) or type(model.graph._codegen) is not _PyTreeCodeGen:
         return False
+    if any("val" not in node.meta for node in model.graph.nodes if node.op == "placeholder"):
+        return False  # traced with concrete arguments: nothing says what its inputs are
     hooks = (*model._forward_hooks.values(), *model._forward_pre_hooks.values())
     own = (getattr(hook, "__module__", "") for hook in hooks)
     return all(name.startswith("torch.") for name in own) and "forward" not in vars(model)

@@ -86,7 +86,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "lift_fresh_copy": [(aten.lift_fresh_copy.default, x(2, 7))],
     "detach_": [(aten.detach_.default, x(2, 7))],
     "copy": [(aten.copy.default, x(2, 7), x(7)), (aten.copy.default, held(2, 7), x(2, 1))],
-    "_to_copy": [(aten._to_copy.default, x(2, 7), {"dtype": torch.float32})],
+    "_to_copy": [(aten._to_copy.default, x(2, 7), {"dtype": torch.float32}), (aten._to_copy.default, x(2, 7), {"dtype": torch.float64}), (aten._to_copy.default, x(2, 7))],
     "fill": [(aten.fill.Scalar, x(2, 7), 3.0), (aten.fill.Tensor, x(2, 7), x())],
     "_unsafe_view": [(aten._unsafe_view.default, x(2, 6), [3, 4])],
     "_reshape_alias": [(aten._reshape_alias.default, x(2, 6), [3, 4], [4, 1])],
@@ -305,6 +305,36 @@ def test_an_overload_is_captured_as_what_it_computes(overload: Any, given: tuple
     replayed = replay(report.captured, dict(zip(report.inputs, operands, strict=True)))
     for path, node in report.outputs.items():
         assert tuple(replayed[node.name].shape) == node.shape, path
+
+
+COPIES = (
+    "lift_fresh_copy",
+    "copy",
+    "_to_copy",
+    "fill",
+    "view_copy",
+    "slice_scatter",
+    "select_scatter",
+    "index_put",
+)
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_what_an_overload_copies_shares_no_memory_with_what_it_copies(name: str) -> None:
+    """A write into the copy does not show in the operands."""
+    for overload, *given in CASES[name]:
+        module, operands = graph_of(overload, tuple(given))
+        (output,) = (node for node in module.graph.nodes if node.op == "output")
+        with module.graph.inserting_before(output):
+            module.graph.call_method("add_", (output.args[0][0], 1.0))
+        module.recompile()
+        report = rfgraph.analyze(
+            module, operands, axes={f"x{i}": () for i in range(2, len(operands) + 1)} | {"x1": (0,)}
+        )
+        with torch.no_grad():
+            expected = outputs_of(module(*(operand.clone() for operand in operands)))
+            for one, other in zip(outputs_of(report.fx(*operands)), expected, strict=True):
+                torch.testing.assert_close(one, other)
 
 
 def test_every_spelling_of_the_table_is_run() -> None:

@@ -66,11 +66,11 @@ def capture(
         if way != "auto" or not _is_refusal(error):
             raise
         try:  # in a context of its own: what the first forward left behind is put back
-            found = _One(model, vocabulary, training, leaves, "export").captured(one.tried)
+            graph = _One(model, vocabulary, training, leaves, "export").at(one.tried)
         except RfgraphError:
             raise error from error.__cause__
-        found.graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
-        return Capture(found.graph, worked_out=inputs is None)
+        graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
+        return Capture(graph, worked_out=inputs is None)
 
 
 def _refuse(model: nn.Module, inputs: Any) -> None:
@@ -111,6 +111,11 @@ class _One:
                 return Capture(self._trace(given(self.model, inputs)), worked_out=False)
             return Capture(self._first_that_fits(), worked_out=True)
 
+    def at(self, inputs: Inputs) -> Graph:
+        """The model at these inputs."""
+        with untouched(self.model, self._training):
+            return self._trace(inputs)
+
     def existing(self, inputs: Any) -> Capture:
         """A graph that exists already, at the caller's inputs or those it was made with."""
         model = self.model
@@ -127,7 +132,7 @@ class _One:
             )
         self._is_graph = True
         made = held(model) if inputs is None else taken(model, inputs)
-        return self.captured(made)
+        return self.captured(None) if made is None else Capture(self.at(made), worked_out=False)
 
     def _first_that_fits(self) -> Graph:
         """The graph at the first worked-out inputs that the model accepts."""
@@ -152,6 +157,7 @@ class _One:
             if self._way == "export":
                 doing = "exported"
                 model = exported(model, inputs)
+                inputs = held(model) or {}  # by the names that the program has for them
             tracer = Existing if self._is_graph or isinstance(model, Exported) else Tracer
             return tracer(self._vocabulary, self._leaves).run(model, inputs)
         except RfgraphError:

@@ -22,6 +22,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
 from torch.fx.node import map_arg
+from torch.utils import _pytree as pytree
 
 from rfgraph.capture.existing import OUT_SPEC, refuse_changed, size_of
 from rfgraph.capture.inputs import Inputs, given, leading
@@ -137,7 +138,7 @@ def exported(model: nn.Module, inputs: Inputs) -> Exported:
     """`model`, exported by torch at these inputs."""
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
-    tensors = {name: _example(meta, device) for name, meta in inputs.items()}
+    tensors = pytree.tree_map_only(torch.Tensor, lambda meta: _example(meta, device), dict(inputs))
     first = list(leading(model, tensors))
     named = {name: tensor for name, tensor in tensors.items() if name not in first}
     args = tuple(tensors[name] for name in first)

@@ -113,10 +113,11 @@ class Existing(Tracer):
         if traced is None or traced.parent is not None or not isinstance(made, torch.Tensor):
             return result
         with torch._C.DisableTorchFunction():
+            sizes, own = [size_of(size) for size in made.shape], traced.tensor
+            if sizes != list(own.shape):
+                return result
             strides = [size_of(stride) for stride in made.stride()]
-            sizes = [size_of(size) for size in made.shape]
-            own = traced.tensor
-            if sizes != list(own.shape) or strides == list(own.stride()):
+            if strides == list(own.stride()):
                 return result
             stand_in = torch.empty_strided(sizes, strides, dtype=own.dtype, device="meta")
         traced.node.meta["val"] = stand_in

@@ -674,3 +674,15 @@ def test_the_module_of_a_program_inside_a_model_is_followed() -> None:
     assert report.output.op == "getitem"
     assert report.output.reads(0, 0).tolist() == [4, 5, 6, 7, 8]
     assert rfgraph.verify(Around(), (1, 2, 9)).agrees
+
+
+def test_numbers_are_those_of_the_program_at_the_callers_own_tensors() -> None:
+    x = torch.randn(1, 2, 9)
+    program = exported(Twice(), x)
+    before = {name: tensor.clone() for name, tensor in program.state_dict.items()}
+    assert rfgraph.verify(program, x).agrees
+    assert rfgraph.verify(program, {"x": x}).agrees
+    found = rfgraph.effective(program, x, "block.add_1")
+    assert found.node == "block.add_1" and found.map.shape == (9,)
+    for name, tensor in program.state_dict.items():
+        assert torch.equal(tensor, before[name])

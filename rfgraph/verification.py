@@ -16,10 +16,11 @@ from torch.utils import _pytree as pytree
 
 from rfgraph.analysis import Axes, analyze
 from rfgraph.capture.inputs import given, leading
+from rfgraph.capture.programs import opened
 from rfgraph.compare import Comparison, Progress
 from rfgraph.errors import InputError, RfgraphError, VerificationError
 from rfgraph.graph import Graph
-from rfgraph.guard import lazy, on_meta, untouched, unwrapped
+from rfgraph.guard import lazy, on_meta, untouched
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
 from rfgraph.probe.replay import example_inputs, replay
@@ -69,7 +70,7 @@ def verify(
     """
     if rows not in ("auto", "all") and not (type(rows) is int and rows >= 1):
         raise InputError(f"rows must be 'auto', 'all' or a positive number, got {rows!r}")
-    model = unwrapped(model)
+    model = opened(model)
     _refuse_without_numbers(model)
     report = analyze(model, inputs, axes=axes, on_unknown=on_unknown)
 
@@ -119,7 +120,7 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
     Raises:
         InputError: an unknown node; several outputs and no node named.
     """
-    model = unwrapped(model)
+    model = opened(model)
     _refuse_without_numbers(model)
     report = analyze(model, inputs)
     name = report.output.name if node is None else report[node].name

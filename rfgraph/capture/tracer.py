@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._ops import OpOverload
 from torch.overrides import is_tensor_method_or_property
 
-from rfgraph.calls import assigned, is_inplace, name_of, outputs_of
+from rfgraph.calls import assigned, is_inplace, name_of, outputs_of, qualified
+from rfgraph.capture import aten
 from rfgraph.capture.inputs import leading
 from rfgraph.capture.interception import intercepted, passed_by
 from rfgraph.capture.memory import Traced, is_same, storage_of
@@ -55,11 +57,15 @@ class Tracer(Recorder):
         self._constants.own(modules)
         self._modules = [("", model, {"": ("", type(model))})]
         tensors = {name: self._input(name, meta) for name, meta in inputs.items()}
+        with intercepted(self):
+            result = self.result_of(model, tensors)
+        return self._finish(result)
+
+    def result_of(self, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Any:
+        """What the model returns on these stand-ins."""
         first = list(leading(model, tensors))
         named = {name: tensor for name, tensor in tensors.items() if name not in first}
-        with intercepted(self):
-            result = model(*(tensors[name] for name in first), **named)
-        return self._finish(result)
+        return model(*(tensors[name] for name in first), **named)
 
     # --- modules --------------------------------------------------------------------------------
 
@@ -128,7 +134,19 @@ class Tracer(Recorder):
             return self.call("clone", (args[0],), {})
         if hasattr(function, "__objclass__") or is_tensor_method_or_property(function):
             return self.call(name, args, kwargs)
+        if isinstance(function, OpOverload):
+            return self._overload(function, args, kwargs)
         return self.call(function, args, kwargs)
+
+    def _overload(self, overload: OpOverload, args: Any, kwargs: Any) -> Any:
+        """An overload is called by its public name, unless a rule was taught for it."""
+        is_taught = qualified(overload) in self._vocabulary.functions
+        spelled = None if is_taught else aten.public(overload)
+        if spelled is None:
+            return self.call(overload.overloadpacket, args, kwargs)
+        args, kwargs = aten.in_order(overload, args, kwargs)
+        with intercepted(self):
+            return spelled(*args, **kwargs)
 
     def _attribute(self, getter: Any, tensor: torch.Tensor) -> Any:
         """`x.shape`: what the stand-in itself knows; `x.T`: an operator."""

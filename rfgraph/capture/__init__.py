@@ -6,12 +6,14 @@ functions.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from rfgraph.capture.inputs import Inputs, given, worked_out
+from rfgraph.capture.arguments import Arguments, given
+from rfgraph.capture.inputs import worked_out
 from rfgraph.capture.source import source_of
 from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
@@ -19,6 +21,11 @@ from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph
 from rfgraph.guard import lazy, quantised, untouched, unwrapped
 from rfgraph.operators import Vocabulary
+
+_WANTS_INTEGERS = re.compile(
+    "scalar types: Long|used as indices must|Expected dtype int|index tensor|a long tensor|be long or int"
+)
+"""What torch says of floating-point numbers as an index."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def _refuse(model: nn.Module, inputs: Any) -> None:
 
 def _first_that_fits(model: nn.Module, vocabulary: Vocabulary, leaves: bool) -> Graph:
     """The graph at the first worked-out inputs that the model accepts."""
-    first: tuple[Inputs, CaptureError] | None = None
+    first: tuple[Arguments, CaptureError] | None = None
     for inputs in worked_out(model):
         try:
             return _trace(model, inputs, vocabulary, leaves)
@@ -83,15 +90,20 @@ def _first_that_fits(model: nn.Module, vocabulary: Vocabulary, leaves: bool) -> 
         except CaptureError as error:
             first = first or (inputs, error)
     assert first is not None
-    shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].items())
+    shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].leaves.items())
     raise CaptureError(
         f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
     ) from first[1]
 
 
-def _trace(model: nn.Module, inputs: Inputs, vocabulary: Vocabulary, leaves: bool) -> Graph:
+def _trace(model: nn.Module, inputs: Arguments, vocabulary: Vocabulary, leaves: bool) -> Graph:
     try:
         return Tracer(vocabulary, leaves).run(model, inputs)
+    except CaptureError as error:
+        wanted = _for_want_of_integers(inputs, error)
+        if wanted is not None:
+            raise wanted from error
+        raise
     except RfgraphError:
         raise
     except Exception as error:
@@ -100,6 +112,20 @@ def _trace(model: nn.Module, inputs: Inputs, vocabulary: Vocabulary, leaves: boo
             f"{type(model).__name__} could not be captured{_at(error)}: "
             f"{type(error).__name__}: {text}"
         ) from error
+
+
+def _for_want_of_integers(inputs: Arguments, error: CaptureError) -> InputError | None:
+    """What to say where a shape, which stands for floating-point numbers, is used as an index."""
+    shapes = {name: meta for name, meta in inputs.leaves.items() if name not in inputs.given}
+    if not shapes or not _WANTS_INTEGERS.search(str(error)):
+        return None
+    name, meta = next(iter(shapes.items()))
+    which = repr(name) if len(shapes) == 1 else f"one of {', '.join(map(repr, shapes))}"
+    sizes = ", ".join(map(str, meta.shape))
+    return InputError(
+        f"{error}; a shape stands for floating-point numbers, and {which} is used as an index: pass a tensor "
+        f"of integers, as in torch.zeros({sizes}, dtype=torch.long)"
+    )
 
 
 def _at(error: Exception) -> str:

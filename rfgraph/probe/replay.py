@@ -71,10 +71,16 @@ def replay(
         if visit is not None:
             visit(node, value)
 
-    run = Replay(graph, visited, around, unreadable or {}, until)
+    last = next(reversed(graph.names.values()), None)  # after it, results are but put in order
+    run = Replay(graph, visited, around, unreadable or {}, until or last)
     with suppress(_Until):
         run.run(*(inputs[name] for name in graph.inputs))
     return kept
+
+
+def returned(graph: Graph, inputs: Mapping[str, Any]) -> Any:
+    """What the graph returns, in the structure in which the model returns it."""
+    return Replay(graph, lambda node, value: None).run(*(inputs[name] for name in graph.inputs))
 
 
 class _Until(Exception):
@@ -118,7 +124,7 @@ class Replay(fx.Interpreter):
 
     def _value(self, n: fx.Node) -> Any:
         if n.op == "output":
-            return None
+            return super().run_node(n)
         for operand in n.all_input_nodes:
             if type(value := self.env[operand]) is Unreadable:
                 return value

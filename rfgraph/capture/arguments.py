@@ -130,7 +130,7 @@ def _named(parameters: Mapping[str, inspect.Parameter], inputs: Any) -> dict[str
         _check_names(inputs, [*names, *filter(None, [rest])], extra)
         return dict(inputs)
     several = isinstance(inputs, tuple | list) and not hasattr(inputs, "_fields")
-    passed = list(inputs) if several and inputs and not _is_shape(inputs) else [inputs]
+    passed = list(inputs) if several and inputs and not any(map(_is_number, inputs)) else [inputs]
     if rest is None and len(passed) > len(names) and not (len(passed) == 1 and extra):
         raise InputError(f"got {len(passed)} inputs, but forward takes {len(names)}")
     if rest is None:
@@ -169,7 +169,9 @@ def _placed(
         i for i, p in enumerate(firsts, 1) if p.kind is p.POSITIONAL_ONLY and p.name in left
     ]
     count = len(firsts) if several else max([count, *by_position])
-    args = [reading.argument(p.name, left.pop(p.name, Value(p.default))) for p in firsts[:count]]
+    args = [
+        reading.argument(p.name, left.pop(p.name)) if p.name in left else p for p in firsts[:count]
+    ]
     args += [
         reading.place(f"{rest}.{number}", f"inputs[{rest!r}][{number}]", entry)
         for number, entry in enumerate(several)
@@ -201,7 +203,7 @@ class _Reading:
         if isinstance(passed, torch.Tensor) or _is_shape(passed):
             return self._leaf(name, where, passed)
         found = opened(passed)
-        if found is None or not found[1]:
+        if found is None or not found[1] or _is_no_shape(passed):
             raise _refused(name, where, passed)
         kept = [(key, part) for key, part in zip(found[0].keys, found[1], strict=True)
                 if _is_passed(found[0].kind, key)]  # fmt: skip
@@ -240,6 +242,8 @@ def _filled(place: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         return tensors[place.name]
     if isinstance(place, _Held):
         return place.container.made([_filled(part, tensors) for part in place.parts])
+    if isinstance(place, inspect.Parameter):  # left out, before one that has to come by position
+        return place.default
     return copy.deepcopy(place.value)  # the forward may write into it
 
 
@@ -276,8 +280,17 @@ def _is_shape(passed: Any) -> bool:
     return row and not hasattr(passed, "_fields") and all(map(_is_int, passed))
 
 
+def _is_no_shape(passed: Any) -> bool:
+    """True for what was meant as a shape: a list or tuple of inputs holds no bare number."""
+    return type(passed) in (list, tuple) and any(map(_is_number, passed))
+
+
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, int | float) and not isinstance(entry, bool)
+
+
 def _is_int(size: Any) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool)
+    return _is_number(size) and isinstance(size, int)
 
 
 def _refused(name: str, where: str, passed: Any) -> InputError:

@@ -6,6 +6,7 @@ In: a model, inputs, options. Out: a `Verification`; an `Effective`. Callers: us
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -33,6 +34,7 @@ _CHEAP = 1 << 31  # elements that all forward passes together may look at before
 _SAMPLE = 16
 _POSITIONS = 72
 _TOLERANCE = 1e-3
+_NO_KERNEL = re.compile("not implemented for|not supported|unsupported", re.I)
 
 
 def _silent(stage: str, share: float) -> None:
@@ -84,7 +86,7 @@ def verify(
         raise
     except Exception as error:
         raise VerificationError(
-            f"{report.model} cannot be verified: {type(error).__name__}: {error}"
+            f"{report.model} cannot be verified: {type(error).__name__}: {error}{_advice(report, error)}"
         ) from error
 
 
@@ -126,6 +128,16 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
     name = report.output.name if node is None else report[node].name
     tensors = _tensors(report.captured, _arguments(model, report, inputs))
     return probe_effective(report.captured, tensors, name, **options)
+
+
+def _advice(report: Report, error: Exception) -> str:
+    """What to do where torch has no kernel for a short dtype, as the CPU has none for some operators."""
+    dtypes = {node.fx.meta["val"].dtype for node in report.captured.inputs.values() if node.fx}
+    short = dtypes & {torch.float16, torch.bfloat16}
+    if not short or not _NO_KERNEL.search(str(error)):
+        return ""
+    name = str(short.pop()).removeprefix("torch.")
+    return f"; torch cannot do this in {name} here: verify a copy in float32, copy.deepcopy(model).float()"
 
 
 def _refuse_without_numbers(model: Any) -> None:

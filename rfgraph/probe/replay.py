@@ -244,12 +244,12 @@ def holder_of(graph: Graph) -> nn.Module:
     )
 
 
-def device_and_dtype(graph: Graph) -> tuple[torch.device, torch.dtype]:
-    """Those of the first floating-point tensor of the model that a call holds; else torch's defaults."""
+def device_of(graph: Graph) -> torch.device:
+    """That of the first floating-point tensor of the model that a call holds; else the CPU."""
     for tensor in _constants(graph):
         if tensor.is_floating_point() and not tensor.is_meta:
-            return tensor.device, tensor.dtype
-    return torch.device("cpu"), torch.get_default_dtype()
+            return tensor.device
+    return torch.device("cpu")
 
 
 def _constants(graph: Graph) -> Iterator[torch.Tensor]:
@@ -264,22 +264,24 @@ def _constants(graph: Graph) -> Iterator[torch.Tensor]:
 def example_inputs(
     graph: Graph, given: Mapping[str, torch.Tensor] | None, seed: int = 0
 ) -> dict[str, torch.Tensor]:
-    """A tensor for each input: those given, or seeded random ones on the model's device.
+    """A tensor for each input: those given, or seeded random ones of its dtype on the model's device.
 
     Raises:
         InputError: tensors of other names or shapes than the graph was captured at.
     """
     if given is not None:
         return _checked(graph, given)
-    device, dtype = device_and_dtype(graph)
+    device = device_of(graph)
     generator = torch.Generator().manual_seed(seed)
     made: dict[str, torch.Tensor] = {}
     for name, node in graph.inputs.items():
-        if node.params.get("is_float", True):
+        assert node.fx is not None  # it was captured
+        dtype = node.fx.meta["val"].dtype
+        if dtype.is_floating_point:
             drawn = torch.randn(node.shape, generator=generator)
             made[name] = drawn.to(device, dtype)
         else:  # the one index that every table has
-            made[name] = torch.zeros(node.shape, dtype=torch.long, device=device)
+            made[name] = torch.zeros(node.shape, dtype=dtype, device=device)
     return made
 
 

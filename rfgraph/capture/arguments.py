@@ -111,7 +111,7 @@ def required(model: nn.Module) -> list[str]:
 
 def dtype_of(model: nn.Module) -> torch.dtype:
     """The dtype that the model takes: of the weight of its first layer, or of its first floating tensor."""
-    layers = [module for module in model.modules() if not any(module.children())]
+    layers = [module for module in model.modules() if not module._modules]
     weights = [module._parameters.get("weight") for module in layers]
     for tensor in (*weights, *model.parameters(), *model.buffers()):
         if tensor is not None and tensor.dtype.is_floating_point:

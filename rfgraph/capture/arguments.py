@@ -19,7 +19,7 @@ from rfgraph.errors import InputError, nearest_names
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_VALUES = "a Python value is passed as rfgraph.value(...)"
+_VALUES = "a Python value is passed as rfgraph.value(...), on the command line as name:=..."
 
 
 @dataclass(frozen=True, slots=True, eq=False)

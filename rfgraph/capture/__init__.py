@@ -12,13 +12,14 @@ from typing import Any
 
 from torch import nn
 
+from rfgraph.calls import outputs_of
 from rfgraph.capture.arguments import Arguments, given
 from rfgraph.capture.inputs import worked_out
 from rfgraph.capture.source import source_of
 from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
-from rfgraph.graph import Graph
+from rfgraph.graph import Graph, Operand
 from rfgraph.guard import lazy, quantised, untouched, unwrapped
 from rfgraph.operators import Vocabulary
 
@@ -98,7 +99,9 @@ def _first_that_fits(model: nn.Module, vocabulary: Vocabulary, leaves: bool) -> 
 
 def _trace(model: nn.Module, inputs: Arguments, vocabulary: Vocabulary, leaves: bool) -> Graph:
     try:
-        return Tracer(vocabulary, leaves).run(model, inputs)
+        graph = Tracer(vocabulary, leaves).run(model, inputs)
+        _check_indices(graph)
+        return graph
     except CaptureError as error:
         wanted = _for_want_of_integers(inputs, error)
         if wanted is not None:
@@ -112,6 +115,17 @@ def _trace(model: nn.Module, inputs: Arguments, vocabulary: Vocabulary, leaves: 
             f"{type(model).__name__} could not be captured{_at(error)}: "
             f"{type(error).__name__}: {text}"
         ) from error
+
+
+def _check_indices(graph: Graph) -> None:
+    """What tells a shape by a formula of its own does not look at the dtype of an index; torch does."""
+    for node in graph:
+        index = node.params.get("index")
+        for entry in () if index is None else outputs_of(index):
+            if isinstance(entry, Operand) and entry.dtype.is_floating_point:
+                raise CaptureError(
+                    f"tensors used as indices must be integers or booleans, at node {node.where()}"
+                )
 
 
 def _for_want_of_integers(inputs: Arguments, error: CaptureError) -> InputError | None:

@@ -174,6 +174,8 @@ WANTING = {
     "F.embedding": lambda m, x: F.embedding(x, m.table.weight),
     "gather": lambda m, x: m.table.weight.gather(0, x),
     "take": lambda m, x: torch.take(m.table.weight, x),
+    "getitem": lambda m, x: m.table.weight[:, x],
+    "index_select": lambda m, x: m.table.weight.index_select(0, x[0]),
     "one_hot": lambda m, x: F.one_hot(x, 9),
 }
 
@@ -187,6 +189,15 @@ def test_a_shape_that_is_used_as_an_index_is_refused_with_what_to_pass(name: str
     ) as caught:
         rfgraph.analyze(module_of(WANTING[name]), (1, 7), axes=(1,))
     assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_of_floating_point_numbers_is_no_index() -> None:
+    with pytest.raises(
+        rfgraph.CaptureError,
+        match=r"indices must be integers or booleans, at node 'getitem' \(getitem, test_dty",
+    ) as caught:
+        rfgraph.analyze(module_of(WANTING["getitem"]), torch.zeros(1, 7), axes=(1,))
+    assert "a shape stands" not in str(caught.value)
 
 
 def test_the_integers_that_are_asked_for_will_do() -> None:

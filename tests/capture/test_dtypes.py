@@ -154,6 +154,14 @@ def test_integers_stay_what_they_are_in_the_probes(dtype: torch.dtype) -> None:
     assert rfgraph.verify(Indexed(), [(1, 2, 9), torch.zeros(1, 1, 7, dtype=dtype, device="meta")])
 
 
+def test_a_table_of_the_model_gives_its_own_dtype_and_shape_by_a_computed_index() -> None:
+    model = module_of(lambda m, x: m.table.weight[x] * 1.0, torch.float64)
+    report = rfgraph.analyze(model, torch.zeros(1, 7, dtype=torch.long), axes=(1,))
+    (picked,) = (n for n in report.fx.graph.nodes if n.target == "__getitem__")
+    assert picked.meta["val"].dtype is torch.float64 and report.output.shape == (1, 7, 4)
+    assert rfgraph.verify(model, torch.zeros(1, 7, dtype=torch.long), axes=(1,))
+
+
 # --- what cannot be done ------------------------------------------------------------------------------
 
 

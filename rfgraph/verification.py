@@ -75,7 +75,7 @@ def verify(
     _refuse_without_numbers(model)
     report = analyze(model, inputs, axes=axes, on_unknown=on_unknown)
 
-    arguments = _arguments(model, report, inputs)
+    arguments = arguments_of(model, report, inputs)
 
     def strip(shapes: dict[str, tuple[int, ...]], dims: list[int]) -> Report:
         return analyze(model, arguments.resized(shapes), axes=dims, on_unknown=on_unknown)
@@ -126,7 +126,7 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
     _refuse_without_numbers(model)
     report = analyze(model, inputs)
     name = report.output.name if node is None else report[node].name
-    tensors = _tensors(report.captured, _arguments(model, report, inputs))
+    tensors = _tensors(report.captured, arguments_of(model, report, inputs))
     return probe_effective(report.captured, tensors, name, **options)
 
 
@@ -155,10 +155,10 @@ def _refuse_without_numbers(model: Any) -> None:
         )
 
 
-def _arguments(model: Any, report: Report, inputs: Any) -> Arguments:
-    """The arguments that the report is of."""
+def arguments_of(model: Any, report: Report, inputs: Any) -> Arguments:
+    """The arguments that a report of the model is of, with `inputs` as they were passed to `analyze`."""
     worked_out = {name: node.shape for name, node in report.inputs.items()}
-    return given(model, worked_out if inputs is None else inputs)
+    return given(unwrapped(model), worked_out if inputs is None else inputs)
 
 
 def _tensors(graph: Graph, arguments: Arguments) -> dict[str, torch.Tensor] | None:

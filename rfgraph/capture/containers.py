@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
+from torch import nn
 from torch.utils import _pytree as pytree
 
 _WRITTEN_AS_CODE = frozenset((str, int, bool, float, type(None)))
+_BUILT_IN = (tuple, list, Mapping)
+_PLAIN_NEW = (object.__new__, SimpleNamespace.__new__)
 Opened: TypeAlias = "tuple[Container, list[Any]]"
 
 
@@ -39,7 +44,8 @@ class Container:
     @property
     def is_named(self) -> bool:
         """True where the keys are names of attributes."""
-        return is_dataclass(self.kind) or hasattr(self.kind, "_fields")
+        kind = self.kind
+        return is_dataclass(kind) or hasattr(kind, "_fields") or not issubclass(kind, _BUILT_IN)
 
     def place(self, key: Any) -> str:
         """How a part is reached in Python: `.image`, `[0]`, `['image']`."""
@@ -59,6 +65,10 @@ class Container:
             return pytree.SUPPORTED_NODES[kind].unflatten_fn(list(parts), *self.context)
         if issubclass(kind, Mapping):
             return kind(named)
+        if not issubclass(kind, tuple | list):
+            made = kind.__new__(kind)
+            vars(made).update(named)
+            return made
         return kind(*parts) if self.is_named else kind(parts)
 
 
@@ -84,6 +94,16 @@ def opened(value: Any) -> Opened | None:
     if isinstance(value, tuple | list):
         return Container(kind, tuple(range(len(value)))), list(value)
     return None
+
+
+def attributes(value: Any) -> Opened | None:
+    """An object of a plain class by its attributes, as if it were a container; None for what is none."""
+    kind: Any = type(value)
+    plain = kind.__new__ in _PLAIN_NEW and hasattr(value, "__dict__")
+    plain = plain and not any(vars(base).get("__slots__") for base in kind.__mro__)
+    if not plain or isinstance(value, type | nn.Module | Enum):
+        return None
+    return Container(kind, tuple(vars(value))), list(vars(value).values())
 
 
 def _registered(value: Any) -> Opened | None:

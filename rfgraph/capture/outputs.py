@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from rfgraph.capture.containers import made, opened
+from rfgraph.capture.containers import attributes, made, opened
+from rfgraph.errors import CaptureError
 
 
 def leaves(result: Any) -> list[tuple[str, torch.Tensor]]:
@@ -26,24 +27,40 @@ def leaves(result: Any) -> list[tuple[str, torch.Tensor]]:
     return list(found.items())
 
 
-def _leaves(result: Any, path: str) -> Iterator[tuple[str, torch.Tensor]]:
+def _leaves(
+    result: Any, path: str, above: tuple[int, ...] = ()
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """`above`: what `result` is within, which may be within it again."""
     if isinstance(result, torch.Tensor):
         yield path, result
-        return
-    container, parts = opened(result) or (None, ())
-    for key, part in zip(container.keys if container else (), parts, strict=True):
-        yield from _leaves(part, f"{path}.{key}".lstrip("."))
+    elif id(result) not in above and (found := opened(result) or attributes(result)):
+        for key, part in zip(found[0].keys, found[1], strict=True):
+            yield from _leaves(part, f"{path}.{key}".lstrip("."), (*above, id(result)))
 
 
-def structure(result: Any, graph: fx.Graph, arg: Callable[[Any], Any]) -> Any:
+def structure(
+    result: Any, graph: fx.Graph, arg: Callable[[Any], Any], above: tuple[int, ...] = ()
+) -> Any:
     """What the graph returns: the same structure, with fx nodes for tensors.
 
-    `arg`: a tensor, or what is no container, as the graph holds it.
+    `arg`: a tensor, or what holds none, as the graph holds it. `above`: what `result` is within.
+
+    Raises:
+        CaptureError: a container that is within itself.
     """
-    found = None if isinstance(result, torch.Tensor) else opened(result)
+    if isinstance(result, torch.Tensor):
+        return arg(result)
+    found = opened(result)
+    if found is None and any(True for _ in _leaves(result, "")):
+        found = attributes(result)  # what holds no tensor stays what it is
     if found is None:
         return arg(result)
-    container, parts = found[0], [structure(part, graph, arg) for part in found[1]]
+    if id(result) in above:
+        kind = type(result).__name__
+        raise CaptureError(f"the forward returns a {kind} that holds itself; return its tensors")
+    inside = (*above, id(result))
+    container = found[0]
+    parts = [structure(part, graph, arg, inside) for part in found[1]]
     if container.is_plain:
         return container.made(parts)
     return graph.call_function(made, (arg(container), parts))

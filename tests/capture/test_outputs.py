@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -85,6 +87,17 @@ class Row(tuple[Any, ...]):
     pass
 
 
+class Cache:
+    """A plain object, made with other arguments than its attributes, in which others are."""
+
+    def __init__(self, *tensors: Tensor, inside: Any = None) -> None:
+        self.layers = [SimpleNamespace(keys=tensor, seen=4) for tensor in tensors]
+        self.inside, self.lock = inside, _LOCK
+
+
+_LOCK = threading.Lock()
+
+
 class Record(dict[str, Any]):
     pass
 
@@ -131,6 +144,8 @@ RETURNED: dict[str, tuple[Callable[[Tensor, Tensor], Any], dict[str, int]]] = {
     "a dict of its own": (lambda a, b: Record(b=b, a=a), {"b": 5, "a": 3}),
     "torch's own": (lambda a, b: b.max(1), {"0": 5, "1": 5}),
     "a registered class": (lambda a, b: Pair(a, [b, 3], "l"), {"0": 3, "1.0": 5}),
+    "plain objects": (lambda a, b: (a, Cache(b, inside=Cache(a))), {"0": 3, "1.layers.0.keys": 5, "1.inside.layers.0.keys": 3}),
+    "objects without a tensor": (lambda a, b: (a, _LOCK, Key.LEFT, torch.float32), {"0": 3}),
     "a constant": (lambda a, b: (torch.ones(2), a, 1.5), {"1": 3}),
     "the same twice": (lambda a, b: (a, b, a), {"0": 3, "1": 5, "2": 3}),
     "two with one path": (lambda a, b: {"a": {"b": a}, "a.b": b}, {"a.b": 3, "a.b_1": 5}),
@@ -155,7 +170,7 @@ def assert_same(found: Any, expected: Any) -> None:
     if is_dataclass(expected):
         for each in fields(expected):
             assert_same(getattr(found, each.name), getattr(expected, each.name))
-    elif isinstance(expected, Pair):
+    elif isinstance(expected, Pair | Cache | SimpleNamespace):
         assert_same(vars(found), vars(expected))
     elif not isinstance(expected, Mapping | list | tuple | deque):
         assert found == expected
@@ -178,6 +193,18 @@ def test_a_mapping_that_is_not_made_of_a_dict_becomes_one() -> None:
     assert list(report.outputs) == ["first", "second"]
     assert_same(report.fx(x), dict(model(x)))
     assert rfgraph.verify(model, (1, 2, 11)).faithful
+
+
+def test_what_holds_itself_is_refused() -> None:
+    def knotted(a: Tensor, b: Tensor) -> Any:
+        made = Cache(a)
+        made.inside = made
+        return made
+
+    with pytest.raises(
+        rfgraph.CaptureError, match="the forward returns a Cache that holds itself; return"
+    ):
+        rfgraph.analyze(Branches(knotted), (1, 2, 11))
 
 
 def test_no_stand_in_is_held_by_what_was_captured() -> None:

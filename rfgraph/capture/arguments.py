@@ -178,6 +178,10 @@ def _placed(
     ]
     order = [name for name in parameters if name in left]
     kwargs = {name: reading.argument(name, left[name]) for name in dict.fromkeys([*order, *left])}
+    if not reading.leaves:
+        raise InputError(
+            "none of the inputs is a tensor or a shape, so there is nothing to analyse"
+        )
     return Arguments(reading.leaves, reading.given, tuple(args), kwargs)
 
 

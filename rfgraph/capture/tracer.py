@@ -268,7 +268,7 @@ def _identifiers(names: Iterable[str]) -> dict[str, str]:
     found, taken = dict(zip(plain, plain, strict=True)), set(plain)
     for name in names:
         if name not in found:
-            found[name] = re.sub(r"\W", "_", name)
+            found[name] = re.sub(r"\W|^(?=\d)", "_", name)
             while found[name] in taken or iskeyword(found[name]):
                 found[name] += "_"
             taken.add(found[name])

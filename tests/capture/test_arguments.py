@@ -173,6 +173,14 @@ def test_what_was_captured_takes_the_tensors_in_order() -> None:
     assert torch.allclose(report.fx(a, b, c), a - 2 * b + 4 * c)
 
 
+def test_names_that_are_no_identifiers_are_made_so_in_code() -> None:
+    model = model_of(lambda self, **more: more["class"] - 2 * more["1x"] + 4 * more["a b"])
+    report = rfgraph.analyze(model, dict.fromkeys(["class", "1x", "a b"], (1, 2, 5)))
+    assert list(report.inputs) == ["class", "1x", "a b"]
+    a, b, c = torch.rand(3, 1, 2, 5)
+    assert torch.allclose(report.fx(a, b, c), a - 2 * b + 4 * c)
+
+
 def test_a_list_of_integers_is_a_shape_and_a_list_of_these_a_list() -> None:
     def forward(self: Any, x: Tensor, others: Any) -> Tensor:
         assert type(others) is list and len(others) == 2
@@ -290,6 +298,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "a size of 0 within": (two, {"x": X, "feats": [X, (1, 0, 5)]}, r"inputs\['feats'\]\[1\] must be .*, got \(1, 0, 5\)"),
     "an empty list": (two, {"x": X, "feats": []}, r"input 'feats' must be .*, got \[\]"),
     "a long one": (two, {"x": X, "feats": "a\n" * 99}, r"got 'a\\na\\n.{,56}\.\.\.; a Python value"),
+    "values alone": (two, {"x": value(X)}, "none of the inputs is a tensor or a shape, so there is nothing to analyse"),
     "an object": (two, {"x": X, "feats": threading}, "input 'feats' must be .*, got <module 'threading'"),
     "the same name twice": (two, {"x": X, "feats": {"a": {"b": X}, "a.b": X}}, "two inputs are named 'feats.a.b'"),
     "no copy": (two, {"x": X, "feats": value(threading.Lock())}, r"inputs\['feats'\] cannot be copied, .*TypeError"),

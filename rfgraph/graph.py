@@ -84,8 +84,8 @@ class Node:
 class Graph:
     """Nodes in topological order, with the model's inputs and outputs, over the `torch.fx` graph they are of.
 
-    A node may only be added after its operands, so insertion order is a topological order, and the
-    walk is deterministic.
+    `networkx` holds the nodes, and gives the walks: ancestors, dominators, paths. A node may only be added
+    after its operands, so the order of capture, in which a graph is iterated over, is a topological order.
 
     Attributes:
         inputs: the model's tensors by the names of forward's arguments. outputs: key -> name of a node.
@@ -102,18 +102,16 @@ class Graph:
         self.fx = captured
         self.attributes: dict[str, Any] = {}
         self.names: dict[fx.Node, str] = {}
-        self._nodes: dict[str, Node] = {}
 
     def add(self, node: Node) -> None:
         """Append a node whose operands are in the graph already."""
-        if node.name in self._nodes:
+        if node.name in self.networkx:
             raise ValueError(f"two nodes named {node.name!r}")
-        self.networkx.add_node(node.name, node=node)
         for operand in node.operands:
-            if operand not in self._nodes:
+            if operand not in self.networkx:
                 raise ValueError(f"{node.name!r} reads {operand!r}, which does not come before it")
-            self.networkx.add_edge(operand, node.name)
-        self._nodes[node.name] = node
+        self.networkx.add_node(node.name, node=node)
+        self.networkx.add_edges_from([(operand, node.name) for operand in node.operands])
         if node.op == "input":
             self.inputs[node.name] = node
 
@@ -163,17 +161,18 @@ class Graph:
         return list(found)
 
     def __iter__(self) -> Iterator[Node]:
-        return iter(self._nodes.values())
+        return (node for _, node in self.networkx.nodes(data="node"))
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self.networkx)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._nodes
+        return name in self.networkx
 
     def __getitem__(self, name: str) -> Node:
         try:
-            return self._nodes[name]
+            node: Node = self.networkx.nodes[name]["node"]
         except KeyError:
-            near = nearest_names(name, self._nodes)
+            near = nearest_names(name, self.networkx)
             raise InputError(f"no node named {name!r}{near}") from None
+        return node

@@ -216,10 +216,16 @@ class Vocabulary:
         One that overrides any of these is not, whatever it is called; nor is a module that has a
         `forward` or the like set on itself.
         """
-        for base in type(module).__mro__[:-1]:
+        found = self.of_class(type(module))
+        return None if found is None or found[1].intersection(vars(module)) else found[0]
+
+    def of_class(self, kind: type) -> tuple[tuple[Operator, Signature], frozenset[str]] | None:
+        """The operator of a class of modules, and the names that a module of it may not replace."""
+        for base in kind.__mro__[:-1]:
             found = self.modules.get(base)
             if found is not None:
-                return found if _computes_as(base, module) else None
+                names = _CALLING.union(_computing(base))
+                return (found, names) if _computes_as(base, kind, names) else None
         return None
 
 
@@ -251,13 +257,9 @@ def _computing(base: type) -> dict[str, Any]:
     return found
 
 
-def _computes_as(base: type, module: Any) -> bool:
-    """True where a module computes by the methods that `base` was taught with, and by no others."""
-    own, methods = type(module), _computing(base)
-    names = _CALLING | methods.keys()
-    if not names.isdisjoint(vars(module)):
-        return False
-    if any(_definition(base, name) is not known for name, known in methods.items()):
+def _computes_as(base: type, own: type, names: frozenset[str]) -> bool:
+    """True where a class computes by the methods that `base` was taught with, and by no others."""
+    if any(_definition(base, name) is not known for name, known in _computing(base).items()):
         return False
     further = (known for known in own.__mro__ if known not in base.__mro__)
     overridden = (name for known in further for name in names & vars(known).keys())

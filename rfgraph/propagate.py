@@ -66,12 +66,10 @@ class Walk(Generic[Value]):
     def _at(self, node: Node) -> tuple[Value | None, ...]:
         reads = self._measured.get(node.name) or reads_of(node, self._vocabulary)
         operands = [self.values[name] for name in node.operands]
-        return tuple(
-            self._along(node, reads, [operand[axis] for operand in operands])
-            for axis in range(len(self._axes))
-        )
+        along = zip(*operands, strict=True) if operands else [()] * len(self._axes)
+        return tuple([self._along(node, reads, values) for values in along])
 
-    def _along(self, node: Node, reads: Reads, operands: list[Value | None]) -> Value | None:
+    def _along(self, node: Node, reads: Reads, operands: Sequence[Value | None]) -> Value | None:
         parts: list[Value] = []
         for read in reads:
             value = operands[read.operand]

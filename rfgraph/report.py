@@ -248,8 +248,11 @@ class Report:
 
     @property
     def graph(self) -> nx.DiGraph:
-        """The model as a `networkx.DiGraph`: node names, each with its `rfgraph.graph.Node` as `node`."""
-        return self._graph.networkx
+        """The model as a `networkx.DiGraph`: node names, each with its `rfgraph.graph.Node` as `node`.
+
+        A view, in which nothing can be changed; `report.graph.copy()` can.
+        """
+        return self._graph.networkx.copy(as_view=True)
 
     @property
     def notes(self) -> tuple[str, ...]:

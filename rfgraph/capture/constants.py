@@ -7,7 +7,7 @@ targets stand for. A constant that a tensor of the graph is written into becomes
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,11 +50,14 @@ class Constants:
         self._changed: set[int] = set()
         self._kept: list[Any] = []  # ids are those of objects that live
 
-    def own(self, model: nn.Module) -> None:
+    def own(self, modules: Mapping[str, nn.Module]) -> None:
         """The model's own tensors go by their paths."""
-        named = [*model.named_parameters(), *model.named_buffers()]
-        self._names = {id(tensor): name for name, tensor in named}
-        self.device = named[0][1].device if named else self.device
+        for kind in ("_parameters", "_buffers"):
+            for path, module in modules.items():
+                for name, tensor in getattr(module, kind).items():
+                    if tensor is not None and id(tensor) not in self._names:
+                        self.device = self.device if self._names else tensor.device
+                        self._names[id(tensor)] = f"{path}.{name}" if path else name
 
     def module(self, path: str, module: nn.Module) -> str:
         """The target of a module's node."""

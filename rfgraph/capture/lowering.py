@@ -21,7 +21,8 @@ from rfgraph.operators import Operator, Params, Signature, Vocabulary, module_pa
 from rfgraph.reads import Shape
 
 Found: TypeAlias = tuple[Operator, Signature]
-_PLAIN = frozenset((type(None), bool, int, float, str))
+PLAIN = frozenset((type(None), bool, int, float, str))
+"""Classes of arguments that are neither tensors nor hold any."""
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class Lowering:
     def __init__(self, vocabulary: Vocabulary, attribute: Callable[[str], Any]) -> None:
         self._vocabulary = vocabulary
         self._attribute = attribute
+        self._classes: dict[type, tuple[Found, frozenset[str]] | None] = {}
         self._repeats: dict[str, int] = {}
         self._taken: set[str] = set()
         self.names: dict[fx.Node, str] = {}
@@ -66,9 +68,10 @@ class Lowering:
         if found is None:
             return self._unknown(node, "")
         known, signature = found
+        operands: list[fx.Node] = []
         args: tuple[Any, ...] = node.args
         if node.op == "call_module":
-            given = signature.bind(args, node.kwargs)
+            given = self._params(signature.bind(args, node.kwargs), operands)
             params = {**given, **module_params(known, self._attribute(str(node.target))), **given}
         else:
             if node.target is getattr:
@@ -76,14 +79,21 @@ class Lowering:
             elif node.op == "call_method" and node.target in REVERSED:
                 args = args[::-1]
             try:
-                params = signature.bind(args, node.kwargs)
+                given = signature.bind(args, node.kwargs)
             except TypeError as error:
                 return self._unknown(node, f"{known.name} {error}")
-        operands: list[fx.Node] = []
-        params = {name: self._param(value, operands) for name, value in params.items()}
+            params = self._params(given, operands)
         if known.normalize is not None and operands:
             params = known.normalize(params, [shape_of(operand) for operand in operands])
         return Bound(known.name, params, operands, known)
+
+    def of_module(self, module: Any) -> Found | None:
+        """As `Vocabulary.of_module`, which says it; what it says of a class is remembered."""
+        kind = type(module)
+        if kind not in self._classes:
+            self._classes[kind] = self._vocabulary.of_class(kind)
+        found = self._classes[kind]
+        return None if found is None or not found[1].isdisjoint(vars(module)) else found[0]
 
     def op(self, node: fx.Node) -> str:
         """The name of the call's operator, or the name it was called by."""
@@ -93,7 +103,7 @@ class Lowering:
     def _operator(self, node: fx.Node) -> Found | None:
         target, vocabulary = node.target, self._vocabulary
         if node.op == "call_module":
-            return vocabulary.of_module(self._attribute(str(target)))
+            return self.of_module(self._attribute(str(target)))
         if target is getattr:
             target = node.args[1]  # type: ignore[assignment]
         if isinstance(target, str):
@@ -121,10 +131,18 @@ class Lowering:
             op = str(node.args[1]) if target is getattr else name_of(target)
         return Bound(op, params, operands, None)
 
+    def _params(self, bound: Params, operands: list[fx.Node]) -> Params:
+        """Bound arguments as a rule sees them; the operands are added to those that are known."""
+        plain = PLAIN
+        return {
+            name: value if type(value) in plain else self._param(value, operands)
+            for name, value in bound.items()
+        }
+
     def _param(self, value: Any, operands: list[fx.Node]) -> Any:
         """An argument as a rule sees it: constants are themselves, tensors of the graph operands."""
         kind = type(value)
-        if kind in _PLAIN:
+        if kind in PLAIN:
             return value
         if kind is fx.Node:
             if value.op == "get_attr":

@@ -119,6 +119,11 @@ def is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     )
 
 
+def storage_of(tensor: torch.Tensor) -> int:
+    """What stand-ins that share memory have in common."""
+    return int(tensor.untyped_storage()._cdata)
+
+
 Record = Callable[..., Traced]
 """`record(target, *args)` writes down a call on stand-ins and constants; a `str` target is a method."""
 

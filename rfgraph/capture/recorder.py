@@ -16,9 +16,9 @@ from rfgraph.calls import is_inplace, name_of, outputs_of
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.interception import passed_by
-from rfgraph.capture.lowering import Bound, Found, Lowering, fixed, is_settled
-from rfgraph.capture.memory import Step, Traced, is_same
-from rfgraph.capture.shapes import SAME, Shapes, called, formula
+from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, fixed, is_settled
+from rfgraph.capture.memory import Step, Traced, is_same, storage_of
+from rfgraph.capture.shapes import SAME, Shapes, called, does_nothing, formula, like
 from rfgraph.capture.source import source
 from rfgraph.capture.tensors import (
     DataDependentError,
@@ -97,39 +97,56 @@ class Recorder(fx.Tracer):
         known: Found | None = None,
     ) -> Any:
         """Write one call down as an fx node, and a canonical node for each tensor that it returns."""
-        node = self._node(kind, target, args, kwargs)
+        with _untouched():
+            node = self._node(kind, target, args, kwargs)
+            bound = self._bound(node, known, args)
+            if bound.operands and not is_settled(bound):
+                return self._written_down(node, bound, kind, target, args, kwargs, metas)
+            self.graph.erase_node(node)
+        return called(target, self._without_values(args), self._without_values(kwargs))
+
+    def _bound(self, node: fx.Node, known: Found | None, args: Any) -> Bound:
         try:
-            bound = self._lowering.bind(node, known)
+            return self._lowering.bind(node, known)
         except RfgraphError:
             raise
         except Exception as error:
             raise self._rejected(node, args, error) from error
-        if not bound.operands or is_settled(bound):
-            self.graph.erase_node(node)
-            return called(target, self._without_values(args), self._without_values(kwargs))
-        inplace = (kind == "call_method" and is_inplace(target)) or is_inplace(name_of(target))
+
+    def _written_down(
+        self,
+        node: fx.Node,
+        bound: Bound,
+        kind: str,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        metas: Any,
+    ) -> Any:
+        """The result of a call whose fx node is there: stand-ins, and their canonical nodes."""
+        inplace = kind != "call_module" and is_inplace(name_of(target))
         is_fresh = inplace or metas is not None
-        with _untouched():
-            if inplace:
-                metas = torch.empty_like(self._traced[id(args[0])].tensor)
-            elif metas is None:
-                metas, is_fresh = self._metas(node, bound, target, args, kwargs)
-            if not any(isinstance(meta, torch.Tensor) for meta in outputs_of(metas)):
-                self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
-                return metas
-            viewed = [] if is_fresh else self._all((args, kwargs))
-            result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
-            if inplace or bound.params.get("inplace") is True:
-                return self._write(args[0] if args else next(iter(kwargs.values())), result)
+        if inplace:
+            metas = like(self._traced[id(args[0])].tensor)
+        elif metas is None:
+            metas, is_fresh = self._metas(node, bound, target, args, kwargs)
+        if type(metas) is not torch.Tensor and not _has_tensor(metas):
+            self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
+            return metas
+        viewed = [] if is_fresh else self._all((args, kwargs))
+        result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
+        if inplace or (bound.params.get("inplace") is True and not does_nothing(bound)):
+            return self._write(args[0] if args else next(iter(kwargs.values())), result)
         return result
 
     def _node(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
         path, module, stack = self._modules[-1]
         named = self._constants.module(path, target) if kind == "call_module" else target
-        with _untouched():
-            arguments = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
-        node = self.graph.create_node(kind, named)
-        node.args, node.kwargs = arguments  # given here, they are not searched for symbolic sizes
+        given = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
+        node = self.graph.create_node(kind, named, name=_readable(named))
+        node.args = given[0]  # given here, they are not searched for symbolic sizes
+        if kwargs:
+            node.kwargs = given[1]
         meta = node.meta
         meta["where"] = path, type(module).__name__
         meta["nn_module_stack"] = stack
@@ -174,6 +191,8 @@ class Recorder(fx.Tracer):
         self, call: fx.Node, bound: Bound, metas: Any, viewed: list[Traced], again: _Again
     ) -> Any:
         """Stand-ins in the structure of `metas`: a tensor, or (named) tuples and lists of tensors."""
+        if type(metas) is torch.Tensor:
+            return self._output(call, bound, metas, call, 0, viewed, again)
         outputs = count()
 
         def made(meta: Any, value: fx.Node) -> Any:
@@ -184,17 +203,30 @@ class Recorder(fx.Tracer):
             number = next(outputs)
             if not isinstance(meta, torch.Tensor):
                 return meta
-            traced = self._result(bound, value, meta, number, viewed, again)
-            traced.masked = value.meta["masked"] = fixed(bound, tuple(meta.shape))
-            canonical = self._lowering.node(call, bound, number, value)
-            self._nodes[canonical.name] = canonical
-            return self.hold(traced)
+            return self._output(call, bound, meta, value, number, viewed, again)
 
         return made(metas, call)
 
+    def _output(
+        self,
+        call: fx.Node,
+        bound: Bound,
+        meta: torch.Tensor,
+        value: fx.Node,
+        number: int,
+        viewed: list[Traced],
+        again: _Again,
+    ) -> torch.Tensor:
+        """The stand-in for output `number` of a call, the tensor that fx node `value` is."""
+        traced = self._result(bound, value, meta, number, viewed, again)
+        traced.masked = value.meta["masked"] = fixed(bound, tuple(meta.shape))
+        canonical = self._lowering.node(call, bound, number, value)
+        self._nodes[canonical.name] = canonical
+        return self.hold(traced)
+
     def _item(self, value: fx.Node, index: int, part: Any) -> fx.Node:
         """The fx node of one of several outputs."""
-        if not any(isinstance(leaf, torch.Tensor) for leaf in outputs_of(part)):
+        if not _has_tensor(part):
             return value
         item = self.graph.create_node("call_function", operator.getitem, (value, index))
         item.meta.update({k: v for k, v in value.meta.items() if k != "val"}, item=True)
@@ -212,10 +244,10 @@ class Recorder(fx.Tracer):
         """What is known of one tensor that a call returned: fresh, or a view of one that it was given."""
         device = self._constants.device_of(bound.op, again[2:], viewed)
         for parent in viewed:
-            if parent.tensor.untyped_storage()._cdata != meta.untyped_storage()._cdata:
+            if storage_of(parent.tensor) != storage_of(meta):
                 continue
             if parent.device.type != device.type:  # a copy, on another device
-                meta = torch.empty_like(meta)
+                meta = like(meta)
                 break
             meta = meta.detach() if id(meta) in self._traced else meta
             step = None
@@ -280,6 +312,8 @@ class Recorder(fx.Tracer):
 
     def _first(self, value: Any) -> Traced | None:
         """The first tensor of the graph in nested tuples, lists, dicts and slices."""
+        if type(value) in PLAIN:
+            return None
         if isinstance(value, tuple | list):
             for entry in value:
                 found = self._first(entry)
@@ -287,7 +321,7 @@ class Recorder(fx.Tracer):
                     return found
             return None
         if isinstance(value, dict):
-            return self._first(tuple(value.values()))
+            return self._first(tuple(value.values())) if value else None
         if type(value) is slice:
             return self._first((value.start, value.stop, value.step))
         return self.find(value)
@@ -295,9 +329,11 @@ class Recorder(fx.Tracer):
     def _all(self, value: Any) -> list[Traced]:
         """Every tensor of the graph in nested tuples, lists and dicts."""
         if isinstance(value, tuple | list):
-            return [traced for entry in value for traced in self._all(entry)]
+            return [
+                traced for entry in value if type(entry) not in PLAIN for traced in self._all(entry)
+            ]
         if isinstance(value, dict):
-            return self._all(tuple(value.values()))
+            return self._all(tuple(value.values())) if value else []
         found = self.find(value)
         return [] if found is None else [found]
 
@@ -316,6 +352,11 @@ class Recorder(fx.Tracer):
 
     def arg(self, value: Any) -> Any:
         """An argument as an fx graph holds it: nodes for tensors and for what is not written in code."""
+        kind = type(value)
+        if kind in PLAIN:
+            return value
+        if kind is tuple:
+            return tuple([self.arg(entry) for entry in value])
         found = self.find(value)
         if found is not None:
             if found.is_written_unseen():
@@ -324,9 +365,6 @@ class Recorder(fx.Tracer):
                     "which cannot be followed; teach that code with @rfgraph.rule, or return a new tensor"
                 )
             return found.refreshed().node
-        kind = type(value)
-        if kind is tuple:
-            return tuple([self.arg(entry) for entry in value])
         if kind is list:
             return [self.arg(entry) for entry in value]
         if kind is dict:
@@ -367,3 +405,13 @@ class Recorder(fx.Tracer):
                 f"the shape of what {op} returns depends on the data{self.at_source()}"
             )
         return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
+
+
+def _has_tensor(result: Any) -> bool:
+    return any(isinstance(leaf, torch.Tensor) for leaf in outputs_of(result))
+
+
+def _readable(target: Any) -> str:
+    """A name for the value of a call, as torch.fx gives it but for capitals, for which it searches long."""
+    name = name_of(target).replace(".", "_")
+    return name[2:-2] if name.startswith("__") and name.endswith("__") else name

@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from rfgraph.calls import outputs_of
 from rfgraph.capture.lowering import Bound, shape_of
-from rfgraph.capture.memory import Traced
+from rfgraph.capture.memory import Traced, storage_of
 from rfgraph.graph import Operand
 
 _META = torch.device("meta")
@@ -49,7 +49,7 @@ def formula(call: fx.Node, bound: Bound) -> Any:
     dtype = own.dtype
     if known.name in _ASKED:
         return _indexed(bound) if known.name == "getitem" else None
-    if known.name in SAME and bound.params.get("training") is not True:
+    if does_nothing(bound):
         return own.detach()
     if not dtype.is_floating_point or bound.params.get("dtype") is not None:
         return None
@@ -64,6 +64,11 @@ def formula(call: fx.Node, bound: Bound) -> Any:
     if shapes and isinstance(shapes[0], tuple):
         return tuple(None if shape is None else _fresh(shape, dtype) for shape in shapes)
     return _fresh(shapes, dtype)
+
+
+def does_nothing(bound: Bound) -> bool:
+    """True for a call that returns its operand itself, such as dropout in eval mode."""
+    return bound.op in SAME and bound.known is not None and bound.params.get("training") is not True
 
 
 def _indexed(bound: Bound) -> torch.Tensor | None:
@@ -105,17 +110,19 @@ class Shapes:
 
     def run(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], bound: Bound) -> Any:
         """What a call returns, made on the stand-ins themselves: what shares memory with them, shares it."""
-        key = _key(bound)
+        key = None if bound.op in _ASKED else _key(bound)
         if key is not None and key in self._known:
-            return _again(self._known[key])
-        moved = tuple(self._to_meta(arg) for arg in args)
-        named = {name: self._to_meta(value) for name, value in kwargs.items()}
+            return like(self._known[key])
+        moved = tuple([self.to_meta(arg) for arg in args])
+        named = {name: self.to_meta(value) for name, value in kwargs.items()}
+        if bound.op in _ASKED:
+            return called(target, moved, named)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the user did not call this
             result = on_meta(target, moved, named)
         if key is not None and not _shares(result, (moved, named)):
             self._known[key] = result
-            return _again(result)
+            return like(result)
         return result
 
     def tried(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -129,19 +136,22 @@ class Shapes:
         result = called(target, moved, named)
         if any(tensor._version for tensor in _tensors((moved, named))):
             raise ValueError("it writes into its arguments")
-        return _again(result)
+        return like(result)
 
-    def _to_meta(self, value: Any) -> Any:
+    def to_meta(self, value: Any) -> Any:
+        """An argument with meta tensors in the place of all tensors."""
+        if type(value) is int:
+            return value
         if isinstance(value, torch.Tensor):
             traced = self._find(value)
             return value.to(_META) if traced is None else traced.tensor
         if isinstance(value, tuple | list):
-            entries = [self._to_meta(entry) for entry in value]
+            entries = [self.to_meta(entry) for entry in value]
             return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
         if isinstance(value, torch.device) or (isinstance(value, str) and _DEVICE.fullmatch(value)):
             return _META
         if type(value) is slice:
-            return slice(*(self._to_meta(end) for end in (value.start, value.stop, value.step)))
+            return slice(*(self.to_meta(end) for end in (value.start, value.stop, value.step)))
         return value
 
     def _random(self, value: Any) -> Any:
@@ -185,19 +195,17 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 def _shares(result: Any, given: Any) -> bool:
     """True where a returned tensor shares memory with one that was given."""
-    storages = {tensor.untyped_storage()._cdata for tensor in _tensors(given)}
-    return any(
-        isinstance(one, torch.Tensor) and one.untyped_storage()._cdata in storages
-        for one in outputs_of(result)
-    )
+    storages = set(map(storage_of, _tensors(given)))
+    tensors = (one for one in outputs_of(result) if isinstance(one, torch.Tensor))
+    return any(storage_of(one) in storages for one in tensors)
 
 
-def _again(result: Any) -> Any:
-    """Other meta tensors like these."""
-    if isinstance(result, torch.Tensor):
+def like(result: Any) -> Any:
+    """Other meta tensors of the same shapes, strides and dtypes."""
+    if isinstance(result, torch.Tensor):  # torch.empty_like takes 50 us on the meta device
         return torch.empty_strided(result.shape, result.stride(), dtype=result.dtype, device=_META)
     if isinstance(result, tuple | list):
-        entries = map(_again, result)
+        entries = map(like, result)
         return type(result)(*entries) if hasattr(result, "_fields") else type(result)(entries)
     return result
 

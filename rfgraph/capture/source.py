@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
+from types import FrameType
 
 import torch
 
@@ -20,12 +22,12 @@ _NOT_CODE = "<"  # <string>, <frozen ..>
 
 def source() -> str:
     """`file:line` of the innermost frame outside torch and rfgraph; the gallery holds models, too."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(_LIBRARIES) and name[0] != _NOT_CODE:
-            return f"{os.path.basename(name)}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+        shown = _shown(frame.f_code.co_filename)
+        if shown:
+            return f"{shown}:{frame.f_lineno}"
+        frame = frame.f_back
     return ""
 
 
@@ -33,8 +35,15 @@ def source_of(error: BaseException) -> str:
     """`file:line` of the innermost frame of the model's own code that `error` passed through."""
     found, traceback = "", error.__traceback__
     while traceback is not None:
-        name = traceback.tb_frame.f_code.co_filename
-        if not name.startswith(_LIBRARIES) and name[0] != _NOT_CODE:
-            found = f"{os.path.basename(name)}:{traceback.tb_lineno}"
+        shown = _shown(traceback.tb_frame.f_code.co_filename)
+        if shown:
+            found = f"{shown}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return found
+
+
+@cache
+def _shown(file: str) -> str:
+    """The bare name of a file of the model's own code; "" for libraries, and for what is no file."""
+    is_own = not file.startswith(_LIBRARIES) and file[0] != _NOT_CODE
+    return os.path.basename(file) if is_own else ""

@@ -22,10 +22,10 @@ from torch.overrides import is_tensor_method_or_property
 from rfgraph.calls import assigned, is_inplace, name_of, outputs_of
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.interception import intercepted, passed_by
-from rfgraph.capture.memory import Traced
+from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
 from rfgraph.capture.recorder import Recorder
-from rfgraph.capture.shapes import called
+from rfgraph.capture.shapes import called, like
 from rfgraph.capture.tensors import (
     METADATA,
     OPERATORS,
@@ -52,8 +52,9 @@ class Tracer(Recorder):
     def run(self, model: nn.Module, inputs: Arguments) -> Graph:
         """Trace the model's forward, called with these arguments."""
         self.root = model
-        self._paths = {id(module): path for path, module in model.named_modules()}
-        self._constants.own(model)
+        modules = dict(model.named_modules())
+        self._paths = {id(module): path for path, module in modules.items()}
+        self._constants.own(modules)
         self._modules = [("", model, {"": ("", type(model))})]
         names = _identifiers(inputs.leaves)
         tensors = {
@@ -77,7 +78,7 @@ class Tracer(Recorder):
         try:
             if self._first((args, kwargs)) is None:
                 return original(module, *args, **kwargs)
-            known = None if _hooked(module) else self._vocabulary.of_module(module)
+            known = None if _hooked(module) else self._lowering.of_module(module)
             if known is None:
                 if self._can_leave and path:
                     return self._followed_or_left(module, original, args, kwargs)
@@ -169,7 +170,10 @@ class Tracer(Recorder):
         if kwargs.get("out") is not None:
             return self._into(target, args, kwargs)
         if target == "__setitem__" or target is operator.setitem:
-            self._write(args[0], self._record("call_function", assigned, self._own(args), kwargs))
+            if not self._is_there(*args):
+                self._write(
+                    args[0], self._record("call_function", assigned, self._own(args), kwargs)
+                )
             return None
         if is_inplace(name_of(target)):
             args = self._own(args)
@@ -180,6 +184,18 @@ class Tracer(Recorder):
             return self._laid_out(*args, **kwargs)
         kind = "call_method" if isinstance(target, str) else "call_function"
         return self._record(kind, target, args, kwargs)
+
+    def _is_there(self, tensor: Any, index: Any, value: Any) -> bool:
+        """`x[i] += y` ends by writing the part into its own place, where `+=` has written it before."""
+        whole, part = self.find(tensor), self.find(value)
+        if whole is None or part is None or whole.memory is not part.memory:
+            return False
+        with passed_by(), _untouched():
+            try:
+                place = whole.tensor[self._shapes.to_meta(index)]
+            except Exception:  # said better where it is recorded
+                return False
+            return is_same(place, part.tensor) and storage_of(place) == storage_of(part.tensor)
 
     def _laid_out(
         self, input: Any, size: Any, stride: Any, storage_offset: int | None = None
@@ -221,7 +237,7 @@ class Tracer(Recorder):
 
     def _input(self, name: str, identifier: str, meta: torch.Tensor) -> torch.Tensor:
         node = self.graph.placeholder(identifier)
-        node.meta["val"] = stand_in = torch.empty_like(meta)
+        node.meta["val"] = stand_in = like(meta)
         node.meta["nn_module_stack"] = {}
         canonical = self._lowering.input(node, name, meta.is_floating_point())
         self._nodes[canonical.name] = canonical
@@ -247,8 +263,8 @@ class Tracer(Recorder):
         self.graph.output(structure(result, self.graph, self.arg))
         names = self._lowering.names
         graph.outputs = {path: names[node] for path, node in kept}
-        read = {name for node in self._nodes.values() for name in node.operands}
-        read.update(graph.outputs.values())
+        read = {*graph.outputs.values()}
+        read.update(*[node.operands for node in self._nodes.values()])
         for node in self._nodes.values():
             if node.output == 0 or node.name in read:
                 graph.add(node)

@@ -82,8 +82,9 @@ class PeriodicDomain:
         return replace(found, local=(Scan(None, digits),), limits=limits)
 
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
-        dims = tuple(d.law or d if isinstance(d, Lookup) else d for d in read.dims)
-        scans: list[Scan] = []
+        dims = tuple([d.law or d if type(d) is Lookup else d for d in read.dims])
+        named = [getattr(d, "mark", "") for d in dims]
+        scans: dict[Scan, None] = {}
         whole, limits, marks = value.whole, value.limits, value.marks
         shape = node.operand_shapes[read.operand]
         for scan in value.local:
@@ -92,10 +93,10 @@ class PeriodicDomain:
                 whole = extend(whole, node.name, step.whole)
             if step.limit:
                 limits = extend(limits, node.name, step.limit)
-            for mark in {getattr(dims[digit.dim], "mark", "") for digit in scan.digits} - {""}:
+            for mark in {named[digit.dim] for digit in scan.digits} - {""} if any(named) else ():
                 marks = extend(marks, node.name, mark)
             if step.scan is not None:
-                scans.append(step.scan)
+                scans.setdefault(step.scan)
         return Periodic(tuple(scans), whole, limits, marks)
 
     def join(self, values: Sequence[Periodic], node: Node) -> Periodic | None:

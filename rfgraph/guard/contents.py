@@ -20,7 +20,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 ABSENT = object()
 LAZY = (UninitializedParameter, UninitializedBuffer)
-_OURS = (torch.Tensor, nn.Parameter, *LAZY)
+_OURS = frozenset((torch.Tensor, nn.Parameter, *LAZY))
 _GRAD, _OWN = attrgetter("grad"), attrgetter("__dict__")
 
 
@@ -39,6 +39,11 @@ class Dicts:
         plain = type(entries) is dict
         self._dicts.append(entries)
         self._copies.append(entries.copy() if plain else dict(dict.items(entries)))
+
+    def add_plain(self, many: Sequence[dict[Any, Any]]) -> None:
+        """Add dicts of no other class, all at once."""
+        self._dicts += many
+        self._copies += map(dict.copy, many)
 
     def put_back(self) -> None:
         if not _same_dicts(self._dicts, self._copies):
@@ -79,13 +84,15 @@ class Tensors:
 
     def __init__(self, tensors: list[Any]) -> None:
         self._tensors = tensors
-        self._leaves = [
-            x for x in tensors if type(x) in _OURS and x.is_leaf
-        ]  # else a user's code runs
         self._kinds = list(map(type, tensors))
+        pairs = zip(tensors, self._kinds, strict=True)
+        self._leaves = [
+            x for x, kind in pairs if kind in _OURS and x.is_leaf
+        ]  # else user code runs
         self._grads = list(map(_GRAD, self._leaves))
         self._dicts = [(own, own.copy()) for own in map(_OWN, tensors) if own]
-        self._lazy = [(x, x.data) for x in tensors if isinstance(x, LAZY)]
+        is_lazy = any(issubclass(kind, LAZY) for kind in set(self._kinds))
+        self._lazy = [(x, x.data) for x in tensors if isinstance(x, LAZY)] if is_lazy else []
 
     def inside(self) -> list[Any]:
         """What the tensors hold."""

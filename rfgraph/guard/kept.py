@@ -15,7 +15,7 @@ import types
 import weakref
 from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable, Iterable
-from itertools import filterfalse
+from itertools import chain, compress, filterfalse
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,17 @@ _PLAIN = _ATOMS | {dict, OrderedDict, set, list, tuple}
 _TENSORS = (torch.Tensor, nn.Parameter)
 _TENSORS_OR_NONE = frozenset((*_TENSORS, type(None)))
 _OF_TENSORS = ("_parameters", "_buffers")
+
+
+class _CanChange(dict[type, bool]):
+    """Whether objects of a class hold what can change, asked at the speed of a dict."""
+
+    def __missing__(self, kind: type) -> bool:
+        self[kind] = True
+        return True
+
+
+_CAN_CHANGE = _CanChange(dict.fromkeys(_ATOMS, False))
 _HEAP_TYPE = 1 << 9  # a class made by Python code
 
 
@@ -96,6 +107,15 @@ class Kept:
             self._later(tensors.inside())
 
     def _empty_stack(self) -> None:
+        """Look at everything that waits; modules all at once, as there are thousands."""
+        modules: list[Any] = []
+        while self._stack:
+            self._look_at_all(modules)
+            if modules:
+                self._modules(modules)
+                modules.clear()
+
+    def _look_at_all(self, modules: list[Any]) -> None:
         stack, seen, looks, tensors = self._stack, self._seen, self._looks, self._found
         while stack:
             found = stack.pop()
@@ -110,7 +130,9 @@ class Kept:
                 looks[kind] = _look_of(kind)
                 stack += [base for base in kind.__mro__ if not is_foreign(base)]
             look = looks[kind]
-            if look is not None:
+            if look is Kept._module:
+                modules.append(found)
+            elif look is not None:
                 look(self, found)
 
     def _later(self, values: Iterable[Any]) -> None:
@@ -133,19 +155,26 @@ class Kept:
         self._later(values)
 
     def _module(self, module: Any) -> None:
-        own = module.__dict__
-        self._objects.append((module, type(module), own))
-        for name in _OF_TENSORS:
-            held = own.get(name)
-            if (
-                held
-                and type(held) is dict
-                and _TENSORS_OR_NONE.issuperset(map(type, held.values()))
-            ):
-                self._seen.add(id(held))
-                self._dicts.add(held)
-                self._found += [tensor for tensor in held.values() if tensor is not None]
-        self._entries(own)
+        self._modules([module])
+
+    def _modules(self, modules: list[Any]) -> None:
+        owns = [module.__dict__ for module in modules]
+        self._objects += zip(modules, map(type, modules), owns, strict=True)
+        named = [own.get(name) for name in _OF_TENSORS for own in owns]
+        held = [found for found in named if type(found) is dict and _holds_tensors(found)]
+        self._seen.update(map(id, held))
+        tensors = chain.from_iterable(map(dict.values, held))
+        self._found += [tensor for tensor in tensors if tensor is not None]
+        self._dicts.add_plain(held)
+        self._dicts.add_plain(owns)
+        values = list(chain.from_iterable(map(dict.values, owns)))
+        rest = list(compress(values, map(_CAN_CHANGE.__getitem__, map(type, values))))
+        plain = rest
+        if not _PLAIN.issuperset(map(type, rest)):  # these cannot be asked whether they are empty
+            plain = [value for value in rest if type(value) in _PLAIN]
+            self._later(value for value in rest if type(value) not in _PLAIN)
+        self._empty += filterfalse(None, plain)
+        self._later(filter(None, plain))
 
     def _object(self, thing: Any) -> None:
         has_dict = type(thing).__dictoffset__ != 0
@@ -333,6 +362,11 @@ class Kept:
             contents.put_back_cache(cache, info)
         for set_state, state in self._states:
             set_state(state)
+
+
+def _holds_tensors(held: dict[Any, Any]) -> bool:
+    """Some, and nothing else."""
+    return bool(held) and _TENSORS_OR_NONE.issuperset(map(type, held.values()))
 
 
 # --- what to do with a value, by its class -------------------------------------------------------

@@ -17,7 +17,7 @@ class Process:
     """What it was when this was made; `put_back` may be called again where it was interrupted."""
 
     def __init__(self) -> None:
-        self._random = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+        self._random = torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
         self._cuda = _cuda_states()
         self._grad = torch.is_grad_enabled()
         self._dtype = torch.get_default_dtype()

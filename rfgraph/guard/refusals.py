@@ -5,11 +5,13 @@ In: a module. Out: the path of the first module that is so, or an error of one s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from rfgraph.errors import InputError
+from rfgraph.guard.contents import LAZY
 
 _QUANTISED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.")
 _IN_FLOATS = (
@@ -26,48 +28,71 @@ def modules_of(model: nn.Module) -> list[nn.Module]:
     Raises:
         InputError: a TorchScript module, whose state is not Python's.
     """
-    found = {id(model): model}
-    stack = [model]
-    while stack:
-        module = stack.pop()
-        if isinstance(module, torch.jit.ScriptModule):
-            path = next(path for path, known in model.named_modules() if known is module)
-            raise InputError(
-                f"{_named(path)} is a TorchScript module, whose code cannot be followed: pass the "
-                "module that it was made from"
-            )
-        for child in module.__dict__["_modules"].values():
-            if child is not None and id(child) not in found:
-                found[id(child)] = child
-                stack.append(child)
-    return list(found.values())
+    modules = _tree(model)
+    scripted = _first(model, modules, lambda kind: issubclass(kind, torch.jit.ScriptModule))
+    if scripted is not None:
+        raise InputError(
+            f"{scripted} is a TorchScript module, whose code cannot be followed: pass the "
+            "module that it was made from"
+        )
+    return modules
 
 
 def lazy(model: nn.Module) -> str | None:
     """The first lazy module that has no weights yet."""
-    for path, module in model.named_modules():
-        own = (*module._parameters.values(), *module._buffers.values())
-        if any(isinstance(tensor, UninitializedParameter | UninitializedBuffer) for tensor in own):
-            return _named(path)
-    return None
+    kinds = set(map(type, _tensors(_tree(model))))
+    if not any(issubclass(kind, LAZY) for kind in kinds):
+        return None
+    named = model.named_modules()
+    return next(
+        _named(path) for path, m in named if any(isinstance(x, LAZY) for x in _tensors([m]))
+    )
 
 
 def on_meta(model: nn.Module) -> str | None:
     """The first module whose tensors are on the meta device."""
     for path, module in model.named_modules():
-        own = (*module._parameters.values(), *module._buffers.values())
-        if any(tensor is not None and tensor.is_meta for tensor in own):
+        if any(tensor is not None and tensor.is_meta for tensor in _tensors([module])):
             return _named(path)
     return None
 
 
 def quantised(model: nn.Module) -> str | None:
     """The first quantised module."""
-    for path, module in model.named_modules():
-        name = f"{type(module).__module__}.{type(module).__name__}"
-        if name.startswith(_QUANTISED) and not name.startswith(_IN_FLOATS):
-            return _named(path)
-    return None
+    return _first(model, _tree(model), _is_quantised)
+
+
+def _is_quantised(kind: type) -> bool:
+    name = f"{kind.__module__}.{kind.__name__}"
+    return name.startswith(_QUANTISED) and not name.startswith(_IN_FLOATS)
+
+
+def _tree(model: nn.Module) -> list[nn.Module]:
+    """As `model.modules()`, at a third of the time."""
+    found = {id(model): model}
+    stack = [model]
+    while stack:
+        for child in (
+            stack.pop().__dict__.get("_modules", {}).values()
+        ):  # a TorchScript module has none
+            if child is not None and id(child) not in found:
+                found[id(child)] = child
+                stack.append(child)
+    return list(found.values())
+
+
+def _tensors(modules: list[nn.Module]) -> Iterator[torch.Tensor | None]:
+    for module in modules:
+        yield from module._parameters.values()
+        yield from module._buffers.values()
+
+
+def _first(model: nn.Module, modules: list[nn.Module], is_so: Callable[[type], bool]) -> str | None:
+    """The first module whose class is so: paths are asked for where there is one."""
+    kinds = {kind for kind in set(map(type, modules)) if is_so(kind)}
+    if not kinds:
+        return None
+    return next(_named(path) for path, module in model.named_modules() if type(module) in kinds)
 
 
 def _named(path: str) -> str:

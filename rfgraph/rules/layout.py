@@ -18,7 +18,15 @@ from rfgraph.positions import Positions
 from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, Table, along
 from rfgraph.relation import Relation
 from rfgraph.rules import masks
-from rfgraph.rules.common import all_dims, along_dim, data_dependent, nonnegative, padded, per_dim
+from rfgraph.rules.common import (
+    all_dims,
+    along_dim,
+    data_dependent,
+    nonnegative,
+    padded,
+    per_dim,
+    unchanged,
+)
 from rfgraph.rules.registry import rule, spellings
 from rfgraph.rules.select import picked
 
@@ -159,7 +167,7 @@ for _name, (_mode, _functions) in _PADS.items():
     )(pad)
 
 
-@rule(*spellings("roll"), signature="input, shifts, dims=None")
+@rule(*spellings("roll"), signature="input, shifts, dims=None", infer=unchanged)
 def roll(node: Node) -> Reads:
     """Roll: a cyclic shift.
 

@@ -227,7 +227,8 @@ _OPERATORS: dict[str, tuple[Any, ...]] = {
     "bitwise_not": (operator.invert,),
 }
 for _name, _operators in _OPERATORS.items():
-    rule(*spellings(_name, *_operators), name=_name, signature=_ANY)(pointwise)
+    infer = _broadcast if _name in ("neg", "abs") else None
+    rule(*spellings(_name, *_operators), name=_name, signature=_ANY, infer=infer)(pointwise)
 
 for _name in (
     "clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub fmod maximum "
@@ -241,7 +242,7 @@ for _name in (
     rule(*spellings(_name), name=_name, signature=_ANY)(pointwise)
 
 for _name, _masks in {"where": chosen, "masked_fill": filled}.items():
-    rule(*spellings(_name), name=_name, signature=_ANY, masks=_masks)(pointwise)
+    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_masks)(pointwise)
 for _name in ("tril", "triu"):
     rule(
         *spellings(_name),

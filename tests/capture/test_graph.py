@@ -3,6 +3,7 @@
 from collections import namedtuple
 from dataclasses import dataclass
 
+import networkx as nx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import nn
 import rfgraph
 from rfgraph.capture import capture
 from rfgraph.gallery import UNet
+from rfgraph.graph import Graph, Node
 from rfgraph.rules import VOCABULARY
 
 
@@ -368,3 +370,36 @@ def test_arguments_that_are_positional_only_are_passed_by_position():
 
     shapes = {"x": (1, 2, 5), "y": (1, 2, 5), "z": (1, 2, 5)}
     assert set(rfgraph.analyze(Positional(), shapes).output.rfs) == {"x", "y", "z"}
+
+
+def test_a_graph_is_iterated_over_in_topological_order_with_ties_in_the_order_of_capture():
+    class Branches(nn.Module):
+        def forward(self, a, b):
+            late = b * 2
+            return (a + 1) + late, late.neg()
+
+    for model, shapes in ((Branches(), [(1, 2, 3)] * 2), (UNet(), (1, 1, 32, 48))):
+        graph = graph_of(model, shapes)
+        captured = [node.name for node in graph]
+        walk = nx.lexicographical_topological_sort(graph.networkx, key=captured.index)
+        assert captured == list(walk)
+
+
+def test_a_node_that_comes_before_what_it_reads_is_refused():
+    graph = Graph()
+    graph.add(Node("x", "input"))
+    with pytest.raises(ValueError, match="'y' reads 'z', which does not come before it"):
+        graph.add(Node("y", "add", ("x", "z")))
+    with pytest.raises(ValueError, match="'y' reads 'y', which does not come before it"):
+        graph.add(Node("y", "add", ("x", "y")))
+    with pytest.raises(ValueError, match="two nodes named 'x'"):
+        graph.add(Node("x", "input"))
+    assert [node.name for node in graph] == ["x"]
+
+
+def test_the_networkx_graph_of_a_report_cannot_be_changed():
+    graph = rfgraph.analyze(Net()).graph
+    assert nx.ancestors(graph, "blocks.0.act") == {"image", "stem", "blocks.0.conv"}
+    with pytest.raises(nx.NetworkXError, match="Frozen graph can't be modified"):
+        graph.add_edge("image", "flatten")
+    assert graph.copy().remove_node("flatten") is None

@@ -612,3 +612,38 @@ def test_a_write_is_in_the_graph_for_the_tensor_and_every_view_of_it(name: str) 
         assert not (projected & ~claimed).any(), "understated"
         if name not in WIDE:
             assert np.array_equal(projected, claimed)
+
+
+def ops_of(function: Forward) -> list[str]:
+    return [node.op for node in rfgraph.analyze(Model(function), SHAPE).nodes]
+
+
+def test_an_addition_to_a_part_is_one_write() -> None:
+    """Python writes the part once more, into its own place."""
+
+    def added(self: Model, x: Tensor) -> Tensor:
+        y = x * 2
+        y[:, 0] += x[:, 1]
+        return y
+
+    assert ops_of(added) == ["input", "mul", "getitem", "getitem", "add", "setitem"]
+
+
+def test_a_part_that_is_written_elsewhere_is_a_second_write() -> None:
+    def moved(self: Model, x: Tensor) -> Tensor:
+        y = x * 2
+        part = y[:, 0]
+        part += 1
+        y[:, 1] = part
+        return y
+
+    assert ops_of(moved) == ["input", "mul", "getitem", "add", "setitem", "setitem"]
+
+
+def test_dropout_in_place_writes_nothing_in_eval_mode() -> None:
+    def dropped(self: Model, x: Tensor) -> Tensor:
+        y = x * 2
+        F.dropout(y.flatten(1), training=False, inplace=True)
+        return y
+
+    assert ops_of(dropped) == ["input", "mul", "flatten", "dropout"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -111,12 +111,18 @@ def required(model: nn.Module) -> list[str]:
 
 def dtype_of(model: nn.Module) -> torch.dtype:
     """The dtype that the model takes: of the weight of its first layer, or of its first floating tensor."""
-    layers = [module for module in model.modules() if not module._modules]
-    weights = [module._parameters.get("weight") for module in layers]
-    for tensor in (*weights, *model.parameters(), *model.buffers()):
+    for tensor in _likeliest(model):
         if tensor is not None and tensor.dtype.is_floating_point:
             return tensor.dtype
     return torch.get_default_dtype()
+
+
+def _likeliest(model: nn.Module) -> Iterator[torch.Tensor | None]:
+    for module in model.modules():
+        if not module._modules:
+            yield module._parameters.get("weight")
+    yield from model.parameters()
+    yield from model.buffers()
 
 
 # --- which argument is which ------------------------------------------------------------------------
@@ -224,7 +230,8 @@ class _Reading:
         except Exception as error:
             kind = container.kind.__name__
             raise InputError(
-                f"{where}: no other {kind} can be made of tensors: {type(error).__name__}: {error}"
+                f"{where}: no other {kind} can be made of tensors: {type(error).__name__}: "
+                f"{_short(str(error))}"
             ) from error
         return held
 

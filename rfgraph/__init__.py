@@ -1,6 +1,7 @@
 """rfgraph: for every node of a PyTorch model, which part of the input it sees."""
 
 from rfgraph.analysis import analyze
+from rfgraph.capture.arguments import value
 from rfgraph.errors import (
     CaptureError,
     InputError,
@@ -45,5 +46,6 @@ __all__ = [
     "effective",
     "rule",
     "same",
+    "value",
     "verify",
 ]

@@ -39,9 +39,12 @@ def analyze(
         model: an `nn.Module`; or a graph that exists already, which is read as it is and never traced again:
             a `torch.fx.GraphModule`, a `torch.export.ExportedProgram`, the path of a `.pt2` file. A
             program without `inputs` is analysed at the shapes that it was exported at.
-        inputs: a shape such as `(1, 3, 224, 224)`, a tensor, a sequence of these, or a dict from the
-            names of forward's arguments. Default: a shape is worked out from the model's layers, and
-            the report says so. Most answers hold at any size; where one does not, its row says so.
+        inputs: a shape such as `(1, 3, 224, 224)`, a tensor, a sequence of these for the first arguments
+            of forward, or a dict from the names of its arguments. A shape stands for a tensor of the model's
+            own dtype. An argument may also be a list, tuple, dict, named tuple or dataclass of these: the
+            tensors in it are inputs called `feats.0`, `batch.image`. `rfgraph.value(True)` is what is no
+            tensor. Default: a shape is worked out from the model's layers, and the report says so. Most
+            answers hold at any size; where one does not, its row says so.
         axes: the dims to track, of every input or by input name. Default: every dim from 2 on of each
             floating-point input.
         mode: `"train"` lets batch norm read batch and space, as it does while training.

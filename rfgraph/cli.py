@@ -66,7 +66,11 @@ Target = Annotated[
 ]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", help="A shape, 1,3,224,224 or name=1,3,224,224. Repeatable."),
+    typer.Option(
+        "--input",
+        help="A shape, 1,3,224,224 or name=1,3,224,224; of a list feats.0=..., of a dict batch.image=...; "
+        "a Python literal flag:=True. Repeatable.",
+    ),
 ]
 Arguments = Annotated[
     list[str] | None, typer.Option("--arg", help="key=value for the callable. Repeatable.")

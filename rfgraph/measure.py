@@ -108,7 +108,12 @@ class _Trial:
         self._call, self._graph = graph.call(node), graph
         self._names, self._output = node.operands, node.output
         generator = torch.Generator().manual_seed(0)
-        self._operands = [torch.rand(shape, generator=generator) + 0.5 for shape in shapes]
+        drawn = [torch.rand(shape, generator=generator) + 0.5 for shape in shapes]
+        dtypes = {name: value.meta["val"].dtype for value, name in graph.names.items()}
+        self._operands = [
+            tensor.to(dtypes[name]) if dtypes[name].is_floating_point else tensor
+            for name, tensor in zip(self._names, drawn, strict=True)
+        ]
 
     def run(self, operands: Sequence[torch.Tensor]) -> torch.Tensor:
         values = dict(zip(self._names, operands, strict=True))

@@ -221,6 +221,10 @@ class Report:
     def fx(self) -> GraphModule:
         """What was captured, as a `torch.fx.GraphModule` that computes what the model computes.
 
+        It takes the tensors of `inputs`, one by one, in that order: those within a list or dict, too. What
+        was passed as `rfgraph.value` is a part of it. It returns what the model returns: the same tuples,
+        dicts and classes.
+
         Made anew each time: it can be printed (`.graph.print_tabular()`, `.code`), run, and changed. Its
         nodes have the shape and dtype of their tensor in `meta["val"]`, the modules they ran in in
         `meta["nn_module_stack"]`, and their line in `meta["source"]`.

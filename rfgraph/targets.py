@@ -1,6 +1,6 @@
-"""What a command is about: the model that TARGET names, its arguments, the shapes of its inputs.
+"""What a command is about: the model that TARGET names, its arguments, the inputs of its forward.
 
-In: text from the command line. Out: a module, shapes. Callers: the command line.
+In: text from the command line. Out: a module, shapes and values. Callers: the command line.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ from typing import Any
 
 import torch
 
+from rfgraph.capture.arguments import Value, value
 from rfgraph.errors import InputError, nearest_names
 
 
 def inputs_of(texts: Sequence[str]) -> Any:
-    """None, one shape, or shapes by name."""
+    """None, one shape, or shapes and values by name; `feats.0` and `batch.image` are within an argument.
+
+    Raises:
+        InputError: neither a shape nor a value, a name twice, numbers with gaps.
+    """
     if not texts:
         return None
     named = [text.partition("=") for text in texts]
@@ -30,7 +35,47 @@ def inputs_of(texts: Sequence[str]) -> Any:
         raise InputError(
             "several --input need names: --input image=1,3,64,64 --input mask=1,1,64,64"
         )
-    return {name: integers(shape, "--input") for name, _, shape in named}
+    tree: dict[str, Any] = {}
+    for name, _, text in named:
+        is_value = name.endswith(":")
+        path = name.removesuffix(":")
+        _put(tree, path, _literal(path, text) if is_value else integers(text, "--input"))
+    return {name: _nested(entry, name) for name, entry in tree.items()}
+
+
+def _literal(name: str, text: str) -> Value:
+    try:
+        return value(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise InputError(
+            f"--input {name}:= takes a Python literal, as in {name}:=True or {name}:=\"'text'\", got {text!r}"
+        ) from None
+
+
+def _put(tree: dict[str, Any], path: str, entry: Any) -> None:
+    *above, last = path.split(".")
+    for part in above:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"--input gives {part!r} itself, and {path!r} within it")
+    if last in tree:
+        within = " and what is within it" if isinstance(tree[last], dict) else " twice"
+        raise InputError(f"--input gives {path!r}{within}")
+    tree[last] = entry
+
+
+def _nested(entry: Any, path: str) -> Any:
+    """Parts by number are a list, by name a dict."""
+    if not isinstance(entry, dict):
+        return entry
+    parts = {name: _nested(part, f"{path}.{name}") for name, part in entry.items()}
+    if not all(name.isdecimal() for name in parts):
+        return parts
+    numbers = [str(number) for number in range(len(parts))]
+    if set(numbers) != set(parts):
+        missing = next(number for number in numbers if number not in parts)
+        raise InputError(f"--input gives parts of {path!r} by number, and no {path}.{missing}")
+    return [parts[number] for number in numbers]
 
 
 def integers(text: str, option: str) -> tuple[int, ...]:

@@ -6,16 +6,17 @@ In: a model, inputs, options. Out: a `Verification`; an `Effective`. Callers: us
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from rfgraph.analysis import Axes, analyze
-from rfgraph.capture.inputs import given, leading
+from rfgraph.capture.arguments import Arguments, given
+from rfgraph.capture.outputs import leaves
 from rfgraph.capture.programs import opened
 from rfgraph.compare import Comparison, Progress
 from rfgraph.errors import InputError, RfgraphError, VerificationError
@@ -23,7 +24,7 @@ from rfgraph.graph import Graph
 from rfgraph.guard import lazy, on_meta, untouched
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
-from rfgraph.probe.replay import example_inputs, replay
+from rfgraph.probe.replay import example_inputs, returned
 from rfgraph.report import NodeReport, Report
 from rfgraph.strips import Analyse, check_strips
 from rfgraph.verify import Verification
@@ -34,6 +35,7 @@ _CHEAP = 1 << 31  # elements that all forward passes together may look at before
 _SAMPLE = 16
 _POSITIONS = 72
 _TOLERANCE = 1e-3
+_NO_KERNEL = re.compile("not implemented for|not supported|unsupported", re.I)
 
 
 def _silent(stage: str, share: float) -> None:
@@ -74,30 +76,31 @@ def verify(
     _refuse_without_numbers(model)
     report = analyze(model, inputs, axes=axes, on_unknown=on_unknown)
 
+    arguments = arguments_of(model, report, inputs)
+
     def strip(shapes: dict[str, tuple[int, ...]], dims: list[int]) -> Report:
-        return analyze(model, shapes, axes=dims, on_unknown=on_unknown)
+        return analyze(model, arguments.resized(shapes), axes=dims, on_unknown=on_unknown)
 
     try:
-        tensors = _tensors(model, report.captured, inputs)
-        return _verified(model, report, tensors, strip, rows, seed, progress)
+        return _verified(model, report, arguments, strip, rows, seed, progress)
     except RfgraphError:
         raise
     except Exception as error:
         raise VerificationError(
-            f"{report.model} cannot be verified: {type(error).__name__}: {error}"
+            f"{report.model} cannot be verified: {type(error).__name__}: {error}{_advice(report, error)}"
         ) from error
 
 
 def _verified(
     model: Any,
     report: Report,
-    tensors: Mapping[str, torch.Tensor] | None,
+    arguments: Arguments,
     strip: Analyse,
     rows: Rows,
     seed: int,
     progress: Progress,
 ) -> Verification:
-    graph = report.captured
+    graph, tensors = report.captured, _tensors(report.captured, arguments)
     comparison = Comparison(
         report, PoisonProbe(graph, tensors), GradientProbe(graph, tensors, seed=seed)
     )
@@ -106,7 +109,7 @@ def _verified(
     comparison.settle()
     check_strips(report, comparison.found, strip, seed, partial(progress, "strips"))
     comparison.trace()
-    return comparison.result(_is_faithful(model, graph, tensors))
+    return comparison.result(_is_faithful(model, graph, arguments, tensors))
 
 
 def effective(model: Any, inputs: Any = None, node: str | None = None, **options: Any) -> Effective:
@@ -124,9 +127,18 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
     _refuse_without_numbers(model)
     report = analyze(model, inputs)
     name = report.output.name if node is None else report[node].name
-    return probe_effective(
-        report.captured, _tensors(model, report.captured, inputs), name, **options
-    )
+    tensors = _tensors(report.captured, arguments_of(model, report, inputs))
+    return probe_effective(report.captured, tensors, name, **options)
+
+
+def _advice(report: Report, error: Exception) -> str:
+    """What to do where torch has no kernel for a short dtype, as the CPU has none for some operators."""
+    dtypes = {node.fx.meta["val"].dtype for node in report.captured.inputs.values() if node.fx}
+    short = dtypes & {torch.float16, torch.bfloat16}
+    if not short or not _NO_KERNEL.search(str(error)):
+        return ""
+    name = str(short.pop()).removeprefix("torch.")
+    return f"; torch cannot do this in {name} here: verify a copy in float32, copy.deepcopy(model).float()"
 
 
 def _refuse_without_numbers(model: Any) -> None:
@@ -144,18 +156,15 @@ def _refuse_without_numbers(model: Any) -> None:
         )
 
 
-def _tensors(model: Any, graph: Graph, inputs: Any) -> dict[str, torch.Tensor] | None:
+def arguments_of(model: Any, report: Report, inputs: Any) -> Arguments:
+    """The arguments that a report of the model is of, with `inputs` as they were passed to `analyze`."""
+    worked_out = {name: node.shape for name, node in report.inputs.items()}
+    return given(opened(model), worked_out if inputs is None else inputs)
+
+
+def _tensors(graph: Graph, arguments: Arguments) -> dict[str, torch.Tensor] | None:
     """The caller's own tensors, and seeded random ones beside them; None where there are but shapes."""
-    named = inputs if isinstance(inputs, Mapping) else {}
-    if isinstance(inputs, torch.Tensor):
-        named = dict(zip(graph.inputs, [inputs], strict=False))
-    elif isinstance(inputs, Sequence) and not all(isinstance(entry, int) for entry in inputs):
-        named = dict(zip(given(model, inputs), inputs, strict=True))
-    own = {
-        name: value
-        for name, value in named.items()
-        if isinstance(value, torch.Tensor) and not value.is_meta
-    }
+    own = {name: tensor for name, tensor in arguments.given.items() if not tensor.is_meta}
     return {**example_inputs(graph, None), **own} if own else None
 
 
@@ -195,24 +204,18 @@ def _looked_at(report: Report) -> list[str]:
     return [node.name for node in graph if node.name in wanted and report[node.name].rfs]
 
 
-def _is_faithful(model: Any, graph: Graph, tensors: Mapping[str, torch.Tensor] | None) -> bool:
+def _is_faithful(
+    model: Any, graph: Graph, arguments: Arguments, tensors: Mapping[str, torch.Tensor] | None
+) -> bool:
     """The captured graph computes what the model computes."""
     inputs = example_inputs(graph, tensors)
+    args, kwargs = arguments.filled({name: tensor.clone() for name, tensor in inputs.items()})
     with untouched(model, training=False):
         torch.manual_seed(0)  # both draw the same, where they draw
-        expected = _run(model, inputs)
+        expected = [tensor for _, tensor in leaves(model(*args, **kwargs))]
         torch.manual_seed(0)
-        values = replay(graph, inputs, keep=set(graph.outputs.values()))
-    leaves = [leaf for leaf in pytree.tree_leaves(expected) if isinstance(leaf, torch.Tensor)]
-    found = [values[name] for name in graph.outputs.values()]
-    return len(leaves) == len(found) and all(map(_close, leaves, found))
-
-
-def _run(model: Any, inputs: Mapping[str, torch.Tensor]) -> Any:
-    copies = {name: tensor.clone() for name, tensor in inputs.items()}
-    first = list(leading(model, copies))
-    named = {name: tensor for name, tensor in copies.items() if name not in first}
-    return model(*(copies[name] for name in first), **named)
+        found = [tensor for _, tensor in leaves(returned(graph, inputs))]
+    return len(expected) == len(found) and all(map(_close, expected, found))
 
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:

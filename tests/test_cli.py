@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import rfgraph
 from rfgraph.cli import app
 from rfgraph.gallery import UNet
+from rfgraph.targets import inputs_of
 
 MODEL = """
 import torch
@@ -33,6 +34,12 @@ class Two(nn.Module):
 class Sorted(nn.Module):
     def forward(self, x):
         return x.msort()
+
+class Many(nn.Module):
+    def forward(self, feats, batch, *, flag, name="a", size=None):
+        assert type(feats) is list and (name, size) == ("b=c", (8, [9]))
+        left = batch["image"][..., 1:] if flag else batch["image"][..., :1]
+        return feats[0] + 2 * feats[1] + left
 
 ready = Net()
 not_a_model = 3
@@ -110,6 +117,30 @@ def test_several_inputs_are_given_by_name(target):
     ] == ["of image", "of mask"]
 
 
+MANY = [f"--input={text}" for text in (
+    "flag:=True", "feats.1=1,2,1", "feats.0=1,2,8", "batch.image=1,2,9", "name:='b=c'", "size:=(8, [9])"
+)]  # fmt: skip
+
+
+def test_lists_dicts_and_values_are_given_by_dotted_names_and_literals(target):
+    result = run(f"{target}:Many", *MANY, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    inputs = json.loads(result.stdout)["inputs"]
+    assert inputs == {"feats.0": [1, 2, 8], "feats.1": [1, 2, 1], "batch.image": [1, 2, 9]}
+    result = run(f"{target}:Many", *MANY[1:], "--input", "flag:=False", "--format", "json")
+    output = json.loads(result.stdout)["nodes"][-1]
+    assert output["shape"] == [1, 2, 8] and result.exit_code == 0
+    assert run_verify(f"{target}:Many", *MANY).exit_code == 0
+
+
+def test_ten_parts_of_a_list_are_in_the_order_of_their_numbers():
+    texts = [f"xs.{number}=1,{number + 1}" for number in reversed(range(11))]
+    assert inputs_of(texts) == {"xs": [(1, number + 1) for number in range(11)]}
+    assert inputs_of(["a.b.c=1,2", "a.b.d=3", "a.e.0=4"]) == {
+        "a": {"b": {"c": (1, 2), "d": (3,)}, "e": [(4,)]}
+    }
+
+
 def test_axes_and_train_reach_the_analysis():
     result = run("rfgraph.gallery:tcn", "--axes", "0,-1", "--format", "json")
     assert [axis["dim"] for axis in json.loads(result.stdout)["axes"]] == [0, 2]
@@ -131,6 +162,15 @@ REFUSED = {
     "an argument without a value": (["{target}:Net", "--arg", "channels"], "--arg takes key=value, got 'channels'"),
     "a shape of words": (["{target}:Net", "--input", "1,3,big"], "--input takes integers joined by commas, got '1,3,big'"),
     "inputs without names": (["{target}:Two", "--input", "1,2,9", "--input", "1,1,9"], "several --input need names"),
+    "a word for a value": (["{target}:Many", "--input", "name:=b"], "--input name:= takes a Python literal, as in name:=True or name:=\"'text'\", got 'b'"),
+    "a call for a value": (["{target}:Many", "--input", "name:=print(1)"], "--input name:= takes a Python literal, as in name:=True or"),
+    "a value as a shape": (["{target}:Many", "--input", "flag=True"], "--input takes integers joined by commas, got 'True'"),
+    "a name twice": (["{target}:Two", "--input", "image=1,2,9", "--input", "image=1,1,9"], "--input gives 'image' twice"),
+    "a name and a part": (["{target}:Many", "--input", "feats=1,2,9", "--input", "feats.0=1,2,9"], "--input gives 'feats' itself, and 'feats.0' within it"),
+    "a part and a name": (["{target}:Many", "--input", "feats.0=1,2,9", "--input", "feats=1,2,9"], "--input gives 'feats' and what is within it"),
+    "a gap in a list": (["{target}:Many", "--input", "feats.0=1,2,9", "--input", "feats.2=1,2,9"], "--input gives parts of 'feats' by number, and no feats.1"),
+    "no value": (["{target}:Two", "--input", "image=1,2,9", "--input", "mask:=None"], "'NoneType'"),
+    "a missing value": (["{target}:Many", *MANY[1:]], "forward also needs 'flag': pass a shape"),
     "a misspelt node": (["rfgraph.gallery:unet", "--node", "merge.9*"], "no node of UNet matches 'merge.9*'; the nearest are 'merge."),
     "channels": (["{target}:Net", "--input", "1,4,9,9"], "in 'conv', at my_models.py:12: expected 3 channels, got 4"),
     "an unsupported operator": (["{target}:Sorted", "--input", "1,4,9"], "'msort' (msort, my_models.py:20)"),

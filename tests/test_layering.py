@@ -90,7 +90,7 @@ FLOORS = {
         (*BELOW, "", "analysis", "verification"),
         ("torch", "numpy", "networkx", "hypothesis", "pytest"),
     ),
-    "targets": Row(("errors",), ("torch",)),
+    "targets": Row(("errors", "capture"), ("torch",)),
     "cli": Row((*BELOW, "", "analysis", "verification", "targets"), ("rich", "typer")),
     "__main__": Row(("cli",)),
 }

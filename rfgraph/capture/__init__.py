@@ -6,22 +6,30 @@ In: a model, input shapes or none, a vocabulary of operators. Out: a `Capture`. 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 from torch.fx import GraphModule
 
+from rfgraph.calls import outputs_of
+from rfgraph.capture.arguments import Arguments, given
 from rfgraph.capture.existing import Existing, is_graph
-from rfgraph.capture.inputs import Inputs, given, worked_out
-from rfgraph.capture.programs import Exported, exported, held, opened, taken
+from rfgraph.capture.inputs import worked_out
+from rfgraph.capture.programs import Exported, as_named, exported, held, opened, taken
 from rfgraph.capture.source import source_of
 from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
-from rfgraph.graph import Graph
+from rfgraph.graph import Graph, Operand
 from rfgraph.guard import lazy, quantised, untouched
 from rfgraph.operators import Vocabulary
+
+_WANTS_INTEGERS = re.compile(
+    "scalar types: Long|used as indices must|Expected dtype int|index tensor|a long tensor|be long or int"
+)
+"""What torch says of floating-point numbers as an index."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ def capture(
     except CaptureError as error:
         if way != "auto" or not _is_refusal(error):
             raise
+        assert one.tried is not None
         try:  # in a context of its own: what the first forward left behind is put back
             graph = _One(model, vocabulary, training, leaves, "export").at(one.tried)
         except RfgraphError:
@@ -97,7 +106,7 @@ class _One:
         self, model: nn.Module, vocabulary: Vocabulary, training: bool, leaves: bool, way: str
     ) -> None:
         self.model = model
-        self.tried: Inputs = {}
+        self.tried: Arguments | None = None
         self._vocabulary = vocabulary
         self._training = training
         self._leaves = leaves
@@ -111,7 +120,7 @@ class _One:
                 return Capture(self._trace(given(self.model, inputs)), worked_out=False)
             return Capture(self._first_that_fits(), worked_out=True)
 
-    def at(self, inputs: Inputs) -> Graph:
+    def at(self, inputs: Arguments) -> Graph:
         """The model at these inputs."""
         with untouched(self.model, self._training):
             return self._trace(inputs)
@@ -136,7 +145,7 @@ class _One:
 
     def _first_that_fits(self) -> Graph:
         """The graph at the first worked-out inputs that the model accepts."""
-        first: tuple[Inputs, CaptureError] | None = None
+        first: tuple[Arguments, CaptureError] | None = None
         for inputs in worked_out(self.model):
             try:
                 return self._trace(inputs)
@@ -145,29 +154,40 @@ class _One:
                     raise
                 first = first or (inputs, error)
         assert first is not None
-        shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].items())
+        shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].leaves.items())
         raise CaptureError(
             f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
         ) from first[1]
 
-    def _trace(self, inputs: Inputs) -> Graph:
+    def _trace(self, inputs: Arguments) -> Graph:
         """The graph at these inputs."""
-        self.tried, model, doing = inputs, self.model, "captured"
+        self.tried = inputs
         try:
-            if self._way == "export":
-                doing = "exported"
-                model = exported(model, inputs)
-                inputs = held(model) or {}  # by the names that the program has for them
-            tracer = Existing if self._is_graph or isinstance(model, Exported) else Tracer
-            return tracer(self._vocabulary, self._leaves).run(model, inputs)
+            graph = self._exported(inputs) if self._way == "export" else self._run(inputs)
+            _check_indices(graph)
+            return graph
+        except CaptureError as error:
+            wanted = _for_want_of_integers(inputs, error)
+            if wanted is not None:
+                raise wanted from error
+            raise
         except RfgraphError:
             raise
         except Exception as error:
             text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            doing = "exported" if self._way == "export" else "captured"
             raise CaptureError(
                 f"{type(self.model).__name__} could not be {doing}{_at(error)}: "
                 f"{type(error).__name__}: {text}"
             ) from error
+
+    def _run(self, inputs: Arguments) -> Graph:
+        tracer = Existing if self._is_graph else Tracer
+        return tracer(self._vocabulary, self._leaves).run(self.model, inputs)
+
+    def _exported(self, inputs: Arguments) -> Graph:
+        program = exported(self.model, inputs)
+        return Existing(self._vocabulary, self._leaves).run(program, as_named(program, inputs))
 
 
 def _is_refusal(error: CaptureError) -> bool:
@@ -176,6 +196,31 @@ def _is_refusal(error: CaptureError) -> bool:
     It cannot where the graph depends on the data, which makes no graph for any data.
     """
     return error.__cause__ is None and not isinstance(error, DataDependentError)
+
+
+def _check_indices(graph: Graph) -> None:
+    """What tells a shape by a formula of its own does not look at the dtype of an index; torch does."""
+    for node in graph:
+        index = node.params.get("index")
+        for entry in () if index is None else outputs_of(index):
+            if isinstance(entry, Operand) and entry.dtype.is_floating_point:
+                raise CaptureError(
+                    f"tensors used as indices must be integers or booleans, at node {node.where()}"
+                )
+
+
+def _for_want_of_integers(inputs: Arguments, error: CaptureError) -> InputError | None:
+    """What to say where a shape, which stands for floating-point numbers, is used as an index."""
+    shapes = {name: meta for name, meta in inputs.leaves.items() if name not in inputs.given}
+    if not shapes or not _WANTS_INTEGERS.search(str(error)):
+        return None
+    name, meta = next(iter(shapes.items()))
+    which = repr(name) if len(shapes) == 1 else f"one of {', '.join(map(repr, shapes))}"
+    sizes = ", ".join(map(str, meta.shape))
+    return InputError(
+        f"{error}; a shape stands for floating-point numbers, and {which} is used as an index: pass a tensor "
+        f"of integers, as in torch.zeros({sizes}, dtype=torch.long)"
+    )
 
 
 def _at(error: Exception) -> str:

@@ -8,6 +8,7 @@ calls is one node where an operator describes it, and runs inside, on stand-ins,
 
 from __future__ import annotations
 
+import inspect
 import operator
 import re
 import sys
@@ -92,11 +93,12 @@ class Existing(Tracer):
         self._owners: dict[fx.Node, str] = {}
         self._outside = ""
 
-    def result_of(self, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Any:
-        """What the graph returns on these stand-ins."""
+    def result_of(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the graph returns on these arguments."""
         assert isinstance(model, GraphModule)
         self._outside = source()
-        return _Walk(self, model, tensors).run()
+        given = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+        return _Walk(self, model, given).run()
 
     def begin(self, graph: fx.Graph) -> None:
         """The nodes of this graph are walked next."""
@@ -181,13 +183,11 @@ class Existing(Tracer):
 class _Walk(fx.Interpreter):
     """Calls the nodes of a graph in order; what they call comes by the tracer."""
 
-    def __init__(
-        self, tracer: Existing, module: GraphModule, tensors: Mapping[str, torch.Tensor]
-    ) -> None:
+    def __init__(self, tracer: Existing, module: GraphModule, given: Mapping[str, Any]) -> None:
         super().__init__(module)
         self.extra_traceback = False
         self._tracer = tracer
-        self._tensors = tensors
+        self._given = given
         tracer.begin(module.graph)
 
     def run_node(self, n: fx.Node) -> Any:
@@ -203,8 +203,8 @@ class _Walk(fx.Interpreter):
     def placeholder(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An input, or the default of one that was not given."""
         name = str(target)
-        if name in self._tensors:
-            return self._tensors[name]
+        if name.lstrip("*") in self._given:
+            return self._given[name.lstrip("*")]
         if name.startswith("*"):
             return {} if name.startswith("**") else ()
         return args[0] if args else None

@@ -1,20 +1,18 @@
-"""Which tensors a model is analysed on: those the caller described, or some worked out from the model.
+"""Inputs that are worked out from the model, where the caller names none.
 
-In: a module and what the caller passed as `inputs`. Out: named meta tensors. Callers: `capture`.
+In: a module. Out: arguments that it might accept.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
 
-import torch
 from torch import nn
 
-from rfgraph.errors import InputError, nearest_names
-
-Inputs = dict[str, torch.Tensor]
+from rfgraph.capture.arguments import Arguments, given, parameters_of, required
+from rfgraph.errors import InputError
 
 _SIZE_ATTRIBUTES = ("image_size", "img_size", "input_size", "input_resolution", "default_cfg")
 _RANKS = {
@@ -28,6 +26,10 @@ _RANKS = {
     nn.BatchNorm2d: 2,
     nn.BatchNorm3d: 3,
 }
+_NO_TENSOR = re.compile(
+    r"(typing\.)?(bool|int|float|complex|str|bytes|tuple|list|dict|set|sequence|mapping)\b", re.I
+)
+"""How annotations begin of what is no tensor; it may hold some."""
 _SIDES = {
     # 224 and 256 divide by 32; 299, 32 and 28 are what older classifiers were built for. Long or
     # unpadded networks need more; shapes cost nothing, so the list ends where no one goes.
@@ -37,41 +39,15 @@ _SIDES = {
 }
 
 
-def given(model: nn.Module, inputs: Any) -> Inputs:
-    """The caller's shapes and tensors by the names of the model's arguments.
+def worked_out(model: nn.Module) -> Iterator[Arguments]:
+    """Arguments that the model might accept, likeliest first.
 
     Raises:
-        InputError: a name that forward does not have, a shape that is none, the wrong number of inputs.
+        InputError: nothing in the model tells what its inputs are; an argument that is no tensor.
     """
-    names = list(_parameters(model))
-    if isinstance(inputs, Mapping):
-        unknown = [name for name in inputs if name not in names]
-        if unknown and not _takes_any(model):
-            near = nearest_names(str(unknown[0]), names)
-            raise InputError(f"forward has no argument {unknown[0]!r}{near or _listed(names)}")
-        named = dict(inputs)
-    elif _is_sequence(inputs) and not all(map(_is_int, inputs)):
-        if len(inputs) > len(names):
-            raise InputError(f"got {len(inputs)} inputs, but forward takes {len(names)}")
-        named = dict(zip(names, inputs, strict=False))
-    else:
-        named = {(names or ["input"])[0]: inputs}
-    missing = [name for name in _required(model) if name not in named]
-    if missing:
-        raise InputError(
-            f"forward also needs {', '.join(map(repr, missing))}: pass a shape for every input, "
-            "as a dict from name to shape"
-        )
-    return {name: _meta(name, value) for name, value in named.items()}
-
-
-def worked_out(model: nn.Module) -> Iterator[Inputs]:
-    """Inputs that the model might accept, likeliest first.
-
-    Raises:
-        InputError: nothing in the model tells what its inputs are.
-    """
-    names = _required(model) or list(_parameters(model))[:1]
+    names = required(model) or list(parameters_of(model))[:1]
+    for name in names:
+        _refuse_other(parameters_of(model)[name])
     described = list(_described(model))
     if not names or not described:
         raise InputError(
@@ -84,19 +60,18 @@ def worked_out(model: nn.Module) -> Iterator[Inputs]:
     for side in dict.fromkeys((*own, *_SIDES[max(rank, 1)])):
         for count in channels[:2]:
             shape = (1, count, *(side,) * rank) if rank else (1, side, count)
-            yield {name: torch.empty(shape, device="meta") for name in names}
+            yield given(model, dict.fromkeys(names, shape))
 
 
-def _meta(name: str, value: Any) -> torch.Tensor:
-    if isinstance(value, torch.Tensor):
-        return torch.empty(value.shape, dtype=value.dtype, device="meta")
-    is_shape = _is_sequence(value) and all(map(_is_int, value))
-    if is_shape and all(size >= 1 for size in value):
-        return torch.empty(tuple(value), device="meta")
-    raise InputError(
-        f"input {name!r} must be a tensor or a shape of positive integers such as (1, 3, 224, 224), "
-        f"got {value!r}"
-    )
+def _refuse_other(parameter: inspect.Parameter) -> None:
+    """An argument that is said to be another thing than a tensor has to be given."""
+    noted = parameter.annotation
+    text = noted.__name__ if type(noted) is type else str(noted)
+    if _NO_TENSOR.match(text):
+        raise InputError(
+            f"no input can be worked out for {parameter.name!r}, which is said to be {text}: pass inputs, "
+            "with rfgraph.value(...) for what is no tensor"
+        )
 
 
 def _described(model: nn.Module) -> Iterator[tuple[int, int]]:
@@ -119,39 +94,3 @@ def _own_sides(model: nn.Module) -> Iterator[int]:
             sizes = value if isinstance(value, tuple | list) else (value,)
             if sizes and isinstance(sizes[-1], int) and sizes[-1] > 1:
                 yield int(sizes[-1])
-
-
-def _parameters(model: nn.Module) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(model.forward).parameters
-    skipped = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {name: p for name, p in parameters.items() if p.kind not in skipped}
-
-
-def leading(model: nn.Module, inputs: Mapping[str, Any]) -> Iterator[str]:
-    """The inputs that forward takes by position, from its first argument on."""
-    for name, parameter in inspect.signature(model.forward).parameters.items():
-        by_position = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        if name not in inputs or not by_position:
-            return
-        yield name
-
-
-def _required(model: nn.Module) -> list[str]:
-    return [name for name, p in _parameters(model).items() if p.default is p.empty]
-
-
-def _takes_any(model: nn.Module) -> bool:
-    parameters = inspect.signature(model.forward).parameters.values()
-    return any(p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"; it has {', '.join(map(repr, names))}" if names else "; it takes none"

@@ -5,44 +5,62 @@ In: what a forward returned. Out: (path, tensor) pairs; an argument for the grap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import fx
 
+from rfgraph.capture.containers import attributes, made, opened
+from rfgraph.errors import CaptureError
 
-def leaves(result: Any, path: str = "") -> list[tuple[str, torch.Tensor]]:
-    """(path, tensor) of every tensor in what the model returned."""
+
+def leaves(result: Any) -> list[tuple[str, torch.Tensor]]:
+    """(path, tensor) of every tensor in what the model returned; a path that repeats is suffixed _1, _2."""
+    found: dict[str, torch.Tensor] = {}
+    for path, tensor in _leaves(result, ""):
+        unique, number = path or "output", 0
+        while unique in found:
+            number += 1
+            unique = f"{path}_{number}"
+        found[unique] = tensor
+    return list(found.items())
+
+
+def _leaves(
+    result: Any, path: str, above: tuple[int, ...] = ()
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """`above`: what `result` is within, which may be within it again."""
     if isinstance(result, torch.Tensor):
-        return [(path or "output", result)]
-    inside = (leaves(value, f"{path}.{key}".lstrip(".")) for key, value in _entries(result))
-    return [pair for pairs in inside for pair in pairs]
+        yield path, result
+    elif id(result) not in above and (found := opened(result) or attributes(result)):
+        for key, part in zip(found[0].keys, found[1], strict=True):
+            yield from _leaves(part, f"{path}.{key}".lstrip("."), (*above, id(result)))
 
 
-def _entries(result: Any) -> list[tuple[str, Any]]:
-    if isinstance(result, Mapping):
-        return [(str(key), value) for key, value in result.items()]
-    if hasattr(result, "_fields"):
-        return list(zip(result._fields, result, strict=True))
-    if isinstance(result, tuple | list):
-        return [(str(i), value) for i, value in enumerate(result)]
-    if is_dataclass(result):
-        return [(each.name, getattr(result, each.name)) for each in fields(result)]
-    return []
+def structure(
+    result: Any, graph: fx.Graph, arg: Callable[[Any], Any], above: tuple[int, ...] = ()
+) -> Any:
+    """What the graph returns: the same structure, with fx nodes for tensors.
 
+    `arg`: a tensor, or what holds none, as the graph holds it. `above`: what `result` is within.
 
-def structure(result: Any, graph: fx.Graph, arg: Callable[[Any], Any]) -> Any:
-    """What the graph returns: the same structure, with fx nodes for tensors."""
-    if isinstance(result, Mapping) and not is_dataclass(result):
-        return {key: structure(value, graph, arg) for key, value in result.items()}
-    if is_dataclass(result) and not isinstance(result, type):
-        named = {key: structure(value, graph, arg) for key, value in _entries(result)}
-        return graph.call_function(type(result), (), named)
-    if isinstance(result, tuple | list):
-        parts = [structure(value, graph, arg) for value in result]
-        if type(result) in (tuple, list):
-            return type(result)(parts)
-        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
-    return arg(result)
+    Raises:
+        CaptureError: a container that is within itself.
+    """
+    if isinstance(result, torch.Tensor):
+        return arg(result)
+    found = opened(result)
+    if found is None and any(True for _ in _leaves(result, "")):
+        found = attributes(result)  # what holds no tensor stays what it is
+    if found is None:
+        return arg(result)
+    if id(result) in above:
+        kind = type(result).__name__
+        raise CaptureError(f"the forward returns a {kind} that holds itself; return its tensors")
+    inside = (*above, id(result))
+    container = found[0]
+    parts = [structure(part, graph, arg, inside) for part in found[1]]
+    if container.is_plain:
+        return container.made(parts)
+    return graph.call_function(made, (arg(container), parts))

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,10 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
 from torch.fx.node import map_arg
-from torch.utils import _pytree as pytree
 
+from rfgraph.capture.arguments import Arguments, by_keyword, given
 from rfgraph.capture.existing import OUT_SPEC, refuse_changed, size_of
-from rfgraph.capture.inputs import Inputs, given, leading
-from rfgraph.errors import InputError
+from rfgraph.errors import CaptureError, InputError
 from rfgraph.guard import unwrapped
 
 _TORCH_FILES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx")
@@ -134,16 +133,13 @@ def _quiet() -> Iterator[None]:
         log.disabled = before
 
 
-def exported(model: nn.Module, inputs: Inputs) -> Exported:
+def exported(model: nn.Module, inputs: Arguments) -> Exported:
     """`model`, exported by torch at these inputs."""
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
-    tensors = pytree.tree_map_only(torch.Tensor, lambda meta: _example(meta, device), dict(inputs))
-    first = list(leading(model, tensors))
-    named = {name: tensor for name, tensor in tensors.items() if name not in first}
-    args = tuple(tensors[name] for name in first)
+    tensors = {name: _example(meta, device) for name, meta in inputs.leaves.items()}
     with _quiet():
-        return _module(torch.export.export(model, args, named, strict=False))
+        return _module(torch.export.export(model, *inputs.filled(tensors), strict=False))
 
 
 def _example(meta: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -236,7 +232,7 @@ def shown(node: fx.Node) -> Any:
     return None if seen is None else torch.empty(seen.shape, dtype=seen.dtype, device="meta")
 
 
-def held(model: GraphModule) -> Inputs | None:
+def held(model: GraphModule) -> Arguments | None:
     """The inputs that a graph was made with; None where it does not say."""
     found = {}
     for node in model.graph.nodes:
@@ -246,10 +242,23 @@ def held(model: GraphModule) -> Inputs | None:
                 return None
             sizes = [size_of(size) for size in tensor.shape]
             found[str(node.target)] = torch.empty(sizes, dtype=tensor.dtype, device="meta")
-    return found
+    return by_keyword(found, list(found))
 
 
-def taken(model: GraphModule, inputs: Any) -> Inputs:
+def as_named(program: Exported, inputs: Arguments) -> Arguments:
+    """The inputs of a program by the names that they have in the forward that it was exported from.
+
+    Raises:
+        CaptureError: the program does not take its inputs in their order.
+    """
+    own = held(program)
+    took = [] if own is None else [(meta.shape, meta.dtype) for meta in own.leaves.values()]
+    if own is None or took != [(meta.shape, meta.dtype) for meta in inputs.leaves.values()]:
+        raise CaptureError("torch.export does not keep the order of the model's inputs")
+    return by_keyword(inputs.leaves, list(own.leaves))
+
+
+def taken(model: GraphModule, inputs: Any) -> Arguments:
     """The caller's inputs, in the dtypes that the graph was made with.
 
     Raises:
@@ -260,15 +269,13 @@ def taken(model: GraphModule, inputs: Any) -> Inputs:
         return named
     dtypes = {str(n.target): shown(n).dtype for n in model.graph.nodes if n.op == "placeholder"}
     symbols: dict[str, int] = {}
-    for name, tensor in named.items():
+    for name, tensor in named.leaves.items():
         sizes = model.sizes[name]
         pairs = zip(sizes, tensor.shape, strict=False)
         if len(sizes) != tensor.dim() or not all(s.takes(n, symbols) for s, n in pairs):
             raise _not_taken(name, sizes, tuple(tensor.shape))
-    return {
-        name: torch.empty(tensor.shape, dtype=dtypes[name], device="meta")
-        for name, tensor in named.items()
-    }
+    metas = {name: meta.to(dtypes[name]) for name, meta in named.leaves.items()}
+    return replace(named, leaves=metas)
 
 
 def _not_taken(name: str, sizes: tuple[Size, ...], asked: tuple[int, ...]) -> InputError:

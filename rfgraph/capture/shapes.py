@@ -48,7 +48,7 @@ def formula(call: fx.Node, bound: Bound) -> Any:
     own = bound.operands[0].meta["val"]
     dtype = own.dtype
     if known.name in _ASKED:
-        return _indexed(bound, own) if known.name == "getitem" else None
+        return _indexed(bound) if known.name == "getitem" else None
     if does_nothing(bound):
         return own.detach()
     if not dtype.is_floating_point or bound.params.get("dtype") is not None:
@@ -71,13 +71,13 @@ def does_nothing(bound: Bound) -> bool:
     return bound.op in SAME and bound.known is not None and bound.params.get("training") is not True
 
 
-def _indexed(bound: Bound, own: torch.Tensor) -> torch.Tensor | None:
+def _indexed(bound: Bound) -> torch.Tensor | None:
     """What an index tensor picks, whose values a meta kernel might ask for; None for a plain index."""
     known, index = bound.known, bound.params["index"]
     if known is None or known.infer is None or not any(map(_is_tensor, index)):
         return None
     shape: Any = known.infer(bound.params, [shape_of(operand) for operand in bound.operands])
-    return None if shape is None else _fresh(shape, own.dtype)
+    return None if shape is None else _fresh(shape, bound.params["input"].dtype)
 
 
 def _is_tensor(entry: Any) -> bool:

@@ -10,7 +10,9 @@ in compiled code, gives tensors that the tracer does not know, and is refused wh
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable
+from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.calls import assigned, is_inplace, name_of, outputs_of, qualified
 from rfgraph.capture import aten
-from rfgraph.capture.inputs import leading
+from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.interception import intercepted, passed_by
 from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
@@ -49,23 +51,25 @@ _guarded = torch._C._EnableTorchFunction
 class Tracer(Recorder):
     """One capture of one model: its forward runs, and what it calls is recorded."""
 
-    def run(self, model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Graph:
-        """Trace `model(**inputs)`; the inputs are meta tensors."""
+    def run(self, model: nn.Module, inputs: Arguments) -> Graph:
+        """Trace the model's forward, called with these arguments."""
         self.root = model
         modules = dict(model.named_modules())
         self._paths = {id(module): path for path, module in modules.items()}
         self._constants.own(modules)
         self._modules = [("", model, {"": ("", type(model))})]
-        tensors = {name: self._input(name, meta) for name, meta in inputs.items()}
+        names = _identifiers(inputs.leaves)
+        tensors = {
+            name: self._input(name, names[name], meta) for name, meta in inputs.leaves.items()
+        }
+        args, kwargs = inputs.filled(tensors)
         with intercepted(self):
-            result = self.result_of(model, tensors)
+            result = self.result_of(model, args, kwargs)
         return self._finish(result)
 
-    def result_of(self, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Any:
-        """What the model returns on these stand-ins."""
-        first = list(leading(model, tensors))
-        named = {name: tensor for name, tensor in tensors.items() if name not in first}
-        return model(*(tensors[name] for name in first), **named)
+    def result_of(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the model returns on these arguments, in which stand-ins are the tensors."""
+        return model(*args, **kwargs)
 
     # --- modules --------------------------------------------------------------------------------
 
@@ -249,8 +253,8 @@ class Tracer(Recorder):
 
     # --- nodes ----------------------------------------------------------------------------------
 
-    def _input(self, name: str, meta: torch.Tensor) -> torch.Tensor:
-        node = self.graph.placeholder(name)
+    def _input(self, name: str, identifier: str, meta: torch.Tensor) -> torch.Tensor:
+        node = self.graph.placeholder(identifier)
         node.meta["val"] = stand_in = like(meta)
         node.meta["nn_module_stack"] = {}
         canonical = self._lowering.input(node, name, meta.is_floating_point())
@@ -290,3 +294,16 @@ class Tracer(Recorder):
 def _hooked(module: nn.Module) -> bool:
     """Hooks may change what a module computes: look inside instead of trusting its class."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _identifiers(names: Iterable[str]) -> dict[str, str]:
+    """What inputs are called in the code of an fx graph: `feats.0` is `feats_0`."""
+    plain = [name for name in names if name.isidentifier() and not iskeyword(name)]
+    found, taken = dict(zip(plain, plain, strict=True)), set(plain)
+    for name in names:
+        if name not in found:
+            found[name] = re.sub(r"\W|^(?=\d)", "_", name)
+            while found[name] in taken or iskeyword(found[name]):
+                found[name] += "_"
+            taken.add(found[name])
+    return found

@@ -98,7 +98,8 @@ def effective(
 
     Raises:
         InputError: no such node, input or position.
-        VerificationError: the gradient is all zero, or no number.
+        VerificationError: the gradient is all zero, or no number; a model of float16, where parts of it
+            would vanish.
     """
     name = node if node is not None else next(iter(graph.outputs.values()))
     own = graph[name]
@@ -106,6 +107,11 @@ def effective(
     over = input if input is not None else _first_float(drawn[0])
     if over not in graph.inputs:
         raise InputError(f"no input named {over!r}; it has {', '.join(graph.inputs)}")
+    if drawn[0][over].dtype is torch.float16:
+        raise VerificationError(
+            f"{over!r} is float16, in which small gradients vanish: take a copy of the model in float32, "
+            "copy.deepcopy(model).float()"
+        )
     centre = (
         {d: n // 2 for d, n in enumerate(own.shape) if d >= 2} if position is None else position
     )

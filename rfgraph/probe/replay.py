@@ -71,10 +71,16 @@ def replay(
         if visit is not None:
             visit(node, value)
 
-    run = Replay(graph, visited, around, unreadable or {}, until)
+    last = next(reversed(graph.names.values()), None)  # after it, results are but put in order
+    run = Replay(graph, visited, around, unreadable or {}, until or last)
     with suppress(_Until):
         run.run(*(inputs[name] for name in graph.inputs))
     return kept
+
+
+def returned(graph: Graph, inputs: Mapping[str, Any]) -> Any:
+    """What the graph returns, in the structure in which the model returns it."""
+    return Replay(graph, lambda node, value: None).run(*(inputs[name] for name in graph.inputs))
 
 
 class _Until(Exception):
@@ -118,7 +124,7 @@ class Replay(fx.Interpreter):
 
     def _value(self, n: fx.Node) -> Any:
         if n.op == "output":
-            return None
+            return super().run_node(n)
         for operand in n.all_input_nodes:
             if type(value := self.env[operand]) is Unreadable:
                 return value
@@ -230,12 +236,12 @@ def holder_of(graph: Graph) -> nn.Module:
     )
 
 
-def device_and_dtype(graph: Graph) -> tuple[torch.device, torch.dtype]:
-    """Those of the first floating-point tensor of the model that a call holds; else torch's defaults."""
+def device_of(graph: Graph) -> torch.device:
+    """That of the first floating-point tensor of the model that a call holds; else the CPU."""
     for tensor in _constants(graph):
         if tensor.is_floating_point() and not tensor.is_meta:
-            return tensor.device, tensor.dtype
-    return torch.device("cpu"), torch.get_default_dtype()
+            return tensor.device
+    return torch.device("cpu")
 
 
 def _constants(graph: Graph) -> Iterator[torch.Tensor]:
@@ -250,22 +256,24 @@ def _constants(graph: Graph) -> Iterator[torch.Tensor]:
 def example_inputs(
     graph: Graph, given: Mapping[str, torch.Tensor] | None, seed: int = 0
 ) -> dict[str, torch.Tensor]:
-    """A tensor for each input: those given, or seeded random ones on the model's device.
+    """A tensor for each input: those given, or seeded random ones of its dtype on the model's device.
 
     Raises:
         InputError: tensors of other names or shapes than the graph was captured at.
     """
     if given is not None:
         return _checked(graph, given)
-    device, dtype = device_and_dtype(graph)
+    device = device_of(graph)
     generator = torch.Generator().manual_seed(seed)
     made: dict[str, torch.Tensor] = {}
     for name, node in graph.inputs.items():
-        if node.params.get("is_float", True):
+        assert node.fx is not None  # it was captured
+        dtype = node.fx.meta["val"].dtype
+        if dtype.is_floating_point:
             drawn = torch.randn(node.shape, generator=generator)
             made[name] = drawn.to(device, dtype)
         else:  # the one index that every table has
-            made[name] = torch.zeros(node.shape, dtype=torch.long, device=device)
+            made[name] = torch.zeros(node.shape, dtype=dtype, device=device)
     return made
 
 

@@ -56,7 +56,7 @@ def normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
         entries += entry.detach().cpu().nonzero(as_tuple=True) if _is_mask(entry) else [entry]
     used = sum(entry is not None and entry is not Ellipsis for entry in entries)
     dots = [i for i, entry in enumerate(entries) if entry is Ellipsis]
-    fill = [slice(None)] * (len(shapes[0]) - used)
+    fill = [slice(None)] * (len(params["input"].shape) - used)
     if dots:
         entries[dots[0] : dots[0] + 1] = fill
     else:
@@ -82,7 +82,7 @@ def _infer_index(params: Params, shapes: Sequence[Shape]) -> Shape | None:
     """The shape, whatever the values of computed indices; None for a computed mask."""
     if any(isinstance(e, Operand) and e.dtype in _MASKS for e in params["index"]):
         return None
-    like = torch.empty(shapes[0], device="meta")
+    like = torch.empty(params["input"].shape, device="meta")  # a table of the model is no operand
     return tuple(like[tuple(map(_without_values, params["index"]))].shape)
 
 

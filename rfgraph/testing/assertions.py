@@ -6,19 +6,18 @@ Callers: users' tests, as `rfgraph.testing.assert_causal(model)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 import networkx as nx
-import torch
 
 from rfgraph import table
 from rfgraph.analysis import Axes, analyze
 from rfgraph.errors import InputError
 from rfgraph.field import ReceptiveField
 from rfgraph.report import NodeReport, Report
-from rfgraph.verification import verify
+from rfgraph.verification import arguments_of, verify
 
 PerAxis: TypeAlias = float | Fraction | Sequence[float | Fraction | None] | None
 Problem: TypeAlias = Callable[[NodeReport, str, int], str]
@@ -170,19 +169,12 @@ def assert_no_batch_mixing(
     report = analyze(model, inputs, axes=(0,), mode=mode)
     shapes = {name: node.shape for name, node in report.inputs.items()}
     if min(shapes[axis.input][0] for axis in report.axes) < 2:
-        if _holds_tensor(inputs):
+        passed = arguments_of(model, report, inputs)
+        if passed.given:
             raise InputError("a batch of one sample cannot mix: give tensors of two or more")
         wider = {name: (_BATCH, *shape[1:]) for name, shape in shapes.items()}
-        report = analyze(model, wider, axes=(0,), mode=mode)
+        report = analyze(model, passed.resized(wider), axes=(0,), mode=mode)
     _every_output(report, _mixes, "mixes samples")
-
-
-def _holds_tensor(inputs: Any) -> bool:
-    if isinstance(inputs, Mapping):
-        return any(map(_holds_tensor, inputs.values()))
-    if isinstance(inputs, list | tuple):
-        return any(map(_holds_tensor, inputs))
-    return isinstance(inputs, torch.Tensor)
 
 
 def _every_output(report: Report, problem: Problem, verdict: str) -> None:

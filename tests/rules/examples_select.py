@@ -38,6 +38,7 @@ def _getitem() -> list[Example]:
         ex(lambda x: x[..., _MASK], (2, 3)),
         ex(lambda x: x[_MASK, 1:], (3, 3)),
         ex(lambda x: x[torch.tensor([[True, False], [True, True]])], (2, 2, 2)),
+        ex(lambda i: w(4, 2)[i], (1, 3), draw="index", conservative=_COMPUTED),
         ex(lambda x, i: x[i], (3, 2), (2,), draw=("normal", "index"), conservative=_COMPUTED),
     ]
 

@@ -218,6 +218,18 @@ def test_models_that_mix_samples(function, message: str, inputs: tuple[int, ...]
         assert_no_batch_mixing(Calls(function), inputs)
 
 
+def test_samples_are_widened_within_lists_and_beside_values() -> None:
+    class Several(nn.Module):
+        def forward(self, feats, *, mixing):
+            both = feats[0] + feats[1]
+            return both + both.mean(0) if mixing else both
+
+    shapes = [(1, 2, 5), (1, 2, 5)]
+    assert_no_batch_mixing(Several(), {"feats": shapes, "mixing": rfgraph.value(False)})
+    with pytest.raises(AssertionError, match="mixes samples"):
+        assert_no_batch_mixing(Several(), {"feats": shapes, "mixing": rfgraph.value(True)})
+
+
 def test_a_tensor_of_one_sample_cannot_mix() -> None:
     with pytest.raises(rfgraph.InputError, match="a batch of one sample cannot mix"):
         assert_no_batch_mixing(nn.ReLU(), {"input": torch.zeros(1, 2, 3)})

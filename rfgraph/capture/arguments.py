@@ -1,0 +1,323 @@
+"""The arguments of one forward: which tensors it takes, by name, and what it takes beside them.
+
+In: a module and what the caller passed as `inputs`. Out: `Arguments`, which put any tensors in their places.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from rfgraph.capture.containers import Container, opened
+from rfgraph.errors import InputError, nearest_names
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_VALUES = "a Python value is passed as rfgraph.value(...), on the command line as name:=..."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """What stands for itself among inputs, and for no shape."""
+
+    value: Any
+
+
+def value(anything: Any) -> Value:
+    """A Python value among the inputs of a model: what it is, and not a shape.
+
+    `inputs={"x": (1, 3, 32, 32), "flag": rfgraph.value(True), "size": rfgraph.value((8, 9))}`. The forward is
+    given a deep copy. What it decides by the value is part of what is analysed.
+    """
+    return Value(anything)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """The place of a tensor."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """A container of places."""
+
+    container: Container
+    parts: list[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """What one forward is called with.
+
+    Attributes:
+        leaves: name -> meta tensor, in the order of forward's arguments. A tensor within an argument goes by
+            its path: `feats.0`, `batch.image`.
+        given: the caller's own tensors, by the same names.
+    """
+
+    leaves: Mapping[str, torch.Tensor]
+    given: Mapping[str, torch.Tensor]
+    _args: tuple[Any, ...]
+    _kwargs: Mapping[str, Any]
+
+    def filled(self, tensors: Mapping[str, torch.Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """`args` and `kwargs` of a call, with these tensors in the places of the leaves."""
+        args = tuple(_filled(place, tensors) for place in self._args)
+        return args, {name: _filled(place, tensors) for name, place in self._kwargs.items()}
+
+    def resized(self, shapes: Mapping[str, Sequence[int]]) -> Arguments:
+        """The same arguments with leaves of these shapes."""
+        metas = {name: meta.new_empty(tuple(shapes[name])) for name, meta in self.leaves.items()}
+        return replace(self, leaves=metas, given={})
+
+
+def given(model: nn.Module, inputs: Any) -> Arguments:
+    """The arguments that the caller's shapes, tensors and values stand for.
+
+    Raises:
+        InputError: a name that forward does not have, a missing one, what is neither shape, tensor nor value.
+    """
+    if isinstance(inputs, Arguments):
+        return inputs
+    parameters = inspect.signature(model.forward).parameters
+    named = _named(parameters, inputs)
+    missing = [name for name in required(model) if name not in named]
+    if missing:
+        raise InputError(
+            f"forward also needs {', '.join(map(repr, missing))}: pass a shape for every input, "
+            f"as a dict from name to shape; {_VALUES}"
+        )
+    return _placed(parameters, named, dtype_of(model))
+
+
+def by_keyword(leaves: Mapping[str, torch.Tensor], keywords: Sequence[str]) -> Arguments:
+    """The arguments of a forward that takes each leaf, in order, by the keyword that stands in its place."""
+    places = {keyword: _Leaf(name) for keyword, name in zip(keywords, leaves, strict=True)}
+    return Arguments(leaves, {}, (), places)
+
+
+def parameters_of(model: nn.Module) -> dict[str, inspect.Parameter]:
+    """The arguments of forward that have a name each."""
+    parameters = inspect.signature(model.forward).parameters
+    return {name: p for name, p in parameters.items() if p.kind not in _VARIADIC}
+
+
+def required(model: nn.Module) -> list[str]:
+    """The arguments that forward must be given."""
+    return [name for name, p in parameters_of(model).items() if p.default is p.empty]
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The dtype that the model takes: of the weight of its first layer, or of its first floating tensor."""
+    for tensor in _likeliest(model):
+        if tensor is not None and tensor.dtype.is_floating_point:
+            return tensor.dtype
+    return torch.get_default_dtype()
+
+
+def _likeliest(model: nn.Module) -> Iterator[torch.Tensor | None]:
+    for module in model.modules():
+        if not module._modules:
+            yield module._parameters.get("weight")
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+# --- which argument is which ------------------------------------------------------------------------
+
+
+def _named(parameters: Mapping[str, inspect.Parameter], inputs: Any) -> dict[str, Any]:
+    """What was passed, by the names of forward's arguments; what `*args` gets is a list under its name."""
+    rest, extra = (_first_of_kind(parameters, kind) for kind in _VARIADIC)
+    names = [name for name in parameters if name not in (rest, extra)]
+    if isinstance(inputs, Mapping) and not is_dataclass(inputs):
+        _check_names(inputs, [*names, *filter(None, [rest])], extra)
+        return dict(inputs)
+    several = isinstance(inputs, tuple | list) and not hasattr(inputs, "_fields")
+    passed = list(inputs) if several and inputs and not any(map(_is_number, inputs)) else [inputs]
+    if rest is None and len(passed) > len(names) and not (len(passed) == 1 and extra):
+        raise InputError(f"got {len(passed)} inputs, but forward takes {len(names)}")
+    if rest is None:
+        return dict(zip(names or ["input"], passed, strict=False))
+    names = [name for name in names if parameters[name].kind in _BY_POSITION]
+    named = dict(zip(names, passed, strict=False))
+    return {**named, rest: passed[len(names) :]} if len(passed) > len(names) else named
+
+
+def _first_of_kind(parameters: Mapping[str, inspect.Parameter], kind: Any) -> str | None:
+    return next((name for name, p in parameters.items() if p.kind is kind), None)
+
+
+def _check_names(inputs: Mapping[Any, Any], names: Sequence[str], extra: str | None) -> None:
+    if extra in inputs and extra not in names:
+        raise InputError(f"forward takes **{extra}: pass each of them by its own name")
+    unknown = [name for name in inputs if name not in names]
+    if unknown and (extra is None or not isinstance(unknown[0], str)):
+        near = nearest_names(str(unknown[0]), names)
+        listed = f"; it has {', '.join(map(repr, names))}" if names else "; it takes none"
+        raise InputError(f"forward has no argument {unknown[0]!r}{near or listed}")
+
+
+def _placed(
+    parameters: Mapping[str, inspect.Parameter], named: Mapping[str, Any], dtype: torch.dtype
+) -> Arguments:
+    """Each argument in the way that its kind asks for: by position as far as that goes, else by keyword."""
+    reading, left = _Reading(dtype), dict(named)
+    rest = _first_of_kind(parameters, inspect.Parameter.VAR_POSITIONAL)
+    several = left.pop(rest, ()) if rest is not None else ()
+    if not isinstance(several, tuple | list) or _is_shape(several):
+        raise InputError(f"forward takes *{rest}: pass a list of inputs under that name")
+    firsts = [p for p in parameters.values() if p.kind in _BY_POSITION]
+    count = next((i for i, p in enumerate(firsts) if p.name not in left), len(firsts))
+    by_position = [
+        i for i, p in enumerate(firsts, 1) if p.kind is p.POSITIONAL_ONLY and p.name in left
+    ]
+    count = len(firsts) if several else max([count, *by_position])
+    args = [
+        reading.argument(p.name, left.pop(p.name)) if p.name in left else p for p in firsts[:count]
+    ]
+    args += [
+        reading.place(f"{rest}.{number}", f"inputs[{rest!r}][{number}]", entry)
+        for number, entry in enumerate(several)
+    ]
+    order = [name for name in parameters if name in left]
+    kwargs = {name: reading.argument(name, left[name]) for name in dict.fromkeys([*order, *left])}
+    if not reading.leaves:
+        raise InputError(
+            "none of the inputs is a tensor or a shape, so there is nothing to analyse"
+        )
+    return Arguments(reading.leaves, reading.given, tuple(args), kwargs)
+
+
+# --- one argument -----------------------------------------------------------------------------------
+
+
+class _Reading:
+    """The tensors met while what was passed is read. Shapes stand for tensors of `dtype`."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.leaves: dict[str, torch.Tensor] = {}
+        self.given: dict[str, torch.Tensor] = {}
+        self._dtype = dtype
+
+    def argument(self, name: str, passed: Any) -> Any:
+        """The place of one argument of forward."""
+        return self.place(name, f"inputs[{name!r}]", passed)
+
+    def place(self, name: str, where: str, passed: Any) -> Any:
+        """A leaf, a value, or a container of these. `where`: as the caller would write it."""
+        if isinstance(passed, Value):
+            return _copyable(passed, where)
+        if isinstance(passed, torch.Tensor) or _is_shape(passed):
+            return self._leaf(name, where, passed)
+        found = opened(passed)
+        if found is None or not found[1] or _is_no_shape(passed):
+            raise _refused(name, where, passed)
+        kept = [(key, part) for key, part in zip(found[0].keys, found[1], strict=True)
+                if _is_passed(found[0].kind, key)]  # fmt: skip
+        container = replace(found[0], keys=tuple(key for key, _ in kept))
+        parts = [
+            Value(part)
+            if _is_default(container.kind, key, part)
+            else self.place(f"{name}.{key}", where + container.place(key), part)
+            for key, part in kept
+        ]
+        held = _Held(container, parts)
+        try:
+            _filled(held, self.leaves)
+        except Exception as error:
+            kind = container.kind.__name__
+            raise InputError(
+                f"{where}: no other {kind} can be made of tensors: {type(error).__name__}: "
+                f"{_short(str(error))}"
+            ) from error
+        return held
+
+    def _leaf(self, name: str, where: str, passed: Any) -> _Leaf:
+        if name in self.leaves:
+            raise InputError(f"two inputs are named {name!r}: give one of their keys another name")
+        if isinstance(passed, torch.Tensor):
+            self.leaves[name] = torch.empty(passed.shape, dtype=passed.dtype, device="meta")
+            self.given[name] = passed
+        elif min(passed) >= 1:
+            self.leaves[name] = torch.empty(tuple(passed), dtype=self._dtype, device="meta")
+        else:
+            raise _refused(name, where, passed)
+        return _Leaf(name)
+
+
+def _filled(place: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    if isinstance(place, _Leaf):
+        return tensors[place.name]
+    if isinstance(place, _Held):
+        return place.container.made([_filled(part, tensors) for part in place.parts])
+    if isinstance(place, inspect.Parameter):  # left out, before one that has to come by position
+        return place.default
+    return copy.deepcopy(place.value)  # the forward may write into it
+
+
+def _copyable(passed: Value, where: str) -> Value:
+    try:
+        copy.deepcopy(passed.value)
+    except Exception as error:
+        raise InputError(
+            f"{where} cannot be copied, so it cannot be kept from what forward does to it: "
+            f"{type(error).__name__}: {_short(str(error))}"
+        ) from error
+    return passed
+
+
+def _is_passed(kind: type, key: Any) -> bool:
+    """False for a field that a dataclass works out itself."""
+    return not is_dataclass(kind) or all(each.init for each in fields(kind) if each.name == key)
+
+
+def _is_default(kind: Any, key: Any, part: Any) -> bool:
+    """True for a field that was left as its class has it: no one says that it is a shape."""
+    if hasattr(kind, "_field_defaults"):
+        return key in kind._field_defaults and part is kind._field_defaults[key]
+    for each in fields(kind) if is_dataclass(kind) else ():
+        if each.name == key:
+            empty = each.default_factory is not MISSING and type(part) in (dict, list, set)
+            return part is each.default or (empty and not part)
+    return False
+
+
+def _is_shape(passed: Any) -> bool:
+    """True for integers in a row; a named tuple is none."""
+    row = isinstance(passed, Sequence) and not isinstance(passed, str) and len(passed) > 0
+    return row and not hasattr(passed, "_fields") and all(map(_is_int, passed))
+
+
+def _is_no_shape(passed: Any) -> bool:
+    """True for what was meant as a shape: a list or tuple of inputs holds no bare number."""
+    return type(passed) in (list, tuple) and any(map(_is_number, passed))
+
+
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, int | float) and not isinstance(entry, bool)
+
+
+def _is_int(size: Any) -> bool:
+    return _is_number(size) and isinstance(size, int)
+
+
+def _refused(name: str, where: str, passed: Any) -> InputError:
+    told = f"input {name!r}" if where == f"inputs[{name!r}]" else where
+    return InputError(
+        f"{told} must be a tensor or a shape of positive integers such as (1, 3, 224, 224), "
+        f"got {_short(repr(passed))}; {_VALUES}"
+    )
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

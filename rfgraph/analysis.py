@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rfgraph.at_size import AtSize
-from rfgraph.capture import capture
+from rfgraph.capture import capture as _capture  # an option has its name
+from rfgraph.capture.programs import opened
 from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.graph import Graph
-from rfgraph.guard import unwrapped
 from rfgraph.measure import measure
 from rfgraph.propagate import Axis, propagate, refuse_unknown
 from rfgraph.report import Report
@@ -28,15 +28,17 @@ def analyze(
     *,
     axes: Axes = None,
     mode: Literal["eval", "train"] = "eval",
-    capture: Literal["auto", "fx"] = "auto",
+    capture: Literal["auto", "fx", "export"] = "auto",
     on_unknown: Literal["raise", "whole", "measure"] = "raise",
 ) -> Report:
     """What every node of `model` reads of its inputs: size, stride, dilation, offset, in input pixels.
 
-    The model is run once, on proxies, and is left as it was, also where this raises.
+    The model is run once, on stand-ins for its tensors, and is left as it was, also where this raises.
 
     Args:
-        model: an `nn.Module` (a `torch.fx.GraphModule` is one).
+        model: an `nn.Module`; or a graph that exists already, which is read as it is and never traced again:
+            a `torch.fx.GraphModule`, a `torch.export.ExportedProgram`, the path of a `.pt2` file. A
+            program without `inputs` is analysed at the shapes that it was exported at.
         inputs: a shape such as `(1, 3, 224, 224)`, a tensor, a sequence of these for the first arguments
             of forward, or a dict from the names of its arguments. A shape stands for a tensor of the model's
             own dtype. An argument may also be a list, tuple, dict, named tuple or dataclass of these: the
@@ -46,23 +48,24 @@ def analyze(
         axes: the dims to track, of every input or by input name. Default: every dim from 2 on of each
             floating-point input.
         mode: `"train"` lets batch norm read batch and space, as it does while training.
-        capture: how the graph is captured: `"fx"`, by running the forward on stand-ins for its
-            tensors, as torch.fx does; `"auto"` chooses, and has no other choice in this version.
+        capture: how a forward becomes a graph: `"fx"`, it is run on stand-ins, as torch.fx does;
+            `"export"`, torch.export does it; `"auto"`, fx, and export where fx meets code that it cannot
+            follow, which the report's notes then say.
         on_unknown: what to do with operators that have no rule: `"raise"`; `"whole"`: count them as
             reads of everything, marked `unknown` in every row they reach; `"measure"`: run each alone on
             random tensors and see what it reads, marked `measured` or `inferred` in every row.
 
     Raises:
-        InputError: not a module, inputs or options that cannot be used.
+        InputError: no model, inputs or options that cannot be used, a shape that a program does not take.
         CaptureError: the forward failed on these inputs, or decides by data.
         UnsupportedOperatorError: operators without a rule, all of them named.
     """
     _option("mode", mode, ("eval", "train"))
-    _option("capture", capture, ("auto", "fx"))
+    _option("capture", capture, ("auto", "fx", "export"))
     _option("on_unknown", on_unknown, ("raise", "whole", "measure"))
-    model = unwrapped(model)
+    model = opened(model)
     training, measuring = mode == "train", on_unknown == "measure"
-    captured = _capture(model, inputs, VOCABULARY, training, leaves=measuring)
+    captured = _capture(model, inputs, VOCABULARY, training, measuring, capture)
     tracked = _axes(captured.graph, axes)
     if on_unknown == "raise":
         refuse_unknown(captured.graph)
@@ -72,9 +75,6 @@ def analyze(
     return Report(
         type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )
-
-
-_capture = capture  # the option of the same name hides it inside `analyze`
 
 
 def _option(name: str, value: object, allowed: Sequence[str]) -> None:

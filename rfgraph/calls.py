@@ -78,3 +78,12 @@ def outputs_of(result: Any) -> list[Any]:
     if isinstance(result, tuple | list):
         return [output for part in result for output in outputs_of(part)]
     return [result]
+
+
+def plain(value: Any) -> Any:
+    """An argument out of a graph, in which a list is of a kind that cannot be changed."""
+    if isinstance(value, list):
+        return list(map(plain, value))
+    if type(value) is tuple:
+        return tuple(map(plain, value))
+    return value

@@ -59,7 +59,10 @@ class CheckFormat(str, Enum):
 
 
 Target = Annotated[
-    str, typer.Argument(help="package.module:callable or path/to/file.py:callable: a model.")
+    str,
+    typer.Argument(
+        help="A model: package.module:callable or path/to/file.py:callable, or a .pt2 file."
+    ),
 ]
 Inputs = Annotated[
     list[str] | None,

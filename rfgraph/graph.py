@@ -93,6 +93,7 @@ class Graph:
         fx: what was captured; None for a graph that was put together by hand.
         attributes: what the targets of its `get_attr` and `call_module` nodes stand for.
         names: the `torch.fx` node whose value a node's tensor is -> the name of that node.
+        note: what to know of how it was captured; empty where there is nothing to say.
     """
 
     def __init__(self, captured: fx.Graph | None = None) -> None:
@@ -102,6 +103,7 @@ class Graph:
         self.fx = captured
         self.attributes: dict[str, Any] = {}
         self.names: dict[fx.Node, str] = {}
+        self.note = ""
 
     def add(self, node: Node) -> None:
         """Append a node whose operands are in the graph already."""

@@ -256,14 +256,14 @@ class Report:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know before reading the numbers: the inputs, and whether they were worked out."""
+        """What to know before reading the numbers: the inputs, whether they were worked out, and how."""
         told = []
         for name, node in self._graph.inputs.items():
             dims = [axis.dim for axis in self.axes if axis.input == name]
             tracked = f"tracked dims {', '.join(map(str, dims))}" if dims else "not tracked"
             origin = ", a shape worked out from the model" if self.worked_out else ""
             told.append(f"input {name}: {tuple(node.shape)}{origin}; {tracked}")
-        return tuple(told)
+        return (*told, self._graph.note) if self._graph.note else tuple(told)
 
     @property
     def heading(self) -> str:

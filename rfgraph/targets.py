@@ -101,15 +101,20 @@ def arguments_of(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def load(target: str, arguments: dict[str, Any]) -> Any:
-    """The model that TARGET names.
+    """The model that TARGET names; the path of a `.pt2` file is one as it is.
 
     Raises:
         InputError: there is none, or it is none.
     """
+    if target.endswith(".pt2"):
+        if arguments:
+            raise InputError(f"{target} is an exported program already: it takes no --arg")
+        return Path(target)
     place, colon, name = target.rpartition(":")
     if not colon or not name or not place:
         raise InputError(
-            f"TARGET is package.module:callable or path/to/file.py:callable, got {target!r}"
+            "TARGET is package.module:callable, path/to/file.py:callable or the path of a .pt2 file, got "
+            f"{target!r}"
         )
     found: Any = _import(place)
     for part in name.split("."):

@@ -17,10 +17,11 @@ from torch import nn
 from rfgraph.analysis import Axes, analyze
 from rfgraph.capture.arguments import Arguments, given
 from rfgraph.capture.outputs import leaves
+from rfgraph.capture.programs import opened
 from rfgraph.compare import Comparison, Progress
 from rfgraph.errors import InputError, RfgraphError, VerificationError
 from rfgraph.graph import Graph
-from rfgraph.guard import lazy, on_meta, untouched, unwrapped
+from rfgraph.guard import lazy, on_meta, untouched
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
 from rfgraph.probe.replay import example_inputs, returned
@@ -71,7 +72,7 @@ def verify(
     """
     if rows not in ("auto", "all") and not (type(rows) is int and rows >= 1):
         raise InputError(f"rows must be 'auto', 'all' or a positive number, got {rows!r}")
-    model = unwrapped(model)
+    model = opened(model)
     _refuse_without_numbers(model)
     report = analyze(model, inputs, axes=axes, on_unknown=on_unknown)
 
@@ -122,7 +123,7 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
     Raises:
         InputError: an unknown node; several outputs and no node named.
     """
-    model = unwrapped(model)
+    model = opened(model)
     _refuse_without_numbers(model)
     report = analyze(model, inputs)
     name = report.output.name if node is None else report[node].name
@@ -158,7 +159,13 @@ def _refuse_without_numbers(model: Any) -> None:
 def arguments_of(model: Any, report: Report, inputs: Any) -> Arguments:
     """The arguments that a report of the model is of, with `inputs` as they were passed to `analyze`."""
     worked_out = {name: node.shape for name, node in report.inputs.items()}
-    return given(unwrapped(model), worked_out if inputs is None else inputs)
+    arguments = given(opened(model), worked_out if inputs is None else inputs)
+    if arguments.leaves.keys() != report.inputs.keys():
+        raise VerificationError(
+            f"{report.model} was captured by torch.export, which calls its inputs "
+            f"{', '.join(report.inputs)}: verify the exported program"
+        )
+    return arguments
 
 
 def _tensors(graph: Graph, arguments: Arguments) -> dict[str, torch.Tensor] | None:

@@ -148,10 +148,13 @@ def test_axes_and_train_reach_the_analysis():
 
 
 REFUSED = {
-    "no colon": (["rfgraph.gallery"], "TARGET is package.module:callable or path/to/file.py:callable"),
+    "no colon": (["rfgraph.gallery"], "TARGET is package.module:callable, path/to/file.py:callable or the path of a .pt2 file"),
     "no package": (["rfgraph.galery:unet"], "cannot import rfgraph.galery: ModuleNotFoundError"),
     "no name": (["rfgraph.gallery:unets"], "rfgraph.gallery has no 'unets'; the nearest are 'unet'"),
     "no file": (["missing.py:net"], "there is no file missing.py"),
+    "no exported program": (["missing.pt2"], "there is no file missing.pt2"),
+    "arguments for an exported program": (["missing.pt2", "--arg", "a=1"], "is an exported program already: it takes no --arg"),
+    "weights": (["model.pt"], "TARGET is package.module:callable"),
     "no model": (["{target}:not_a_model"], "neither a module nor a callable"),
     "a callable that fails": (["{target}:broken"], "broken() failed: RuntimeError: no weights here"),
     "a callable that returns something else": (["json:dumps", "--arg", "obj=3"], "expected a torch.nn.Module, got str"),

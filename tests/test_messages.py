@@ -122,7 +122,7 @@ def test_the_message_says_what_where_and_what_to_do(name):
 
 OPTIONS = {
     "mode": ("test", "mode must be 'eval' or 'train', got 'test'"),
-    "capture": ("export", "capture must be 'auto' or 'fx', got 'export'"),
+    "capture": ("jit", "capture must be 'auto' or 'fx' or 'export', got 'jit'"),
     "on_unknown": ("ignore", "on_unknown must be 'raise' or 'whole' or 'measure', got 'ignore'"),
     "axes": ((2, 7), "axes: input 'image' has 4 dims and no dim 7"),
 }

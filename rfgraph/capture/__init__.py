@@ -1,7 +1,7 @@
-"""Model -> Graph. The model is run on proxies by torch.fx and is left as it was, also on an error.
+"""Model -> Graph, by one of three ways in; the model is left as it was, also on an error.
 
-In: a module, input shapes or none, a vocabulary of operators. Out: a `Capture`. Callers: the public
-functions.
+In: a model, input shapes or none, a vocabulary of operators. Out: a `Capture`. A forward is run on stand-ins
+(`tracer`), or exported by torch (`programs`); a graph that exists already is walked (`existing`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.fx import GraphModule
 
 from rfgraph.calls import outputs_of
 from rfgraph.capture.arguments import Arguments, given
+from rfgraph.capture.existing import Existing, is_graph
 from rfgraph.capture.inputs import worked_out
+from rfgraph.capture.programs import Exported, exported, held, opened, taken
 from rfgraph.capture.source import source_of
 from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph, Operand
-from rfgraph.guard import lazy, quantised, untouched, unwrapped
+from rfgraph.guard import lazy, quantised, untouched
 from rfgraph.operators import Vocabulary
 
 _WANTS_INTEGERS = re.compile(
@@ -43,28 +46,39 @@ def capture(
     vocabulary: Vocabulary,
     training: bool = False,
     leaves: bool = False,
+    way: str = "auto",
 ) -> Capture:
     """Capture `model` at `inputs` (shapes or tensors; None: work some out).
 
     `leaves`: a module that cannot be followed becomes one unknown node, if it can be run.
+    `way`: `"fx"`, `"export"`, or `"auto"`: export where the tracer cannot follow what runs.
 
     Raises:
         InputError: not a module, or inputs that cannot be used.
         CaptureError: the forward failed, or decided by data.
     """
+    model = opened(model)
     if not isinstance(model, nn.Module):
         kind = model.__name__ + " (a class: call it first)" if isinstance(model, type) else ""
         raise InputError(
             f"expected a torch.nn.Module, got {kind or type(model).__name__}"
-            + ("" if kind else "; of an exported program, pass program.module()")
+            + ("" if kind else "; an ExportedProgram or the path of a .pt2 file will do, too")
         )
-    model = unwrapped(model)
     _refuse(model, inputs)
-    with untouched(model, training):
-        if inputs is not None:
-            graph = _trace(model, given(model, inputs), vocabulary, leaves)
-            return Capture(graph, worked_out=False)
-        return Capture(_first_that_fits(model, vocabulary, leaves), worked_out=True)
+    one = _One(model, vocabulary, training, leaves, way)
+    if is_graph(model):
+        return one.existing(inputs)
+    try:
+        return one.captured(inputs)
+    except CaptureError as error:
+        if way != "auto" or one.tried is None or not _is_refusal(error):
+            raise
+        try:  # in a context of its own: what the first forward left behind is put back
+            graph = _One(model, vocabulary, training, leaves, "export").at(one.tried)
+        except RfgraphError:
+            raise error from error.__cause__
+        graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
+        return Capture(graph, worked_out=inputs is None)
 
 
 def _refuse(model: nn.Module, inputs: Any) -> None:
@@ -80,41 +94,103 @@ def _refuse(model: nn.Module, inputs: Any) -> None:
         )
 
 
-def _first_that_fits(model: nn.Module, vocabulary: Vocabulary, leaves: bool) -> Graph:
-    """The graph at the first worked-out inputs that the model accepts."""
-    first: tuple[Arguments, CaptureError] | None = None
-    for inputs in worked_out(model):
-        try:
-            return _trace(model, inputs, vocabulary, leaves)
-        except DataDependentError:
-            raise
-        except CaptureError as error:
-            first = first or (inputs, error)
-    assert first is not None
-    shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].leaves.items())
-    raise CaptureError(
-        f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
-    ) from first[1]
+class _One:
+    """The capture of one model by one way.
 
+    Attributes:
+        tried: the inputs that it was last captured at.
+    """
 
-def _trace(model: nn.Module, inputs: Arguments, vocabulary: Vocabulary, leaves: bool) -> Graph:
-    try:
-        graph = Tracer(vocabulary, leaves).run(model, inputs)
-        _check_indices(graph)
-        return graph
-    except CaptureError as error:
-        wanted = _for_want_of_integers(inputs, error)
-        if wanted is not None:
-            raise wanted from error
-        raise
-    except RfgraphError:
-        raise
-    except Exception as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    def __init__(
+        self, model: nn.Module, vocabulary: Vocabulary, training: bool, leaves: bool, way: str
+    ) -> None:
+        self.model = model
+        self.tried: Arguments | None = None
+        self._vocabulary = vocabulary
+        self._training = training
+        self._leaves = leaves
+        self._way = way
+        self._is_graph = False
+
+    def captured(self, inputs: Any) -> Capture:
+        """The model, at the caller's inputs or some that are worked out."""
+        with untouched(self.model, self._training):
+            if inputs is not None:
+                return Capture(self._trace(given(self.model, inputs)), worked_out=False)
+            return Capture(self._first_that_fits(), worked_out=True)
+
+    def at(self, inputs: Arguments) -> Graph:
+        """The model at these inputs."""
+        with untouched(self.model, self._training):
+            return self._trace(inputs)
+
+    def existing(self, inputs: Any) -> Capture:
+        """A graph that exists already, at the caller's inputs or those it was made with."""
+        model = self.model
+        assert isinstance(model, GraphModule)
+        if self._way != "auto":
+            raise InputError(
+                f"capture={self._way!r} says how a forward is captured, but {type(model).__name__} is a "
+                "graph already, which is read as it is: leave capture out"
+            )
+        if self._training and isinstance(model, Exported):
+            raise InputError(
+                "mode='train' cannot be asked of an exported program, which computes what it was exported "
+                "to: export the model in train mode, and leave mode out"
+            )
+        self._is_graph = True
+        made = held(model) if inputs is None else taken(model, inputs)
+        return self.captured(None) if made is None else Capture(self.at(made), worked_out=False)
+
+    def _first_that_fits(self) -> Graph:
+        """The graph at the first worked-out inputs that the model accepts."""
+        first: tuple[Arguments, CaptureError] | None = None
+        for inputs in worked_out(self.model):
+            try:
+                return self._trace(inputs)
+            except CaptureError as error:
+                if isinstance(error, DataDependentError) or _is_refusal(error):
+                    raise
+                first = first or (inputs, error)
+        assert first is not None
+        shapes = ", ".join(f"{name}: {tuple(meta.shape)}" for name, meta in first[0].leaves.items())
         raise CaptureError(
-            f"{type(model).__name__} could not be captured{_at(error)}: "
-            f"{type(error).__name__}: {text}"
-        ) from error
+            f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
+        ) from first[1]
+
+    def _trace(self, inputs: Arguments) -> Graph:
+        """The graph at these inputs."""
+        self.tried, model, doing = inputs, self.model, "captured"
+        try:
+            if self._way == "export":
+                doing = "exported"
+                model = exported(model, inputs)
+                inputs = held(model) or inputs  # by the names that the program has for them
+            tracer = Existing if self._is_graph or isinstance(model, Exported) else Tracer
+            graph = tracer(self._vocabulary, self._leaves).run(model, inputs)
+            _check_indices(graph)
+            return graph
+        except CaptureError as error:
+            wanted = _for_want_of_integers(inputs, error)
+            if wanted is not None:
+                raise wanted from error
+            raise
+        except RfgraphError:
+            raise
+        except Exception as error:
+            text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            raise CaptureError(
+                f"{type(self.model).__name__} could not be {doing}{_at(error)}: "
+                f"{type(error).__name__}: {text}"
+            ) from error
+
+
+def _is_refusal(error: CaptureError) -> bool:
+    """What the tracer cannot follow, although the forward did not fail: torch.export may.
+
+    It cannot where the graph depends on the data, which makes no graph for any data.
+    """
+    return error.__cause__ is None and not isinstance(error, DataDependentError)
 
 
 def _check_indices(graph: Graph) -> None:

@@ -6,6 +6,7 @@ In: the call stack, or an error. Out: `file:line`, "" where there is none.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from functools import cache
 from types import FrameType
@@ -18,6 +19,8 @@ _LIBRARIES = (
     *(os.path.join(_PACKAGE, name) for name in os.listdir(_PACKAGE) if name != "gallery.py"),
 )
 _NOT_CODE = "<"  # <string>, <frozen ..>
+_INSTALLED = "/site-packages/torch/"
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 def source() -> str:
@@ -40,6 +43,16 @@ def source_of(error: BaseException) -> str:
             found = f"{shown}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return found
+
+
+def source_in(stack_trace: str) -> str:
+    """`file:line` of the innermost frame of the model's own code in the text of a traceback.
+
+    It may have been written on another machine, where torch lay elsewhere.
+    """
+    found = _FRAME.findall(stack_trace)
+    frames = [(name, line) for name, line in found if _INSTALLED not in name and _shown(name)]
+    return f"{_shown(frames[-1][0])}:{frames[-1][1]}" if frames else ""
 
 
 @cache

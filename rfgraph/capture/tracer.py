@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from keyword import iskeyword
 from typing import Any
 
 import torch
 from torch import nn
+from torch._ops import OpOverload
 from torch.overrides import is_tensor_method_or_property
 
-from rfgraph.calls import assigned, is_inplace, name_of, outputs_of
+from rfgraph.calls import assigned, is_inplace, name_of, outputs_of, qualified
+from rfgraph.capture import aten
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.interception import intercepted, passed_by
 from rfgraph.capture.memory import Traced, is_same, storage_of
@@ -60,10 +62,16 @@ class Tracer(Recorder):
         tensors = {
             name: self._input(name, names[name], meta) for name, meta in inputs.leaves.items()
         }
-        args, kwargs = inputs.filled(tensors)
         with intercepted(self):
-            result = model(*args, **kwargs)
+            result = self.result_of(model, inputs, tensors)
         return self._finish(result)
+
+    def result_of(
+        self, model: nn.Module, inputs: Arguments, tensors: Mapping[str, torch.Tensor]
+    ) -> Any:
+        """What the model returns, called with these stand-ins in the places of its inputs."""
+        args, kwargs = inputs.filled(tensors)
+        return model(*args, **kwargs)
 
     # --- modules --------------------------------------------------------------------------------
 
@@ -132,7 +140,19 @@ class Tracer(Recorder):
             return self.call("clone", (args[0],), {})
         if hasattr(function, "__objclass__") or is_tensor_method_or_property(function):
             return self.call(name, args, kwargs)
+        if isinstance(function, OpOverload):
+            return self._overload(function, args, kwargs)
         return self.call(function, args, kwargs)
+
+    def _overload(self, overload: OpOverload, args: Any, kwargs: Any) -> Any:
+        """An overload is called by its public name, unless a rule was taught for it."""
+        is_taught = qualified(overload) in self._vocabulary.functions
+        spelled = None if is_taught else aten.public(overload)
+        if spelled is None:
+            return self.call(overload.overloadpacket, args, kwargs)
+        args, kwargs = aten.in_order(overload, args, kwargs)
+        with intercepted(self):
+            return spelled(*args, **kwargs)
 
     def _attribute(self, getter: Any, tensor: torch.Tensor) -> Any:
         """`x.shape`: what the stand-in itself knows; `x.T`: an operator."""

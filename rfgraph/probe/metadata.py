@@ -29,7 +29,7 @@ def valued(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     rest = (*args[1:], *(v for key, v in kwargs.items() if key not in ("self", "input")))
     if plain in _IN_THE_FORM_OF:
         return first
-    if plain in _MADE_LIKE:
+    if plain in _MADE_LIKE or name == "copy_":  # what it wrote over is gone
         return rest
     if plain == "bernoulli" and (name.endswith("_") or args[1:] or kwargs.get("p") is not None):
         return rest  # the tensor is filled by a probability of its own

@@ -17,7 +17,7 @@ from torch import fx, nn
 from torch.func import functional_call
 from torch.fx.node import map_arg
 
-from rfgraph.calls import is_inplace, name_of, outputs_of
+from rfgraph.calls import is_inplace, name_of, outputs_of, plain
 from rfgraph.errors import InputError
 from rfgraph.graph import Graph, Node
 from rfgraph.guard import untouched
@@ -146,7 +146,7 @@ class Replay(fx.Interpreter):
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
         """Arguments; fx holds lists as ones that cannot be changed, which not every function takes."""
         args, kwargs = super().fetch_args_kwargs_from_env(n)
-        return tuple(map(_plain, args)), {name: _plain(value) for name, value in kwargs.items()}
+        return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         """A module."""
@@ -176,8 +176,8 @@ def rerun(node: Node, graph: Graph, values: Mapping[str, Any]) -> Any:
     names = graph.names
     args = map_arg(args, lambda n: values[names[n]])
     kwargs = map_arg(kwargs, lambda n: values[names[n]])
-    named = {name: _plain(entry) for name, entry in kwargs.items()}
-    return outputs_of(made(target, tuple(map(_plain, args)), named))[node.output]
+    named = {name: plain(entry) for name, entry in kwargs.items()}
+    return outputs_of(made(target, tuple(map(plain, args)), named))[node.output]
 
 
 def made(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -196,14 +196,6 @@ def made(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     if name_of(target) in _UNSET:
         return result.zero_()  # memory that holds anything, NaN too, until the model writes into it
     return result
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return list(map(_plain, value))
-    if type(value) is tuple:
-        return tuple(map(_plain, value))
-    return value
 
 
 def _copied(value: Any) -> Any:

@@ -291,21 +291,26 @@ def _normalize_pieces(params: Params, shapes: Sequence[Shape]) -> Params:
         each = -(-size // params["chunks"])
         return {**params, "starts": tuple(range(0, max(size, 1), max(each, 1))), "fixed": False}
     if "indices_or_sections" in params:
-        sections = params["indices_or_sections"]
+        asked = (params[name] for name in ("indices_or_sections", "indices", "sections"))
+        sections: Any = next(value for value in asked if value is not None)
         if isinstance(sections, int):
             each, rest = divmod(size, sections)
             starts = [i * each + min(i, rest) for i in range(sections)]
             return {**params, "starts": tuple(starts), "fixed": False}
         return {**params, "starts": (0, *(i % size for i in sections)), "fixed": min(sections) >= 0}
-    asked: Any = params.get("split_size", params.get("split_size_or_sections"))
-    if isinstance(asked, int):
-        return {**params, "starts": tuple(range(0, max(size, 1), asked)), "fixed": True}
-    return {**params, "starts": tuple(sum(asked[:i]) for i in range(len(asked))), "fixed": True}
+    sizes: Any = params.get("split_size", params.get("split_size_or_sections"))
+    if isinstance(sizes, int):
+        return {**params, "starts": tuple(range(0, max(size, 1), sizes)), "fixed": True}
+    return {**params, "starts": tuple(sum(sizes[:i]) for i in range(len(sizes))), "fixed": True}
 
 
 for _name, _targets, _signature in (
     ("chunk", spellings("chunk"), "input, chunks, dim=0"),
-    ("tensor_split", spellings("tensor_split"), "input, indices_or_sections, dim=0"),
+    (
+        "tensor_split",
+        spellings("tensor_split"),
+        "input, indices_or_sections=None, dim=0, *, indices=None, sections=None",
+    ),
     (
         "split",
         [(torch.split, "tensor, split_size_or_sections, dim=0"), "split"],

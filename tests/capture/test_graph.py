@@ -357,10 +357,6 @@ def test_the_module_of_an_exported_program_arrives_at_the_same_operators():
     direct = rfgraph.analyze(UNet(2), (1, 1, 32, 24))
     assert [node.op for node in exported.nodes] == [node.op for node in direct.nodes]
     assert exported.output.rf.relations == direct.output.rf.relations
-    with pytest.raises(
-        rfgraph.InputError, match=r"of an exported program, pass program.module\(\)"
-    ):
-        rfgraph.analyze(program)
 
 
 def test_arguments_that_are_positional_only_are_passed_by_position():

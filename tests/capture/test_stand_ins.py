@@ -140,11 +140,17 @@ def test_what_is_written_in_compiled_code_is_refused() -> None:
     with pytest.raises(
         rfgraph.CaptureError, match=r"'mul' is written in compiled code.*@rfgraph.rule"
     ):
-        rfgraph.analyze(OutOfSight(scripted_write), (1, 2, 6))
+        rfgraph.analyze(OutOfSight(scripted_write), (1, 2, 6), capture="fx")
+
+
+def test_what_is_written_in_compiled_code_is_followed_by_export() -> None:
+    report = rfgraph.analyze(OutOfSight(scripted_write), (1, 2, 6))
+    assert report.notes[1].startswith("captured by torch.export, since torch.fx is refused: 'mul'")
+    assert report.output.reads(0, 1).tolist() == [1, 4]
 
 
 def test_what_is_computed_in_compiled_code_is_refused() -> None:
-    with pytest.raises(rfgraph.UnsupportedOperatorError, match=r"'rev.default'.*@rfgraph.rule"):
+    with pytest.raises(rfgraph.UnsupportedOperatorError, match=r"'rev'.*@rfgraph.rule"):
         rfgraph.analyze(OutOfSight(scripted), (1, 2, 6))
 
 

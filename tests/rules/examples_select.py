@@ -84,6 +84,8 @@ def _split() -> dict[str, list[Example]]:
             ex(lambda x: torch.tensor_split(x, 3, dim=1), (2, 8)),
             ex(lambda x: x.tensor_split((1, 4), -1), (2, 6)),
             ex(lambda x: x.tensor_split([2, -1]), (5, 2)),
+            ex(lambda x: torch.tensor_split(x, indices=(1, 3), dim=1), (2, 6)),
+            ex(lambda x: torch.tensor_split(x, sections=4, dim=0), (6, 2)),
         ],
         "split": [
             ex(lambda x: torch.split(x, 3, 1), (2, 7)),

@@ -385,3 +385,25 @@ class Deep(nn.Module):
 def test_a_field_wider_than_the_input_is_held_with_the_same_arguments() -> None:
     check = rfgraph.verify(Deep(), {"batch": {"x": (1, 1, 12)}, "double": value(True)})
     assert check and check.checked.strips > 0
+
+
+# --- beside torch.export ------------------------------------------------------------------------------
+
+
+class Hidden(nn.Module):
+    """A part of it is out of the tracer's sight, so that torch.export is asked."""
+
+    def forward(self, feats: list[Tensor], *, flag: bool) -> Tensor:
+        with torch._C.DisableTorchFunction():
+            doubled = feats[0] * 2
+        return window(doubled, 3) + feats[1] if flag else doubled
+
+
+def test_a_program_calls_inputs_by_names_of_its_own_and_verify_says_so() -> None:
+    inputs = {"feats": [(1, 2, 7), (1, 2, 5)], "flag": value(True)}
+    assert sizes(Hidden(), inputs) == {"feats_0": 3, "feats_1": 1}
+    with pytest.raises(
+        rfgraph.VerificationError,
+        match="captured by torch.export, which calls its inputs feats_0, feats_1: verify the exported program",
+    ):
+        rfgraph.verify(Hidden(), inputs)

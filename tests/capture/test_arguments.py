@@ -404,6 +404,6 @@ def test_a_program_calls_inputs_by_names_of_its_own_and_verify_says_so() -> None
     assert sizes(Hidden(), inputs) == {"feats_0": 3, "feats_1": 1}
     with pytest.raises(
         rfgraph.VerificationError,
-        match="captured by torch.export, which calls its inputs feats_0, feats_1: verify the exported program",
+        match=r"captured by torch\.export, which calls its inputs feats_0, feats_1: verify the exported program",
     ):
         rfgraph.verify(Hidden(), inputs)

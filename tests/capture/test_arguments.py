@@ -385,3 +385,22 @@ class Deep(nn.Module):
 def test_a_field_wider_than_the_input_is_held_with_the_same_arguments() -> None:
     check = rfgraph.verify(Deep(), {"batch": {"x": (1, 1, 12)}, "double": value(True)})
     assert check and check.checked.strips > 0
+
+
+# --- beside torch.export ------------------------------------------------------------------------------
+
+
+class Hidden(nn.Module):
+    """A part of it is out of the tracer's sight, so that torch.export is asked."""
+
+    def forward(self, feats: list[Tensor], *, flag: bool) -> Tensor:
+        with torch._C.DisableTorchFunction():
+            doubled = feats[0] * 2
+        return window(doubled, 3) + feats[1] if flag else doubled
+
+
+def test_inputs_within_a_list_keep_their_names_where_torch_export_captures() -> None:
+    inputs = {"feats": [(1, 2, 7), (1, 2, 5)], "flag": value(True)}
+    assert "captured by torch.export" in rfgraph.analyze(Hidden(), inputs).heading
+    assert sizes(Hidden(), inputs) == {"feats.0": 3, "feats.1": 1}
+    assert rfgraph.verify(Hidden(), inputs).faithful

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rfgraph.at_size import AtSize
+from rfgraph.capture import Capture
 from rfgraph.capture import capture as _capture  # an option has its name
 from rfgraph.capture.programs import opened
 from rfgraph.domains.periodic import PeriodicDomain
-from rfgraph.errors import InputError, nearest_names
+from rfgraph.errors import CaptureError, InputError, nearest_names
+from rfgraph.faithful import difference, refuse_without_numbers
 from rfgraph.graph import Graph
 from rfgraph.measure import measure
 from rfgraph.propagate import Axis, propagate, refuse_unknown
@@ -30,6 +32,7 @@ def analyze(
     mode: Literal["eval", "train"] = "eval",
     capture: Literal["auto", "fx", "export"] = "auto",
     on_unknown: Literal["raise", "whole", "measure"] = "raise",
+    check: bool = False,
 ) -> Report:
     """What every node of `model` reads of its inputs: size, stride, dilation, offset, in input pixels.
 
@@ -54,10 +57,12 @@ def analyze(
         on_unknown: what to do with operators that have no rule: `"raise"`; `"whole"`: count them as
             reads of everything, marked `unknown` in every row they reach; `"measure"`: run each alone on
             random tensors and see what it reads, marked `measured` or `inferred` in every row.
+        check: run the captured graph beside the model, on the caller's tensors or random ones: it must give
+            the same values, and every node the shape that it was captured with.
 
     Raises:
         InputError: no model, inputs or options that cannot be used, a shape that a program does not take.
-        CaptureError: the forward failed on these inputs, or decides by data.
+        CaptureError: the forward failed on these inputs, or decides by data; `check` found a difference.
         UnsupportedOperatorError: operators without a rule, all of them named.
     """
     _option("mode", mode, ("eval", "train"))
@@ -66,6 +71,8 @@ def analyze(
     model = opened(model)
     training, measuring = mode == "train", on_unknown == "measure"
     captured = _capture(model, inputs, VOCABULARY, training, measuring, capture)
+    if check:
+        _check(model, captured, training)
     tracked = _axes(captured.graph, axes)
     if on_unknown == "raise":
         refuse_unknown(captured.graph)
@@ -75,6 +82,17 @@ def analyze(
     return Report(
         type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )
+
+
+def _check(model: Any, captured: Capture, training: bool) -> None:
+    """Raise where the captured graph does not compute what the model computes."""
+    refuse_without_numbers(model)
+    found = difference(model, captured.graph, captured.arguments, training)
+    if found:
+        raise CaptureError(
+            f"the captured graph of {type(model).__name__} does not compute what the model does: {found}; "
+            "look at report.fx of an analysis without check, or pass capture='export'"
+        )
 
 
 def _option(name: str, value: object, allowed: Sequence[str]) -> None:

@@ -103,6 +103,12 @@ def analyze(
     ] = None,
     train: Annotated[bool, typer.Option("--train", help="Analyse in training mode.")] = False,
     on_unknown: OnUnknown = "raise",
+    capture: Annotated[
+        str, typer.Option(help="How a forward becomes a graph: 'auto', 'fx' or 'export'.")
+    ] = "auto",
+    check: Annotated[
+        bool, typer.Option("--check", help="Run the captured graph beside the model.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Print what every node of TARGET reads: size, stride, dilation, offset, in input pixels."""
@@ -112,7 +118,9 @@ def analyze(
             inputs_of(input_ or []),
             axes=None if axes is None else integers(axes, "--axes"),
             mode="train" if train else "eval",
+            capture=capture,  # type: ignore[arg-type]
             on_unknown=on_unknown,  # type: ignore[arg-type]
+            check=check,
         )
         nodes = _matching(report, node)
     _print(report, nodes, format)

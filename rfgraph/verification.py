@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import nn
 
 from rfgraph.analysis import Axes, analyze
 from rfgraph.capture.arguments import Arguments, given
-from rfgraph.capture.outputs import leaves
 from rfgraph.capture.programs import opened
 from rfgraph.compare import Comparison, Progress
 from rfgraph.errors import InputError, RfgraphError, VerificationError
+from rfgraph.faithful import difference, refuse_without_numbers
 from rfgraph.graph import Graph
-from rfgraph.guard import lazy, on_meta, untouched
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
-from rfgraph.probe.replay import example_inputs, returned
+from rfgraph.probe.replay import example_inputs
 from rfgraph.report import NodeReport, Report
 from rfgraph.strips import Analyse, check_strips
 from rfgraph.verify import Verification
@@ -34,7 +31,6 @@ Rows: TypeAlias = Literal["auto", "all"] | int
 _CHEAP = 1 << 31  # elements that all forward passes together may look at before rows are sampled
 _SAMPLE = 16
 _POSITIONS = 72
-_TOLERANCE = 1e-3
 _NO_KERNEL = re.compile("not implemented for|not supported|unsupported", re.I)
 
 
@@ -73,7 +69,7 @@ def verify(
     if rows not in ("auto", "all") and not (type(rows) is int and rows >= 1):
         raise InputError(f"rows must be 'auto', 'all' or a positive number, got {rows!r}")
     model = opened(model)
-    _refuse_without_numbers(model)
+    refuse_without_numbers(model)
     report = analyze(model, inputs, axes=axes, on_unknown=on_unknown)
 
     arguments = arguments_of(model, report, inputs)
@@ -109,7 +105,7 @@ def _verified(
     comparison.settle()
     check_strips(report, comparison.found, strip, seed, partial(progress, "strips"))
     comparison.trace()
-    return comparison.result(_is_faithful(model, graph, arguments, tensors))
+    return comparison.result(not difference(model, graph, arguments))
 
 
 def effective(model: Any, inputs: Any = None, node: str | None = None, **options: Any) -> Effective:
@@ -124,7 +120,7 @@ def effective(model: Any, inputs: Any = None, node: str | None = None, **options
         InputError: an unknown node; several outputs and no node named.
     """
     model = opened(model)
-    _refuse_without_numbers(model)
+    refuse_without_numbers(model)
     report = analyze(model, inputs)
     name = report.output.name if node is None else report[node].name
     tensors = _tensors(report.captured, arguments_of(model, report, inputs))
@@ -139,21 +135,6 @@ def _advice(report: Report, error: Exception) -> str:
         return ""
     name = str(short.pop()).removeprefix("torch.")
     return f"; torch cannot do this in {name} here: verify a copy in float32, copy.deepcopy(model).float()"
-
-
-def _refuse_without_numbers(model: Any) -> None:
-    if not isinstance(model, nn.Module):
-        return  # `analyze` says so
-    if (path := lazy(model)) is not None:
-        raise InputError(
-            f"{path} is a lazy module without weights yet, so there is nothing to compute with: run the "
-            "model once on an input first"
-        )
-    if (path := on_meta(model)) is not None:
-        raise InputError(
-            f"{path} is on the meta device, which holds no numbers to compute with: move the model to "
-            "another device with to_empty and give it weights"
-        )
 
 
 def arguments_of(model: Any, report: Report, inputs: Any) -> Arguments:
@@ -202,26 +183,3 @@ def _looked_at(report: Report) -> list[str]:
     wanted = set(graph.outputs.values())
     wanted |= {node.name for node in graph if len(set(node.operands)) > 1}
     return [node.name for node in graph if node.name in wanted and report[node.name].rfs]
-
-
-def _is_faithful(
-    model: Any, graph: Graph, arguments: Arguments, tensors: Mapping[str, torch.Tensor] | None
-) -> bool:
-    """The captured graph computes what the model computes."""
-    inputs = example_inputs(graph, tensors)
-    args, kwargs = arguments.filled({name: tensor.clone() for name, tensor in inputs.items()})
-    with untouched(model, training=False):
-        torch.manual_seed(0)  # both draw the same, where they draw
-        expected = [tensor for _, tensor in leaves(model(*args, **kwargs))]
-        torch.manual_seed(0)
-        found = [tensor for _, tensor in leaves(returned(graph, inputs))]
-    return len(expected) == len(found) and all(map(_close, expected, found))
-
-
-def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.shape != other.shape:
-        return False
-    if not one.is_floating_point():
-        return True  # indices of near-equal values may differ
-    scale = float(one.abs().nan_to_num().max()) if one.numel() else 0.0
-    return torch.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE * scale, equal_nan=True)

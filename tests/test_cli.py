@@ -271,3 +271,22 @@ def test_verify_exits_2_where_nothing_could_be_compared(target, tmp_path):
 def test_verify_debug_shows_the_traceback(target):
     result = run_verify(f"{target}:Net", "--input", "1,4,9,9", "--debug")
     assert isinstance(result.exception, rfgraph.CaptureError)
+
+
+def test_the_way_of_capture_and_a_check_can_be_asked_for(target):
+    plain = run(f"{target}:Net", "--input", "1,3,20,30", "--format", "csv")
+    for options in (["--check"], ["--capture", "export"], ["--capture", "fx", "--check"]):
+        result = run(f"{target}:Net", "--input", "1,3,20,30", "--format", "csv", *options)
+        assert (result.exit_code, result.stdout) == (0, plain.stdout)
+    result = run(f"{target}:Net", "--capture", "fast")
+    assert result.exit_code == 2
+    assert "capture must be 'auto' or 'fx' or 'export', got 'fast'" in result.stderr
+
+
+def test_a_check_that_fails_is_told(target, monkeypatch):
+    monkeypatch.setattr("rfgraph.analysis.difference", lambda *arguments: "'output' differs")
+    result = run(f"{target}:Net", "--input", "1,3,20,30", "--check")
+    assert result.exit_code == 2
+    assert "does not compute what the model does: 'output' differs" in " ".join(
+        result.stderr.split()
+    )

@@ -82,9 +82,10 @@ FLOORS = {
         (*FOUNDATION, "table", "field", "report"), ("rich", "jinja2", "matplotlib", "numpy")
     ),
     # 5: the public functions, and what is built on them
+    "faithful": Row((*FOUNDATION, "guard", "capture", "probe"), ("torch",)),
     "gallery": Row((), ("torch",)),
-    "analysis": Row(BELOW, ("torch", "numpy")),
-    "verification": Row((*BELOW, "analysis", "compare", "strips"), ("torch", "numpy")),
+    "analysis": Row((*BELOW, "faithful"), ("torch", "numpy")),
+    "verification": Row((*BELOW, "faithful", "analysis", "compare", "strips"), ("torch", "numpy")),
     "": Row((*BELOW, "analysis", "verification")),
     "testing": Row(
         (*BELOW, "", "analysis", "verification"),

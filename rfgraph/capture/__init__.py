@@ -7,7 +7,7 @@ In: a model, input shapes or none, a vocabulary of operators. Out: a `Capture`. 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -34,9 +34,10 @@ _WANTS_INTEGERS = re.compile(
 
 @dataclass(frozen=True)
 class Capture:
-    """A graph, and whether the shapes it was traced at came from the caller or were worked out."""
+    """A graph, the arguments it was captured with, and whether they were worked out."""
 
     graph: Graph
+    arguments: Arguments
     worked_out: bool
 
 
@@ -75,11 +76,11 @@ def capture(
             raise
         assert one.tried is not None
         try:  # in a context of its own: what the first forward left behind is put back
-            graph = _One(model, vocabulary, training, leaves, "export").at(one.tried)
+            found = _One(model, vocabulary, training, leaves, "export").at(one.tried)
         except RfgraphError:
             raise error from error.__cause__
-        graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
-        return Capture(graph, worked_out=inputs is None)
+        found.graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
+        return replace(found, worked_out=inputs is None)
 
 
 def _refuse(model: nn.Module, inputs: Any) -> None:
@@ -117,10 +118,10 @@ class _One:
         """The model, at the caller's inputs or some that are worked out."""
         with untouched(self.model, self._training):
             if inputs is not None:
-                return Capture(self._trace(given(self.model, inputs)), worked_out=False)
-            return Capture(self._first_that_fits(), worked_out=True)
+                return self._trace(given(self.model, inputs))
+            return replace(self._first_that_fits(), worked_out=True)
 
-    def at(self, inputs: Arguments) -> Graph:
+    def at(self, inputs: Arguments) -> Capture:
         """The model at these inputs."""
         with untouched(self.model, self._training):
             return self._trace(inputs)
@@ -141,10 +142,10 @@ class _One:
             )
         self._is_graph = True
         made = held(model) if inputs is None else taken(model, inputs)
-        return self.captured(None) if made is None else Capture(self.at(made), worked_out=False)
+        return self.captured(None) if made is None else self.at(made)
 
-    def _first_that_fits(self) -> Graph:
-        """The graph at the first worked-out inputs that the model accepts."""
+    def _first_that_fits(self) -> Capture:
+        """The model at the first worked-out inputs that the model accepts."""
         first: tuple[Arguments, CaptureError] | None = None
         for inputs in worked_out(self.model):
             try:
@@ -159,13 +160,13 @@ class _One:
             f"no input shape that was tried fits the model; pass one. With {shapes}, {first[1]}"
         ) from first[1]
 
-    def _trace(self, inputs: Arguments) -> Graph:
+    def _trace(self, inputs: Arguments) -> Capture:
         """The graph at these inputs."""
         self.tried = inputs
         try:
             graph = self._exported(inputs) if self._way == "export" else self._run(inputs)
             _check_indices(graph)
-            return graph
+            return Capture(graph, inputs, worked_out=False)
         except CaptureError as error:
             wanted = _for_want_of_integers(inputs, error)
             if wanted is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -252,10 +253,10 @@ def as_named(program: Exported, inputs: Arguments) -> Arguments:
         CaptureError: the program does not take its inputs in their order.
     """
     own = held(program)
-    took = [] if own is None else [(meta.shape, meta.dtype) for meta in own.leaves.values()]
-    if own is None or took != [(meta.shape, meta.dtype) for meta in inputs.leaves.values()]:
-        raise CaptureError("torch.export does not keep the order of the model's inputs")
-    return by_keyword(inputs.leaves, list(own.leaves))
+    names = [] if own is None else list(own.leaves)
+    if names != [re.sub(r"\W", "_", name) for name in inputs.leaves]:
+        raise CaptureError("torch.export gives the model's inputs other names, or another order")
+    return by_keyword(inputs.leaves, names)
 
 
 def taken(model: GraphModule, inputs: Any) -> Arguments:

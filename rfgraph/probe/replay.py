@@ -78,9 +78,9 @@ def replay(
     return kept
 
 
-def returned(graph: Graph, inputs: Mapping[str, Any]) -> Any:
-    """What the graph returns, in the structure in which the model returns it."""
-    return Replay(graph, lambda node, value: None).run(*(inputs[name] for name in graph.inputs))
+def returned(graph: Graph, inputs: Mapping[str, Any], visit: Visit) -> Any:
+    """What the graph returns, in the structure in which the model returns it; `visit` as in `replay`."""
+    return Replay(graph, visit).run(*(inputs[name] for name in graph.inputs))
 
 
 class _Until(Exception):

@@ -217,17 +217,17 @@ def test_no_stand_in_is_held_by_what_was_captured() -> None:
 
 def test_a_graph_that_returns_another_tensor_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The walker of results says so, whatever the container: the second part is not what it was."""
-    from rfgraph import verification
+    from rfgraph import faithful
 
-    right = verification.returned
+    right = faithful.returned
 
-    def wrong(graph: Any, inputs: Any) -> Any:
-        found = right(graph, inputs)
+    def wrong(graph: Any, inputs: Any, visit: Any) -> Any:
+        found = right(graph, inputs, visit)
         return Result(found.first, found.second * 1.5)
 
     model = Branches(lambda a, b: Result(a, b))
     assert rfgraph.verify(model, (1, 2, 11)).faithful
-    monkeypatch.setattr(verification, "returned", wrong)
+    monkeypatch.setattr(faithful, "returned", wrong)
     assert not rfgraph.verify(model, (1, 2, 11)).faithful
 
 

@@ -1,0 +1,115 @@
+"""`check=True`: the captured graph is run beside the model, and faults that are planted in a capture are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rfgraph
+from rfgraph import gallery
+from rfgraph.capture import memory, recorder
+from rfgraph.graph import Node
+
+GALLERY = {
+    "unet": (1, 1, 32, 48),
+    "unet_bilinear": (1, 1, 32, 48),
+    "tcn": (1, 4, 90),
+    "se_net": (1, 3, 32, 40),
+    "wave_encoder": (1, 1, 600),
+    "vit": (1, 3, 32, 32),
+}
+
+
+class Writes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(2, 4, 3, padding=1)
+        self.drop = nn.Dropout(0.5)
+        self.norm = nn.BatchNorm1d(4)
+        self.register_buffer("seen", torch.zeros(2, 4, 7))
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        y = self.norm(self.conv(x))
+        y[:, :2] += y[:, 2:]
+        self.seen += y.detach()
+        return {"y": self.drop(y), "rest": (self.seen * 2, None)}
+
+
+@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_every_gallery_model_passes(name: str, mode: Any) -> None:
+    rfgraph.analyze(getattr(gallery, name)(), GALLERY[name], mode=mode, check=True)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("capture", ["fx", "export"])
+def test_writes_random_numbers_and_nested_results_pass(capture: Any, mode: Any) -> None:
+    model = Writes()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    rfgraph.analyze(model, (2, 2, 7), capture=capture, mode=mode, check=True)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_program_passes_and_the_callers_tensors_are_used() -> None:
+    class Asserting(nn.Module):
+        def forward(self, x: Tensor, index: Tensor) -> Tensor:
+            return x[:, index]
+
+    model, given = Asserting(), {"x": (2, 5), "index": torch.tensor([4, 0])}
+    rfgraph.analyze(model, given, axes={"x": (1,)}, check=True)
+    program = torch.export.export(model, (torch.randn(2, 5), given["index"]))
+    rfgraph.analyze(program, axes={"x": (1,)}, check=True)
+    given["index"] = torch.tensor([4, 7])  # out of bounds: they are the ones that are used
+    with pytest.raises(IndexError, match="index 7 is out of bounds"):
+        rfgraph.analyze(model, given, axes={"x": (1,)}, check=True)
+
+
+def test_a_lost_write_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "written", lambda target, value, record: None)
+    assert rfgraph.analyze(Writes(), (2, 2, 7))
+    with pytest.raises(
+        rfgraph.CaptureError,
+        match=r"the captured graph of Writes does not compute what the model does: '(y|rest\.0)' differs from "
+        r"the model's by up to .*; look at report\.fx",
+    ):
+        rfgraph.analyze(Writes(), (2, 2, 7), check=True)
+
+
+def test_a_wrong_shape_is_told_at_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    formula = recorder.formula
+
+    def longer(call: Any, bound: Any) -> Any:
+        found = formula(call, bound)
+        return torch.empty(2, 4, 8, device="meta") if bound.op == "conv1d" else found
+
+    monkeypatch.setattr(recorder, "formula", longer)
+    model = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU())
+    with pytest.raises(
+        rfgraph.CaptureError,
+        match=r"'0' \(conv1d.*\) has shape \(2, 4, 7\), not \(2, 4, 8\) as it was captured",
+    ):
+        rfgraph.analyze(model, (2, 2, 7), check=True)
+
+
+def test_a_model_without_numbers_is_refused() -> None:
+    with torch.device("meta"):
+        model = nn.Conv1d(2, 4, 3)
+    assert rfgraph.analyze(model, (1, 2, 9))
+    with pytest.raises(rfgraph.InputError, match="on the meta device, which holds no numbers"):
+        rfgraph.analyze(model, (1, 2, 9), check=True)
+
+
+def test_shapes_are_looked_at_on_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    shape = rfgraph.faithful._shape
+
+    def look(node: Node, value: Any) -> list[str]:
+        looked.append(node.name)
+        return shape(node, value)
+
+    monkeypatch.setattr(rfgraph.faithful, "_shape", look)
+    report = rfgraph.analyze(Writes(), (2, 2, 7), check=True)
+    assert looked == [node.name for node in report.nodes]

@@ -89,7 +89,7 @@ def given(model: nn.Module, inputs: Any) -> Arguments:
         return inputs
     parameters = inspect.signature(model.forward).parameters
     named = _named(parameters, inputs)
-    missing = [name for name in required(model) if name not in named]
+    missing = [name for name in required(parameters) if name not in named]
     if missing:
         raise InputError(
             f"forward also needs {', '.join(map(repr, missing))}: pass a shape for every input, "
@@ -110,9 +110,10 @@ def parameters_of(model: nn.Module) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in parameters.items() if p.kind not in _VARIADIC}
 
 
-def required(model: nn.Module) -> list[str]:
+def required(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
     """The arguments that forward must be given."""
-    return [name for name, p in parameters_of(model).items() if p.default is p.empty]
+    own = ((name, p) for name, p in parameters.items() if p.kind not in _VARIADIC)
+    return [name for name, p in own if p.default is p.empty]
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:

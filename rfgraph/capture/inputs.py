@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 
@@ -25,6 +25,7 @@ _RANKS = {
     nn.BatchNorm1d: 1,
     nn.BatchNorm2d: 2,
     nn.BatchNorm3d: 3,
+    nn.Linear: 0,
 }
 _NO_TENSOR = re.compile(
     r"(typing\.)?(bool|int|float|complex|str|bytes|tuple|list|dict|set|sequence|mapping)\b", re.I
@@ -45,10 +46,12 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
     Raises:
         InputError: nothing in the model tells what its inputs are; an argument that is no tensor.
     """
-    names = required(model) or list(parameters_of(model))[:1]
+    parameters = parameters_of(model)
+    names = required(parameters) or list(parameters)[:1]
     for name in names:
-        _refuse_other(parameters_of(model)[name])
-    described = list(_described(model))
+        _refuse_other(parameters[name])
+    modules = list(model.modules())
+    described = list(_described(modules))
     if not names or not described:
         raise InputError(
             f"cannot work out an input shape for {type(model).__name__}: pass one, as in "
@@ -56,7 +59,7 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
         )
     rank, _ = described[0]
     channels = list(dict.fromkeys(count for r, count in described if r == rank))
-    own = list(_own_sides(model)) if rank == 2 else []
+    own = list(_own_sides(modules)) if rank == 2 else []
     for side in dict.fromkeys((*own, *_SIDES[max(rank, 1)])):
         for count in channels[:2]:
             shape = (1, count, *(side,) * rank) if rank else (1, side, count)
@@ -74,21 +77,27 @@ def _refuse_other(parameter: inspect.Parameter) -> None:
         )
 
 
-def _described(model: nn.Module) -> Iterator[tuple[int, int]]:
+def _described(modules: Sequence[nn.Module]) -> Iterator[tuple[int, int]]:
     """(spatial dims, channels) of the layers that say them, in the order of the module tree."""
-    for module in model.modules():
-        for kind, rank in _RANKS.items():
-            if isinstance(module, kind):
-                yield rank, int(vars(module).get("in_channels") or vars(module)["num_features"])
-        if isinstance(module, nn.Linear):
-            yield 0, module.in_features
+    ranks = {kind: _rank_of(kind) for kind in set(map(type, modules))}
+    for module in modules:
+        rank = ranks[type(module)]
+        if rank is not None:
+            own = vars(module)
+            channels = own.get("in_channels") or own.get("num_features") or own.get("in_features", 0)
+            yield rank, int(channels)
 
 
-def _own_sides(model: nn.Module) -> Iterator[int]:
+def _rank_of(kind: type) -> int | None:
+    return next((rank for known, rank in _RANKS.items() if issubclass(kind, known)), None)
+
+
+def _own_sides(modules: Sequence[nn.Module]) -> Iterator[int]:
     """Image sizes that the model itself states."""
-    for module in model.modules():
-        for name in _SIZE_ATTRIBUTES:
-            value = vars(module).get(name)
+    for module in modules:
+        own = vars(module)
+        for name in _SIZE_ATTRIBUTES if not own.keys().isdisjoint(_SIZE_ATTRIBUTES) else ():
+            value = own.get(name)
             if isinstance(value, Mapping):
                 value = value.get("input_size")
             sizes = value if isinstance(value, tuple | list) else (value,)

@@ -91,18 +91,30 @@ def test_a_model_on_the_meta_device_is_like_one_that_holds_values(name: str) -> 
             assert len({(field.whole, field.closed_form, field.causes) for field in fields}) == 1
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["resnet18", "googlenet", "swin_t", "convnext_tiny", "vit_b_32", "squeezenet1_0"],
-)
+FLOW = (1, 3, 128, 136)
+RUN: dict[str, list[tuple[int, ...]]] = {
+    **{name: [shape] for name, shape in MODELS.items()},
+    "inception_v3": [(1, 3, 96, 112)],
+    "maxvit_t": [(1, 3, 224, 224)],
+    "mvit_v2_s": [(1, 3, 16, 224, 224)],
+    "r3d_18": [(1, 3, 8, 40, 48)],
+    "swin3d_t": [(1, 3, 8, 40, 48)],
+    "raft_small": [FLOW, FLOW],
+}
+"""Inputs of models that are run, which costs more than an analysis."""
+
+
+@pytest.mark.parametrize("name", RUN)
 def test_the_captured_graph_computes_what_the_model_computes(name: str) -> None:
-    model = torchvision.models.get_model(name, weights=None).eval()
-    x = torch.randn(MODELS[name])
-    captured = rfgraph.analyze(model, x).fx
+    builder = torchvision.models.get_model_builder(name)
+    accepted = inspect.signature(builder).parameters
+    model = builder(**{o: None for o in ("weights", "weights_backbone") if o in accepted}).eval()
+    tensors = [torch.randn(shape) for shape in RUN[name]]
+    captured = rfgraph.analyze(model, tensors).fx
     with torch.no_grad():
-        expected = pytree.tree_leaves(model(x.clone()))
+        expected = pytree.tree_leaves(model(*(tensor.clone() for tensor in tensors)))
         for run in (captured, fx.Interpreter(captured).run):
-            found = pytree.tree_leaves(run(x.clone()))
+            found = pytree.tree_leaves(run(*(tensor.clone() for tensor in tensors)))
             assert len(found) == len(expected)
             assert all(map(torch.equal, found, expected))
 

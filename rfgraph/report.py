@@ -7,7 +7,7 @@ Callers: the public functions make reports; everyone reads them. Definitions: `d
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +151,10 @@ class Report:
         self._values = values
         self._at_size = at_size
         self._nodes: dict[str, NodeReport] = {}
+
+    def __iter__(self) -> Iterator[NodeReport]:
+        """The reports of `nodes`, in their order."""
+        return iter(self.nodes)
 
     def __getitem__(self, name: str) -> NodeReport:
         """The report of one node. Raises `InputError`, with the nearest names, for an unknown one."""

@@ -84,7 +84,9 @@ def _described(modules: Sequence[nn.Module]) -> Iterator[tuple[int, int]]:
         rank = ranks[type(module)]
         if rank is not None:
             own = vars(module)
-            channels = own.get("in_channels") or own.get("num_features") or own.get("in_features", 0)
+            channels = (
+                own.get("in_channels") or own.get("num_features") or own.get("in_features", 0)
+            )
             yield rank, int(channels)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,25 @@ def test_hooks_on_a_wrapper_are_seen() -> None:
     wrapped.register_forward_hook(lambda module, args, out: out[:, :, 1:])
     assert rfgraph.analyze(nn.Sequential(wrapped), SHAPE).output.shape == (1, 4, 1, 2)
     assert rfgraph.analyze(wrapped, SHAPE).output.shape == (1, 4, 1, 2)
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="this build of torch has no torch.distributed"
+)
+def test_a_distributed_model_gives_the_report_of_the_model_inside(tmp_path: Path) -> None:
+    model = stack()
+    store = f"file://{tmp_path / 'store'}"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        inside = nn.Sequential(nn.Conv2d(3, 3, 1), wrapped)
+        before = deep.picture(inside)
+        assert str(rfgraph.analyze(wrapped, SHAPE)) == str(rfgraph.analyze(model, SHAPE))
+        assert [node.name for node in rfgraph.analyze(inside, SHAPE)][-1] == "1.2"
+        assert rfgraph.verify(wrapped, SHAPE)
+        assert deep.picture(inside) == before
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 # --- TorchScript ---------------------------------------------------------------------------------

@@ -647,3 +647,55 @@ def test_dropout_in_place_writes_nothing_in_eval_mode() -> None:
         return y
 
     assert ops_of(dropped) == ["input", "mul", "flatten", "dropout"]
+
+
+def beside_unknown(m: Any, x: Tensor) -> Tensor:
+    """An operator without a rule between writes, on a view, and on what was written."""
+    y = x * 2
+    y[:, 0] += x[:, 1]
+    part = y[:, 1:]
+    far = torch.cdist(part[..., :2].transpose(1, 2), part[..., 2:4].transpose(1, 2))
+    y[..., :2].add_(far[:, :1])
+    part.mul_(3)
+    return y
+
+
+def into_unknown(m: Any, x: Tensor) -> Tensor:
+    """A write into what an operator without a rule returned."""
+    y = torch.cdist(x, x)
+    y[:, 1:, 0] = x[:, 1:, 0]
+    y.transpose(1, 2)[:, 2] += x[:, 0, 1:4]
+    return y
+
+
+@pytest.mark.parametrize("on_unknown", ["whole", "measure"])
+@pytest.mark.parametrize("function", [beside_unknown, into_unknown])
+def test_writes_beside_operators_without_a_rule_are_seen(
+    function: Forward, on_unknown: Any
+) -> None:
+    model = Model(function).double().eval()
+    x = torch.randn(SHAPE, dtype=torch.double)
+    truth = depended(model, x)
+    report = rfgraph.analyze(model, x, axes=(1, 2), on_unknown=on_unknown, check=True)
+    said = reads_of(report, 2)
+    for axis, others in ((0, (-3, -1)), (1, (-3, -2))):
+        projected = truth.any(axis=others)
+        claimed = said[axis][..., : projected.shape[-1]]
+        assert not (projected & ~claimed).any(), "understated"
+        assert not claimed.all(), "nothing is known"
+
+
+def test_what_an_operator_without_a_rule_writes_is_refused_or_seen() -> None:
+    """Its name says that it writes, not what: `index_reduce_` has no rule of its own."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        y = x * 2
+        y[:, :2].index_reduce_(2, torch.tensor([0, 3]), x[:, 1:, :2], "amax")
+        return y
+
+    model = Model(forward).double().eval()
+    x = torch.randn(SHAPE, dtype=torch.double)
+    for on_unknown in ("whole", "measure"):
+        said = rfgraph.analyze(model, x, axes=(1, 2), on_unknown=on_unknown, check=True)  # type: ignore[arg-type]
+        projected = depended(model, x).any(axis=(-3, -1))
+        assert not (projected & ~reads_of(said, 2)[0][..., :3]).any()

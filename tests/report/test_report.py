@@ -225,3 +225,8 @@ def test_markdown_and_html_escape_and_agree_with_the_rows():
 def test_many_causes_are_counted_not_listed():
     text = str(rfgraph.analyze(SqueezeExciteNet(5)))
     assert "blocks.2.squeeze (pooling) and 2 more" in text
+
+
+def test_a_report_is_iterated_over_node_by_node():
+    report = rfgraph.analyze(UNet(1))
+    assert [node.name for node in report] == [node.name for node in report.nodes]

@@ -128,6 +128,13 @@ class Constants:
                 del self._nodes[key]
         self._changed |= storages
 
+    def is_written(self, module: nn.Module) -> bool:
+        """True where the forward has written into a tensor of a module."""
+        if not self._changed and not self.promoted:
+            return False
+        storages = {_storage(tensor) for tensor in (*module.parameters(), *module.buffers())}
+        return not (storages - {0}).isdisjoint((*self._changed, *self.promoted))
+
     def promote(self, tensor: torch.Tensor) -> None:
         """A tensor of the model is written into: from now on it is one of the graph."""
         with _untouched():

@@ -41,6 +41,7 @@ from rfgraph.capture.tensors import (
 )
 from rfgraph.errors import CaptureError
 from rfgraph.graph import Graph
+from rfgraph.guard import is_changed
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
@@ -84,14 +85,23 @@ class Tracer(Recorder):
         try:
             if self._first((args, kwargs)) is None:
                 return original(module, *args, **kwargs)
-            known = None if _hooked(module) else self._lowering.of_module(module)
-            if known is None:
+            known = self._lowering.of_module(module)
+            if known is None or self._is_other(module):
                 if self._can_leave and path:
                     return self._followed_or_left(module, original, args, kwargs)
                 return original(module, *args, **kwargs)
             return self._record("call_module", module, args, kwargs, known=known)
         finally:
             self._modules.pop()
+
+    def _is_other(self, module: nn.Module) -> bool:
+        """True where a module may compute something else than its class and attributes say later on.
+
+        Its hooks may change that; so does a forward that has written into its tensors, or set an attribute.
+        """
+        if module._forward_hooks or module._forward_pre_hooks:
+            return True
+        return is_changed(module) or self._constants.is_written(module)
 
     def _followed_or_left(
         self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
@@ -120,7 +130,7 @@ class Tracer(Recorder):
             return self._set(function, args)
         found = self._first((args, kwargs))
         if found is None:
-            if is_inplace(name) or "out" in kwargs:
+            if is_inplace(name.partition(".")[0]) or "out" in kwargs:  # overloads: `mul_.Tensor`
                 self._constants.written((args, kwargs))
             return function(*args, **kwargs)
         if name in METADATA:
@@ -172,6 +182,7 @@ class Tracer(Recorder):
 
     def _set(self, setter: Any, args: tuple[Any, ...]) -> None:
         if self._first(args) is None:
+            self._constants.written(args[:1])
             setter(*args)
             return
         name = setter.__self__.__name__
@@ -289,11 +300,6 @@ class Tracer(Recorder):
         graph.names = {value: name for value, name in names.items() if name in graph}
         graph.attributes = self._constants.values
         return graph
-
-
-def _hooked(module: nn.Module) -> bool:
-    """Hooks may change what a module computes: look inside instead of trusting its class."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _identifiers(names: Iterable[str]) -> dict[str, str]:

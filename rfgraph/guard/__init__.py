@@ -26,9 +26,10 @@ from rfgraph.guard.refusals import lazy, modules_of, on_meta, quantised
 from rfgraph.guard.shadows import Shadows
 from rfgraph.guard.wrappers import bypass, unwrapped
 
-__all__ = ["lazy", "on_meta", "quantised", "untouched", "unwrapped"]
+__all__ = ["is_changed", "lazy", "on_meta", "quantised", "untouched", "unwrapped"]
 
 _LOCK = threading.RLock()
+_entered: list[_Before] = []  # by the thread that holds the lock
 
 
 def untouched(model: nn.Module, training: bool) -> AbstractContextManager[None]:
@@ -41,6 +42,14 @@ def untouched(model: nn.Module, training: bool) -> AbstractContextManager[None]:
         InputError: on entry, for a model that could not be put back.
     """
     return _Context(_steps(model, training))
+
+
+def is_changed(module: nn.Module) -> bool:
+    """True where the run has given a module, or one inside it, other attributes, tensors or flags.
+
+    What it is when the run is over is then not what it computed by.
+    """
+    return bool(_entered) and _entered[-1].is_changed(module)
 
 
 class _Context(io.IOBase):
@@ -73,6 +82,7 @@ def _steps(model: nn.Module, training: bool) -> Generator[None, None, None]:
             modules = modules_of(model)
             before = _Before(model)
             before.change(modules, training)
+            _entered.append(before)
             yield
         finally:
             _leave(before, inside)
@@ -83,6 +93,7 @@ def _steps(model: nn.Module, training: bool) -> Generator[None, None, None]:
 def _leave(before: _Before | None, inside: bool) -> None:
     if before is not None:
         before.put_back()
+        _entered[:] = [other for other in _entered if other is not before]
     if not inside and _is_held():
         _LOCK.release()
 
@@ -107,8 +118,18 @@ class _Before:
         for module, _ in self._flags:
             module.__dict__["training"] = training
         bypass(modules)
+        self._kept.remember(modules)
         self._process.without_gradients()
         torch._C._push_on_torch_function_stack(_Redirect(Shadows(self._kept)))
+
+    def is_changed(self, module: nn.Module) -> bool:
+        """True where a module, or one inside it, is not as it was when the run began."""
+        if self._kept.is_changed(module):
+            return True
+        inside = module._modules
+        return bool(inside) and any(
+            self.is_changed(child) for child in inside.values() if child is not None
+        )
 
     def put_back(self) -> None:
         """May be interrupted anywhere and called again."""

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from rfgraph.guard.changes import Modules
 from rfgraph.guard.kept import Kept
 from rfgraph.guard.process import Process
 from rfgraph.guard.refusals import lazy, modules_of, on_meta, quantised
@@ -49,7 +50,7 @@ def is_changed(module: nn.Module) -> bool:
 
     What it is when the run is over is then not what it computed by.
     """
-    return bool(_entered) and _entered[-1].is_changed(module)
+    return bool(_entered) and _entered[-1].modules.is_changed(module)
 
 
 class _Context(io.IOBase):
@@ -104,9 +105,14 @@ def _is_held() -> bool:
 
 
 class _Before:
-    """All that was there before the run."""
+    """All that was there before the run.
+
+    Attributes:
+        modules: what modules hold as it begins, their flags set.
+    """
 
     def __init__(self, model: nn.Module) -> None:
+        self.modules = Modules(())
         self._process = Process()
         self._kept = Kept(model)
         self._flags: list[tuple[nn.Module, bool]] = []
@@ -118,18 +124,9 @@ class _Before:
         for module, _ in self._flags:
             module.__dict__["training"] = training
         bypass(modules)
-        self._kept.remember(modules)
+        self.modules = Modules(modules)
         self._process.without_gradients()
         torch._C._push_on_torch_function_stack(_Redirect(Shadows(self._kept)))
-
-    def is_changed(self, module: nn.Module) -> bool:
-        """True where a module, or one inside it, is not as it was when the run began."""
-        if self._kept.is_changed(module):
-            return True
-        inside = module._modules
-        return bool(inside) and any(
-            self.is_changed(child) for child in inside.values() if child is not None
-        )
 
     def put_back(self) -> None:
         """May be interrupted anywhere and called again."""

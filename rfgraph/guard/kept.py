@@ -16,7 +16,6 @@ import weakref
 from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable, Iterable
 from itertools import chain, compress, filterfalse
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,6 @@ _PLAIN = _ATOMS | {dict, OrderedDict, set, list, tuple}
 """Classes whose objects can be asked whether they are empty without running a user's code."""
 _TENSORS = (torch.Tensor, nn.Parameter)
 _TENSORS_OR_NONE = frozenset((*_TENSORS, type(None)))
-_HELD = ("_parameters", "_buffers", "_modules")
 _OF_TENSORS = ("_parameters", "_buffers")
 
 
@@ -65,7 +63,6 @@ class Kept:
 
     def __init__(self, model: nn.Module) -> None:
         self._dicts = Dicts()
-        self._held: dict[int, _Held] = {}
         self._empty: list[Any] = []
         self._objects: list[tuple[Any, type, dict[str, Any] | None]] = []
         self._slots: list[tuple[Any, Any, Any]] = []
@@ -93,29 +90,6 @@ class Kept:
     def tensors(self) -> list[torch.Tensor]:
         """Every tensor with memory: the model's own."""
         return [tensor for tensors in self._tensors for tensor in tensors.with_memory()]
-
-    def remember(self, modules: Iterable[nn.Module]) -> None:
-        """What modules hold now is what `is_changed` compares them to."""
-        owns = [module.__dict__ for module in modules]
-        self._held = {id(own): _held_by(own) for own in owns}
-
-    def is_changed(self, module: nn.Module) -> bool:
-        """True where a module holds another attribute, tensor or child than when it was remembered.
-
-        This is asked of every module that is called, so it is said in few steps.
-        """
-        own = module.__dict__
-        before = self._held.get(id(own))
-        if before is None:
-            return False  # it was made since
-        count, names, values, *parts = before
-        if len(own) != count or not all(map(is_, map(own.get, names), values)):
-            return True
-        for name, kept in parts:
-            now = own[name]
-            if len(now) != len(kept) or (kept and not all(map(is_, now.values(), kept))):
-                return True
-        return False
 
     def keep_gradients(self) -> None:
         for tensors in self._tensors:
@@ -388,22 +362,6 @@ class Kept:
             contents.put_back_cache(cache, info)
         for set_state, state in self._states:
             set_state(state)
-
-
-_Held = tuple[Any, ...]
-
-
-def _held_by(own: dict[str, Any]) -> _Held:
-    """How many attributes a module has, the names and values of its own; (name, contents) of its parts."""
-    names = _public(tuple(own))
-    parts = ((name, tuple(own[name].values())) for name in _HELD)
-    return (len(own), names, tuple(map(own.__getitem__, names)), *parts)
-
-
-@functools.lru_cache(maxsize=1 << 10)
-def _public(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The attributes that a module computes by: others are torch's, such as its hooks."""
-    return tuple(name for name in names if not name.startswith("_"))
 
 
 def _holds_tensors(held: dict[Any, Any]) -> bool:

@@ -48,6 +48,7 @@ class Periodic:
     marks: Trail | None = None
 
 
+_IDENTITY = Relation.identity()
 _SOURCES = {dim: Periodic((Scan(Relation.identity(), plain(dim)),)) for dim in range(8)}
 
 
@@ -127,11 +128,26 @@ class _Step:
 def _compose(scan: Scan, dims: tuple[DimRead, ...], shape: Shape) -> _Step:
     if not scan.digits:
         return _Step(scan)  # a constant, whichever positions are read
+    renamed = _renamed(scan, dims)
+    if renamed is not None:
+        return _Step(renamed)
     if scan.relation is None:
         return _unresolved(scan.digits, dims)
     if len(scan.digits) == 1 and scan.digits[0].is_index and scan.digits[0].coefficient == 1:
         return _compose_plain(scan.relation, dims[scan.digits[0].dim], scan.digits[0])
     return _compose_digits(scan.relation, scan.digits, dims, shape)
+
+
+def _renamed(scan: Scan, dims: tuple[DimRead, ...]) -> Scan | None:
+    """The scan, where its dims are but put in another order, as most reads do; None for any other read."""
+    digits: list[Digit] = []
+    for digit in scan.digits:
+        read = dims[digit.dim]
+        if type(read) is not Along or read.relation is not _IDENTITY:
+            return None
+        digits.append(Digit(read.dim, *digit[1:]))
+    unresolved = scan.relation is None  # then one digit says that the reads vary along its dim
+    return Scan(scan.relation, tuple(sorted(set(digits))) if unresolved else tidy(digits))
 
 
 def _compose_plain(relation: Relation, read: DimRead, digit: Digit) -> _Step:

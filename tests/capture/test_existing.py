@@ -74,7 +74,11 @@ def test_every_way_in_gives_the_names_and_figures_of_the_eager_model(
         "traced": lambda: rfgraph.analyze(fx.symbolic_trace(model), shape),
         "capture": lambda: rfgraph.analyze(model, shape, capture="export"),
     }[way]()
-    assert_same(report, other, modules_of(model))
+    paths = set(modules_of(model))
+    if way == "decomposed":  # torch 2.14 leaves out what does nothing
+        idle = (path for path, module in model.named_modules() if isinstance(module, nn.Dropout))
+        paths -= set(idle)
+    assert_same(report, other, paths)
     assert other.model == report.model
     assert not other.worked_out
 

@@ -14,8 +14,9 @@ from rfgraph.capture import capture as _capture  # an option has its name
 from rfgraph.capture.programs import opened
 from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.errors import CaptureError, InputError, nearest_names
-from rfgraph.faithful import difference, refuse_without_numbers
+from rfgraph.faithful import difference
 from rfgraph.graph import Graph
+from rfgraph.guard import refuse_without_numbers
 from rfgraph.measure import measure
 from rfgraph.propagate import Axis, propagate, refuse_unknown
 from rfgraph.report import Report

@@ -66,6 +66,12 @@ def name_of(target: Any) -> str:
     return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
 
+def readable(target: Any) -> str:
+    """A name for the value of a call, as torch.fx gives it but for capitals, for which it searches long."""
+    name = name_of(target).replace(".", "_")
+    return name[2:-2] if name.startswith("__") and name.endswith("__") else name
+
+
 def qualified(target: OpOverload | OpOverloadPacket) -> str:
     """`library::operator`, of an operator in `torch.ops` and of its overloads alike."""
     if isinstance(target, OpOverloadPacket):

@@ -12,9 +12,8 @@ from torch import nn
 
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.outputs import leaves
-from rfgraph.errors import InputError
 from rfgraph.graph import Graph, Node
-from rfgraph.guard import lazy, on_meta, untouched
+from rfgraph.guard import untouched
 from rfgraph.probe.replay import example_inputs, returned
 
 _TOLERANCE = 1e-3
@@ -41,22 +40,6 @@ def difference(model: nn.Module, graph: Graph, arguments: Arguments, training: b
     pairs = zip(found, expected, strict=True)
     values = (_values(name, own, tensor) for (name, tensor), own in pairs)
     return next(filter(None, [*shapes, *values]), "")
-
-
-def refuse_without_numbers(model: Any) -> None:
-    """Raise `InputError` for a model that there is nothing to compute with."""
-    if not isinstance(model, nn.Module):
-        return  # `analyze` says so
-    if (path := lazy(model)) is not None:
-        raise InputError(
-            f"{path} is a lazy module without weights yet, so there is nothing to compute with: run the "
-            "model once on an input first"
-        )
-    if (path := on_meta(model)) is not None:
-        raise InputError(
-            f"{path} is on the meta device, which holds no numbers to compute with: move the model to "
-            "another device with to_empty and give it weights"
-        )
 
 
 def _shape(node: Node, value: Any) -> list[str]:

@@ -146,6 +146,10 @@ class Operator:
         return {name: value for name, value in params.items() if name in self.values}
 
 
+OfClass: TypeAlias = "tuple[tuple[Operator, Signature], frozenset[str]] | None"
+"""The operator of a class of modules, and the names that a module of it may not replace."""
+
+
 @dataclass
 class Vocabulary:
     """Every spelling of every operator. A spelling belongs to one operator; duplicates are refused.
@@ -209,17 +213,22 @@ class Vocabulary:
                 return self.functions[function]
         return self.methods.get(own)
 
-    def of_module(self, module: Any) -> tuple[Operator, Signature] | None:
+    def of_module(
+        self, module: Any, seen: dict[type, OfClass] | None = None
+    ) -> tuple[Operator, Signature] | None:
         """The operator of a module, or None where it computes something of its own.
 
         A subclass is the operator of its base where it keeps `forward` and all that forward may call.
         One that overrides any of these is not, whatever it is called; nor is a module that has a
-        `forward` or the like set on itself.
+        `forward` or the like set on itself. `seen`: what was said of classes before, and is not asked again.
         """
-        found = self.of_class(type(module))
-        return None if found is None or found[1].intersection(vars(module)) else found[0]
+        kind, seen = type(module), {} if seen is None else seen
+        if kind not in seen:
+            seen[kind] = self._of_class(kind)
+        found = seen[kind]
+        return None if found is None or not found[1].isdisjoint(vars(module)) else found[0]
 
-    def of_class(self, kind: type) -> tuple[tuple[Operator, Signature], frozenset[str]] | None:
+    def _of_class(self, kind: type) -> OfClass:
         """The operator of a class of modules, and the names that a module of it may not replace."""
         for base in kind.__mro__[:-1]:
             found = self.modules.get(base)

@@ -17,8 +17,9 @@ from rfgraph.capture.arguments import Arguments, given
 from rfgraph.capture.programs import opened
 from rfgraph.compare import Comparison, Progress
 from rfgraph.errors import InputError, RfgraphError, VerificationError
-from rfgraph.faithful import difference, refuse_without_numbers
+from rfgraph.faithful import difference
 from rfgraph.graph import Graph
+from rfgraph.guard import refuse_without_numbers
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
 from rfgraph.probe.replay import example_inputs

@@ -17,7 +17,7 @@ from torch._ops import OpOverload, OpOverloadPacket
 
 from rfgraph.calls import METHODS, REVERSED, assigned, is_inplace, name_of, outputs_of, qualified
 from rfgraph.graph import Masked, Node, Operand
-from rfgraph.operators import Operator, Params, Signature, Vocabulary, module_params
+from rfgraph.operators import OfClass, Operator, Params, Signature, Vocabulary, module_params
 from rfgraph.reads import Shape
 
 Found: TypeAlias = tuple[Operator, Signature]
@@ -49,7 +49,7 @@ class Lowering:
     def __init__(self, vocabulary: Vocabulary, attribute: Callable[[str], Any]) -> None:
         self._vocabulary = vocabulary
         self._attribute = attribute
-        self._classes: dict[type, tuple[Found, frozenset[str]] | None] = {}
+        self._classes: dict[type, OfClass] = {}
         self._repeats: dict[str, int] = {}
         self._taken: set[str] = set()
         self.names: dict[fx.Node, str] = {}
@@ -88,12 +88,8 @@ class Lowering:
         return Bound(known.name, params, operands, known)
 
     def of_module(self, module: Any) -> Found | None:
-        """As `Vocabulary.of_module`, which says it; what it says of a class is remembered."""
-        kind = type(module)
-        if kind not in self._classes:
-            self._classes[kind] = self._vocabulary.of_class(kind)
-        found = self._classes[kind]
-        return None if found is None or not found[1].isdisjoint(vars(module)) else found[0]
+        """As `Vocabulary.of_module`; what it says of a class is remembered for this graph."""
+        return self._vocabulary.of_module(module, self._classes)
 
     def op(self, node: fx.Node) -> str:
         """The name of the call's operator, or the name it was called by."""

@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import fx, nn
 
-from rfgraph.calls import is_inplace, name_of, outputs_of
+from rfgraph.calls import is_inplace, name_of, outputs_of, readable
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.interception import passed_by
 from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, fixed, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
-from rfgraph.capture.shapes import SAME, Shapes, called, does_nothing, formula, like
+from rfgraph.capture.shapes import SAME, Shapes, called, does_nothing, formula, like, tensors_in
 from rfgraph.capture.source import source
 from rfgraph.capture.tensors import (
     DataDependentError,
@@ -130,7 +130,7 @@ class Recorder(fx.Tracer):
             metas = like(self._traced[id(args[0])].tensor)
         elif metas is None:
             metas, is_fresh = self._metas(node, bound, target, args, kwargs)
-        if type(metas) is not torch.Tensor and not _has_tensor(metas):
+        if type(metas) is not torch.Tensor and not tensors_in(metas):
             self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
             return metas
         viewed = [] if is_fresh else self._all((args, kwargs))
@@ -143,7 +143,7 @@ class Recorder(fx.Tracer):
         path, module, stack = self._modules[-1]
         named = self._constants.module(path, target) if kind == "call_module" else target
         given = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
-        node = self.graph.create_node(kind, named, name=_readable(named))
+        node = self.graph.create_node(kind, named, name=readable(named))
         node.args = given[0]  # given here, they are not searched for symbolic sizes
         if kwargs:
             node.kwargs = given[1]
@@ -226,7 +226,7 @@ class Recorder(fx.Tracer):
 
     def _item(self, value: fx.Node, index: int, part: Any) -> fx.Node:
         """The fx node of one of several outputs."""
-        if not _has_tensor(part):
+        if not tensors_in(part):
             return value
         item = self.graph.create_node("call_function", operator.getitem, (value, index))
         item.meta.update({k: v for k, v in value.meta.items() if k != "val"}, item=True)
@@ -405,13 +405,3 @@ class Recorder(fx.Tracer):
                 f"the shape of what {op} returns depends on the data{self.at_source()}"
             )
         return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
-
-
-def _has_tensor(result: Any) -> bool:
-    return any(isinstance(leaf, torch.Tensor) for leaf in outputs_of(result))
-
-
-def _readable(target: Any) -> str:
-    """A name for the value of a call, as torch.fx gives it but for capitals, for which it searches long."""
-    name = name_of(target).replace(".", "_")
-    return name[2:-2] if name.startswith("__") and name.endswith("__") else name

@@ -134,7 +134,7 @@ class Shapes:
         moved = tuple(map(self._random, args))
         named = {name: self._random(value) for name, value in kwargs.items()}
         result = called(target, moved, named)
-        if any(tensor._version for tensor in _tensors((moved, named))):
+        if any(tensor._version for tensor in tensors_in((moved, named))):
             raise ValueError("it writes into its arguments")
         return like(result)
 
@@ -182,20 +182,20 @@ def on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return called(target, args, kwargs)
 
 
-def _tensors(value: Any) -> list[torch.Tensor]:
+def tensors_in(value: Any) -> list[torch.Tensor]:
     """Every tensor in arguments, at any depth."""
     if isinstance(value, torch.Tensor):
         return [value]
     if isinstance(value, Mapping):
-        return _tensors(list(value.values()))
+        return tensors_in(list(value.values()))
     if isinstance(value, tuple | list):
-        return [tensor for entry in value for tensor in _tensors(entry)]
+        return [tensor for entry in value for tensor in tensors_in(entry)]
     return []
 
 
 def _shares(result: Any, given: Any) -> bool:
     """True where a returned tensor shares memory with one that was given."""
-    storages = set(map(storage_of, _tensors(given)))
+    storages = set(map(storage_of, tensors_in(given)))
     tensors = (one for one in outputs_of(result) if isinstance(one, torch.Tensor))
     return any(storage_of(one) in storages for one in tensors)
 

@@ -23,11 +23,19 @@ from torch.overrides import TorchFunctionMode
 from rfgraph.guard.changes import Modules
 from rfgraph.guard.kept import Kept
 from rfgraph.guard.process import Process
-from rfgraph.guard.refusals import lazy, modules_of, on_meta, quantised
+from rfgraph.guard.refusals import lazy, modules_of, on_meta, quantised, refuse_without_numbers
 from rfgraph.guard.shadows import Shadows
 from rfgraph.guard.wrappers import bypass, unwrapped
 
-__all__ = ["is_changed", "lazy", "on_meta", "quantised", "untouched", "unwrapped"]
+__all__ = [
+    "is_changed",
+    "lazy",
+    "on_meta",
+    "quantised",
+    "refuse_without_numbers",
+    "untouched",
+    "unwrapped",
+]
 
 _LOCK = threading.RLock()
 _entered: list[_Before] = []  # by the thread that holds the lock

@@ -57,6 +57,22 @@ def on_meta(model: nn.Module) -> str | None:
     return None
 
 
+def refuse_without_numbers(model: object) -> None:
+    """Raise `InputError` for a model that there is nothing to compute with."""
+    if not isinstance(model, nn.Module):
+        return  # what it is then, is said elsewhere
+    if (path := lazy(model)) is not None:
+        raise InputError(
+            f"{path} is a lazy module without weights yet, so there is nothing to compute with: run the "
+            "model once on an input first"
+        )
+    if (path := on_meta(model)) is not None:
+        raise InputError(
+            f"{path} is on the meta device, which holds no numbers to compute with: move the model to "
+            "another device with to_empty and give it weights"
+        )
+
+
 def quantised(model: nn.Module) -> str | None:
     """The first quantised module."""
     return _first(model, _tree(model), _is_quantised)
@@ -72,9 +88,8 @@ def _tree(model: nn.Module) -> list[nn.Module]:
     found = {id(model): model}
     stack = [model]
     while stack:
-        for child in (
-            stack.pop().__dict__.get("_modules", {}).values()
-        ):  # a TorchScript module has none
+        own = stack.pop().__dict__
+        for child in own.get("_modules", {}).values():  # a TorchScript module has none
             if child is not None and id(child) not in found:
                 found[id(child)] = child
                 stack.append(child)

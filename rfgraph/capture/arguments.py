@@ -95,7 +95,7 @@ def given(model: nn.Module, inputs: Any) -> Arguments:
             f"forward also needs {', '.join(map(repr, missing))}: pass a shape for every input, "
             f"as a dict from name to shape; {_VALUES}"
         )
-    return _placed(parameters, named, dtype_of(model))
+    return placed(parameters, named, dtype_of(model))
 
 
 def by_keyword(leaves: Mapping[str, torch.Tensor], keywords: Sequence[str]) -> Arguments:
@@ -104,16 +104,16 @@ def by_keyword(leaves: Mapping[str, torch.Tensor], keywords: Sequence[str]) -> A
     return Arguments(leaves, {}, (), places)
 
 
-def parameters_of(model: nn.Module) -> dict[str, inspect.Parameter]:
+def names_of(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
     """The arguments of forward that have a name each."""
-    parameters = inspect.signature(model.forward).parameters
-    return {name: p for name, p in parameters.items() if p.kind not in _VARIADIC}
+    return [name for name, p in parameters.items() if p.kind not in _VARIADIC]
 
 
 def required(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
     """The arguments that forward must be given."""
-    own = ((name, p) for name, p in parameters.items() if p.kind not in _VARIADIC)
-    return [name for name, p in own if p.default is p.empty]
+    return [
+        name for name in names_of(parameters) if parameters[name].default is inspect.Parameter.empty
+    ]
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:
@@ -167,7 +167,7 @@ def _check_names(inputs: Mapping[Any, Any], names: Sequence[str], extra: str | N
         raise InputError(f"forward has no argument {unknown[0]!r}{near or listed}")
 
 
-def _placed(
+def placed(
     parameters: Mapping[str, inspect.Parameter], named: Mapping[str, Any], dtype: torch.dtype
 ) -> Arguments:
     """Each argument in the way that its kind asks for: by position as far as that goes, else by keyword."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 
-from rfgraph.capture.arguments import Arguments, given, parameters_of, required
+from rfgraph.capture.arguments import Arguments, dtype_of, names_of, placed, required
 from rfgraph.errors import InputError
 
 _SIZE_ATTRIBUTES = ("image_size", "img_size", "input_size", "input_resolution", "default_cfg")
@@ -46,8 +46,8 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
     Raises:
         InputError: nothing in the model tells what its inputs are; an argument that is no tensor.
     """
-    parameters = parameters_of(model)
-    names = required(parameters) or list(parameters)[:1]
+    parameters, dtype = inspect.signature(model.forward).parameters, dtype_of(model)
+    names = required(parameters) or names_of(parameters)[:1]
     for name in names:
         _refuse_other(parameters[name])
     modules = list(model.modules())
@@ -63,7 +63,7 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
     for side in dict.fromkeys((*own, *_SIDES[max(rank, 1)])):
         for count in channels[:2]:
             shape = (1, count, *(side,) * rank) if rank else (1, side, count)
-            yield given(model, dict.fromkeys(names, shape))
+            yield placed(parameters, dict.fromkeys(names, shape), dtype)
 
 
 def _refuse_other(parameter: inspect.Parameter) -> None:

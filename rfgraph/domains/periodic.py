@@ -128,13 +128,15 @@ class _Step:
 def _compose(scan: Scan, dims: tuple[DimRead, ...], shape: Shape) -> _Step:
     if not scan.digits:
         return _Step(scan)  # a constant, whichever positions are read
+    first = scan.digits[0]
+    is_plain = len(scan.digits) == 1 and first.is_index and first.coefficient == 1
+    if is_plain and scan.relation is not None:
+        return _compose_plain(scan.relation, dims[first.dim], first)
     renamed = _renamed(scan, dims)
     if renamed is not None:
         return _Step(renamed)
     if scan.relation is None:
         return _unresolved(scan.digits, dims)
-    if len(scan.digits) == 1 and scan.digits[0].is_index and scan.digits[0].coefficient == 1:
-        return _compose_plain(scan.relation, dims[scan.digits[0].dim], scan.digits[0])
     return _compose_digits(scan.relation, scan.digits, dims, shape)
 
 

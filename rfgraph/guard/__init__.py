@@ -120,7 +120,7 @@ class _Before:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.modules = Modules(())
+        self.modules = Modules({}, training=False)
         self._process = Process()
         self._kept = Kept(model)
         self._flags: list[tuple[nn.Module, bool]] = []
@@ -132,7 +132,7 @@ class _Before:
         for module, _ in self._flags:
             module.__dict__["training"] = training
         bypass(modules)
-        self.modules = Modules(modules)
+        self.modules = self._kept.modules(training)
         self._process.without_gradients()
         torch._C._push_on_torch_function_stack(_Redirect(Shadows(self._kept)))
 

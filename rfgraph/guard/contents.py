@@ -45,6 +45,12 @@ class Dicts:
         self._dicts += many
         self._copies += map(dict.copy, many)
 
+    def by_id(self) -> dict[int, dict[Any, Any]]:
+        """The copy of each dict, by the id of the dict."""
+        found = dict(zip(map(id, self._dicts), self._copies, strict=True))
+        found.update((id(entries), dict(items)) for entries, items in self._ordered)
+        return found
+
     def put_back(self) -> None:
         if not _same_dicts(self._dicts, self._copies):
             for entries, kept in zip(self._dicts, self._copies, strict=True):

@@ -24,6 +24,7 @@ from torch import nn
 
 from rfgraph.errors import InputError
 from rfgraph.guard import contents
+from rfgraph.guard.changes import Modules
 from rfgraph.guard.code import globals_read, is_foreign, slots_of
 from rfgraph.guard.contents import ABSENT, Dicts, Tensors, same
 from rfgraph.guard.process import global_hooks
@@ -90,6 +91,10 @@ class Kept:
     def tensors(self) -> list[torch.Tensor]:
         """Every tensor with memory: the model's own."""
         return [tensor for tensors in self._tensors for tensor in tensors.with_memory()]
+
+    def modules(self, training: bool) -> Modules:
+        """What modules held, but for their flags, which are `training` from now on."""
+        return Modules(self._dicts.by_id(), training)
 
     def keep_gradients(self) -> None:
         for tensors in self._tensors:

@@ -7,7 +7,9 @@
 **Ratios.** In every round, these are timed one after the other on each model: the trace, the capture,
 `propagate()` on a graph captured before, `rfgraph.analyze(model)` as a whole, and `report.fx`, the module
 that is made when it is asked for. Each starts with
-rfgraph's memo tables empty, as in a first call, and without the garbage collector, as in `timeit`. A
+rfgraph's memo tables empty, as in a first call, and without the garbage collector, as in `timeit`; but what
+torch has confirmed of a shape stays so, as it does in a process: the first analysis of one asks torch about
+every distinct call, and takes two to four times as long as a trace. A
 time is the least of the rounds: what a busy machine does to one is only ever added, and as the three
 take turns, a slow spell meets all of them. Exit 1 where a ratio of two such times is over its limit.
 
@@ -34,7 +36,8 @@ from torch import fx
 import rfgraph
 from rfgraph.capture import capture
 from rfgraph.domains.periodic import PeriodicDomain
-from rfgraph.propagate import Axis, propagate
+from rfgraph.graph import Axis
+from rfgraph.propagate import propagate
 from rfgraph.rules import VOCABULARY
 
 MODELS = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import handle_torch_function, has_torch_function
 
@@ -70,6 +71,13 @@ def readable(target: Any) -> str:
     """A name for the value of a call, as torch.fx gives it but for capitals, for which it searches long."""
     name = name_of(target).replace(".", "_")
     return name[2:-2] if name.startswith("__") and name.endswith("__") else name
+
+
+def is_of_torch(target: Any) -> bool:
+    """True for torch's own modules and functions, Python's operators, and methods by their names."""
+    named = type(target) if isinstance(target, nn.Module) else target
+    module = getattr(named, "__module__", None)
+    return type(module) is not str or module.partition(".")[0] in ("torch", "_operator", "builtins")
 
 
 def qualified(target: OpOverload | OpOverloadPacket) -> str:

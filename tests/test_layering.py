@@ -59,7 +59,7 @@ FLOORS = {
     "graph": Row((*ALGEBRA, "reads"), ("networkx", "torch")),
     "operators": Row((*ALGEBRA, "reads", "graph"), ("networkx",)),
     # 2: rules, capture and domains do not know each other; the probe knows none of what it checks
-    "guard": Row(("errors",), ("torch", "numpy")),
+    "guard": Row(("errors", "calls"), ("torch", "numpy")),
     "domains": Row(FOUNDATION, ("numpy",)),
     "rules": Row(FOUNDATION, ("torch",)),
     "capture": Row((*FOUNDATION, "calls", "guard"), ("torch", "numpy")),

@@ -15,10 +15,11 @@ from torch import fx, nn
 from rfgraph.calls import is_inplace, name_of, outputs_of, readable
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
+from rfgraph.capture.formulas import SAME, does_nothing, formula, hold
 from rfgraph.capture.interception import passed_by
 from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, fixed, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
-from rfgraph.capture.shapes import SAME, Shapes, called, does_nothing, formula, like, tensors_in
+from rfgraph.capture.shapes import Shapes, called, like, tensors_in
 from rfgraph.capture.source import source
 from rfgraph.capture.tensors import (
     DataDependentError,
@@ -159,8 +160,11 @@ class Recorder(fx.Tracer):
         """Meta tensors for what the call returns; True where they share memory with nothing."""
         try:
             metas = formula(node, bound)
+            if metas is not None and bound.op in SAME:
+                return metas, False
             if metas is not None:
-                return metas, bound.op not in SAME
+                hold(metas, target, bound, lambda: self._apart(target, args, kwargs))
+                return metas, True
             before = [operand.meta["val"]._version for operand in bound.operands]
             metas = self._asked(target, args, kwargs, bound)
         except RfgraphError:
@@ -172,6 +176,10 @@ class Recorder(fx.Tracer):
                 f"{bound.op} writes into its arguments{self.at_source()}, which cannot be followed"
             )
         return metas, False
+
+    def _apart(self, target: Any, args: Any, kwargs: Any) -> Any:
+        with passed_by():
+            return self._shapes.apart(target, args, kwargs)
 
     def _asked(self, target: Any, args: Any, kwargs: Any, bound: Bound) -> Any:
         """What torch says of a call; where it cannot, of one without an operator, what a trial shows."""

@@ -1,100 +1,29 @@
 """The tensors that a call returns, without running it on data: of the right shape, strides and dtype.
 
-In: a call on stand-ins. Out: meta tensors. An operator that knows its shape says so in a
-formula, because a formula costs a microsecond and a meta kernel up to a millisecond; every other call is
-made on the stand-ins themselves, which are meta tensors. Tests hold the formulas against torch.
+In: a call on stand-ins. Out: meta tensors. An operator that knows its shape says so in a formula
+(`formulas`); every other call is made on the stand-ins themselves, which are meta tensors.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.func import functional_call
 
 from rfgraph.calls import outputs_of
-from rfgraph.capture.lowering import Bound, shape_of
+from rfgraph.capture.formulas import ASKED
+from rfgraph.capture.lowering import Bound
 from rfgraph.capture.memory import Traced, storage_of
 from rfgraph.graph import Operand
 
 _META = torch.device("meta")
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
-_ASKED = frozenset(
-    "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as permute transpose t T swapaxes "
-    "swapdims movedim moveaxis expand expand_as narrow select getitem chunk split unbind tensor_split".split()
-)
-"""Operators whose result may share memory: their kernels take a microsecond, and tell."""
-SAME = frozenset(
-    "identity cpu cuda dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split()
-)
-"""Operators that return their operand itself, where they do nothing."""
-
 Find: TypeAlias = "Callable[[Any], Traced | None]"
-
-
-def formula(call: fx.Node, bound: Bound) -> Any:
-    """Meta tensors by the operator's own formula; None where torch has to be asked.
-
-    A formula knows shapes. The dtype is the operands' where all are of one floating dtype, and the strides
-    are torch's default where all of theirs are.
-    """
-    known = bound.known
-    if known is None or known.infer is None:
-        return None
-    own = bound.operands[0].meta["val"]
-    dtype = own.dtype
-    if known.name in _ASKED:
-        return _indexed(bound) if known.name == "getitem" else None
-    if does_nothing(bound):
-        return own.detach()
-    if not dtype.is_floating_point or bound.params.get("dtype") is not None:
-        return None
-    if bound.params.get("return_indices"):  # the second output is of another dtype
-        return None
-    for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
-        if not _alike(value.meta["val"], dtype):
-            return None
-    shapes: Any = known.infer(bound.params, [shape_of(operand) for operand in bound.operands])
-    if shapes is None:
-        return None
-    if shapes and isinstance(shapes[0], tuple):
-        return tuple(None if shape is None else _fresh(shape, dtype) for shape in shapes)
-    return _fresh(shapes, dtype)
-
-
-def does_nothing(bound: Bound) -> bool:
-    """True for a call that returns its operand itself, such as dropout in eval mode."""
-    return bound.op in SAME and bound.known is not None and bound.params.get("training") is not True
-
-
-def _indexed(bound: Bound) -> torch.Tensor | None:
-    """What an index tensor picks, whose values a meta kernel might ask for; None for a plain index."""
-    known, index = bound.known, bound.params["index"]
-    if known is None or known.infer is None or not any(map(_is_tensor, index)):
-        return None
-    shape: Any = known.infer(bound.params, [shape_of(operand) for operand in bound.operands])
-    return None if shape is None else _fresh(shape, bound.params["input"].dtype)
-
-
-def _is_tensor(entry: Any) -> bool:
-    if isinstance(entry, tuple | list):
-        return any(map(_is_tensor, entry))
-    return isinstance(entry, torch.Tensor | Operand)
-
-
-def _alike(value: Any, dtype: torch.dtype) -> bool:
-    """A tensor that leaves dtype and strides of what it is combined with as they are."""
-    if not isinstance(value, torch.Tensor):
-        return True
-    return value.is_contiguous() and (value.dtype is dtype or not value.dtype.is_floating_point)
-
-
-def _fresh(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty(shape, dtype=dtype, device=_META)
 
 
 class Shapes:
@@ -110,20 +39,26 @@ class Shapes:
 
     def run(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], bound: Bound) -> Any:
         """What a call returns, made on the stand-ins themselves: what shares memory with them, shares it."""
-        key = None if bound.op in _ASKED else _key(bound)
+        key = None if bound.op in ASKED else _key(bound)
         if key is not None and key in self._known:
             return like(self._known[key])
-        moved = tuple([self.to_meta(arg) for arg in args])
-        named = {name: self.to_meta(value) for name, value in kwargs.items()}
-        if bound.op in _ASKED:
+        moved, named = self._moved(args, kwargs)
+        if bound.op in ASKED:
             return called(target, moved, named)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the user did not call this
-            result = on_meta(target, moved, named)
+        result = on_meta(target, moved, named)
         if key is not None and not _shares(result, (moved, named)):
             self._known[key] = result
             return like(result)
         return result
+
+    def apart(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a call returns, made on other meta tensors than the stand-ins: it may write into them."""
+        moved, named = self._moved(args, kwargs)
+        return on_meta(target, like(moved), {name: like(value) for name, value in named.items()})
+
+    def _moved(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        named = {name: self.to_meta(value) for name, value in kwargs.items()}
+        return tuple([self.to_meta(arg) for arg in args]), named
 
     def tried(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a call returns on random tensors, as meta tensors: for operators without a meta kernel.
@@ -174,12 +109,14 @@ def called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The call on meta tensors; a module's own tensors are meta, too."""
-    if isinstance(target, nn.Module):
+    """The call on meta tensors; a module's own are meta, too. Without warnings: no user made it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not isinstance(target, nn.Module):
+            return called(target, args, kwargs)
         state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
         state = {name: tensor.to(_META) for name, tensor in state.items()}
         return functional_call(target, state, args, kwargs)
-    return called(target, args, kwargs)
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:

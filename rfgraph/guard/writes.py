@@ -14,6 +14,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch._ops import OpOverload, OpOverloadPacket
 
+from rfgraph.calls import is_of_torch
+
 _OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
 _FIRST = frozenset(
     (
@@ -73,19 +75,13 @@ def _kind_of(func: Callable[..., Any]) -> str:
         return name
     if isinstance(func, OpOverload | OpOverloadPacket):
         return "all" if _is_mutable(func) else ""
-    return "" if _is_of_torch(func) else "all"
+    return "" if is_of_torch(func) else "all"
 
 
 def _renormalises(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """An embedding scales the rows that it looks up where it has a `max_norm`."""
     place = list(inspect.signature(_TABLES[name]).parameters).index("max_norm")
     return (kwargs.get("max_norm") if len(args) <= place else args[place]) is not None
-
-
-def _is_of_torch(func: Callable[..., Any]) -> bool:
-    """False for a function of the user's that asks for torch's function modes itself."""
-    module = getattr(func, "__module__", None)
-    return type(module) is not str or module.partition(".")[0] in ("torch", "_operator", "builtins")
 
 
 def _is_mutable(func: OpOverload | OpOverloadPacket) -> bool:

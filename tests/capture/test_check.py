@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import rfgraph
 from rfgraph import gallery
-from rfgraph.capture import memory, recorder
+from rfgraph.capture import formulas, memory, recorder, shapes
 from rfgraph.graph import Node
 
 GALLERY = {
@@ -78,7 +78,8 @@ def test_a_lost_write_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         rfgraph.analyze(Writes(), (2, 2, 7), check=True)
 
 
-def test_a_wrong_shape_is_told_at_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+def _one_longer(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """A model of a conv1d, whose formula says 8 positions where it returns 7."""
     formula = recorder.formula
 
     def longer(call: Any, bound: Any) -> Any:
@@ -86,7 +87,70 @@ def test_a_wrong_shape_is_told_at_its_node(monkeypatch: pytest.MonkeyPatch) -> N
         return torch.empty(2, 4, 8, device="meta") if bound.op == "conv1d" else found
 
     monkeypatch.setattr(recorder, "formula", longer)
-    model = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU())
+    return nn.Sequential(nn.Conv1d(2, 4, 3, padding=1, dilation=1, bias=False), nn.ReLU())
+
+
+def test_a_wrong_formula_is_noticed_by_every_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formulas, "_HELD", set())
+    model = _one_longer(monkeypatch)
+    for _ in range(2):  # what was wrong once is asked again
+        with pytest.raises(
+            rfgraph.CaptureError,
+            match=r"conv1d failed on .* at .*: torch returns \(\(2, 4, 7\), torch.float32\), and rfgraph's formula "
+            r"says \(\(2, 4, 8\), torch.float32\); please report this",
+        ):
+            rfgraph.analyze(model, (2, 2, 7))
+
+
+def test_torch_is_asked_once_for_equal_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formulas, "_HELD", set())
+    asked: list[str] = []
+    apart = shapes.Shapes.apart
+
+    def counted(self: Any, target: Any, *given: Any) -> Any:
+        asked.append(type(target).__name__)
+        return apart(self, target, *given)
+
+    monkeypatch.setattr(shapes.Shapes, "apart", counted)
+    model = nn.Sequential(nn.Conv1d(2, 2, 3, padding=1), nn.Conv1d(2, 2, 3, padding=1), nn.Tanh())
+    rfgraph.analyze(model, (1, 2, 7))
+    rfgraph.analyze(model, (1, 2, 7))
+    assert asked == ["Conv1d", "Tanh"]
+    rfgraph.analyze(model, (1, 2, 8))
+    assert asked == ["Conv1d", "Tanh"] * 2
+
+
+@pytest.mark.parametrize(
+    ("refused", "shape", "message"),
+    [
+        (nn.ReflectionPad1d(4), (1, 2, 4), r"Padding size should be less than .* dimension"),
+        (nn.AvgPool3d((1, 5, 1), padding=(0, 2, 0)), (1, 2, 3, 1, 3), r"smaller than kernel size"),
+        (nn.PReLU(3), (1, 4, 5), r"parameter numbers = 3 and channel size = 4"),
+        (nn.InstanceNorm1d(3, affine=True), (1, 4, 5), r"to match num_features \(3\), but got: 4"),
+        (
+            nn.GroupNorm(2, 4),
+            (1, 6, 5),
+            r"Expected weight to be a vector of size equal to the number",
+        ),
+    ],
+    ids=["reflect", "avg_pool3d", "prelu", "instance_norm", "group_norm"],
+)
+def test_what_torch_refuses_is_refused(refused: nn.Module, shape: Any, message: str) -> None:
+    with pytest.raises(rfgraph.CaptureError, match=message):
+        rfgraph.analyze(nn.Sequential(nn.ReLU(), refused), shape)
+
+
+def test_a_hook_is_not_run_to_ask_for_a_shape() -> None:
+    seen: list[torch.device] = []
+    conv = nn.Conv1d(2, 2, 3)
+    conv.register_forward_hook(lambda module, args, result: seen.append(result.device))
+    rfgraph.analyze(conv, (1, 2, 11))
+    assert torch.device("meta") not in seen
+
+
+def test_a_wrong_shape_is_told_at_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "hold", lambda *given: None)
+    model = _one_longer(monkeypatch)
     with pytest.raises(
         rfgraph.CaptureError,
         match=r"'0' \(conv1d.*\) has shape \(2, 4, 7\), not \(2, 4, 8\) as it was captured",

@@ -15,10 +15,10 @@ from rfgraph.capture.programs import opened
 from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.errors import CaptureError, InputError, nearest_names
 from rfgraph.faithful import difference
-from rfgraph.graph import Graph
+from rfgraph.graph import Axis, Graph
 from rfgraph.guard import refuse_without_numbers
 from rfgraph.measure import measure
-from rfgraph.propagate import Axis, propagate, refuse_unknown
+from rfgraph.propagate import propagate, refuse_unknown
 from rfgraph.report import Report
 from rfgraph.rules import VOCABULARY
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from rfgraph.domains.lattice import Array, Lattice
 from rfgraph.domains.sized import Sized, SizedDomain, TooLargeError
-from rfgraph.graph import Graph
+from rfgraph.graph import Axis, Graph
 from rfgraph.operators import Vocabulary
-from rfgraph.propagate import Axis, Walk
+from rfgraph.propagate import Walk
 from rfgraph.reads import Reads
 
 BUDGET = 1 << 28

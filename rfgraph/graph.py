@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import networkx as nx
 from torch import fx
@@ -29,6 +29,17 @@ class Masked:
 
     where: Any
     value: float
+
+
+class Axis(NamedTuple):
+    """A tracked axis: dim number `dim` of the input `input`."""
+
+    input: str
+    dim: int
+
+
+Position: TypeAlias = Mapping[int, int]
+"""A position in a tensor: dim -> index. Dims that are left out: any position along them."""
 
 
 @dataclass(frozen=True, slots=True)

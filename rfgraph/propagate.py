@@ -7,11 +7,11 @@ Callers: the public functions, and `at_size` for the part of the graph that is a
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from rfgraph.domains.base import Domain
 from rfgraph.errors import RfgraphError, UnsupportedOperatorError
-from rfgraph.graph import Graph, Node
+from rfgraph.graph import Axis, Graph, Node
 from rfgraph.operators import Vocabulary
 from rfgraph.reads import Reads, check, whole
 
@@ -19,13 +19,6 @@ Value = TypeVar("Value")
 
 
 _NONE: Mapping[str, Reads] = {}
-
-
-class Axis(NamedTuple):
-    """A tracked axis: dim number `dim` of the input `input`."""
-
-    input: str
-    dim: int
 
 
 class Walk(Generic[Value]):

@@ -21,8 +21,7 @@ from rfgraph.at_size import AtSize, Index
 from rfgraph.domains.periodic import Periodic
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.field import ReceptiveField, plain_data
-from rfgraph.graph import Graph, Node
-from rfgraph.propagate import Axis
+from rfgraph.graph import Axis, Graph, Node
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule

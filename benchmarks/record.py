@@ -38,6 +38,8 @@ from tests import models as literature
 
 Rows: TypeAlias = dict[str, dict[str, Any]]
 """The figures of each node of a model."""
+LONGEST = 200
+"""Characters of a figure that are shown."""
 
 
 def figures(model: torch.nn.Module, shapes: Any = None) -> Rows:
@@ -50,10 +52,13 @@ def figures(model: torch.nn.Module, shapes: Any = None) -> Rows:
 
 
 def of_torchvision(name: str) -> Rows:
-    """A model of torchvision, whose weights are not drawn."""
+    """A model of torchvision, whose weights are not drawn: they are 0, as a mask may be made of some."""
     from torchvision_models import build
 
-    return figures(build(name))
+    model = build(name)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    return figures(model)
 
 
 def of_gallery(name: str) -> Rows:
@@ -150,7 +155,7 @@ def compare(old: Path, new: Path) -> bool:
         if sides[0] != sides[1]:
             for figure, was, now in differences(*(side and json.loads(side) for side in sides)):
                 counts[figure] += 1
-                examples.setdefault(figure, f"{model}: {node}: {was} -> {now}")
+                examples.setdefault(figure, f"{model}: {node}: {shorten(was)} -> {shorten(now)}")
     table = Table("figure", "nodes", "such as")
     for figure, count in counts.most_common():
         table.add_row(figure, str(count), examples[figure])
@@ -167,6 +172,12 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, 
         if before.get(key) != after.get(key):
             inside = "input" if path == "rfs" else key  # inputs have names of their own
             yield from differences(before.get(key), after.get(key), f"{path}.{inside}".lstrip("."))
+
+
+def shorten(figure: Any) -> str:
+    """A figure as text that a table can hold."""
+    text = json.dumps(figure)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rfgraph import table
 from rfgraph.at_size import AtSize, Index
-from rfgraph.domains.coordinates import plain
+from rfgraph.digits import plain
 from rfgraph.domains.periodic import Periodic
 from rfgraph.errors import InputError
 from rfgraph.relation import Relation

@@ -20,7 +20,7 @@ import rfgraph
 
 PACKAGE = Path(rfgraph.__file__).parent
 
-ALGEBRA = ("errors", "positions", "relation")
+ALGEBRA = ("errors", "positions", "relation", "digits")
 FOUNDATION = (*ALGEBRA, "reads", "graph", "operators")
 REPORT = (*FOUNDATION, "domains", "propagate", "at_size", "table", "field", "report")
 BELOW = (
@@ -53,6 +53,7 @@ FLOORS = {
     "errors": Row(),
     "positions": Row(("errors",)),
     "relation": Row(("errors", "positions")),
+    "digits": Row(),
     # 1
     "reads": Row(ALGEBRA, ("networkx",)),
     "calls": Row((), ("torch",)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rfgraph.capture import recorder
+from rfgraph.digits import plain
 from rfgraph.graph import Node
 from rfgraph.operators import Operator, Rule, Vocabulary
-from rfgraph.reads import Read, Reads, Whole, along
+from rfgraph.reads import Law, Read, Reads, Whole, along
 from rfgraph.relation import Relation
 from rfgraph.rules import VOCABULARY, rule
 from tests.rules import EXAMPLES
@@ -300,8 +302,8 @@ def test_a_wrong_law_is_caught() -> None:
     example = ex(lambda x: F.pad(x, (1, 2), "reflect"), (2, 4))
 
     def wrong(node: Node) -> Reads:
-        table = VOCABULARY.operators["pad"].rule(node)[0].dims[1]
-        shifted = type(table)(1, table.at, Relation.window(1, 1, 1, 2))  # type: ignore[union-attr]
+        (place,) = VOCABULARY.operators["pad"].rule(node)[0].dims[1:]
+        shifted = replace(place, law=Law(plain(1), Relation.window(1, 1, 1, 2)))
         return (Read(0, (along(0), shifted)),)
 
     complaints = list(Claim("pad", example, taught("pad", wrong)).complaints())

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rfgraph.domains.coordinates import Digit, Digits, plain, regroup, tidy
+from rfgraph.digits import Digit, Digits, plain, stretch, tidy
 from rfgraph.domains.masked import masked_dims
 from rfgraph.domains.trail import Trail, extend, merge
 from rfgraph.graph import Node
 from rfgraph.positions import Positions
-from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Regroup, Shape, Table, Whole, along
+from rfgraph.reads import Law, Place, Read, Shape, unmoved
 from rfgraph.relation import Relation
 
 _MOST_SCANS = 8  # a union of more differently moving parts than this is not worth keeping apart
@@ -48,7 +48,7 @@ class Periodic:
     marks: Trail | None = None
 
 
-_IDENTITY = Relation.identity()
+_ORIGIN = Positions.progression(0, 1, 1)
 _SOURCES = {dim: Periodic((Scan(Relation.identity(), plain(dim)),)) for dim in range(8)}
 
 
@@ -65,10 +65,10 @@ class PeriodicDomain:
     def compose(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
         if node.masked is not None:
             return self._masked(value, read, node)
-        dims = read.dims
+        places = read.dims
         for scan in value.local:  # a plain loop: this is asked of every axis of every operand
             for digit in scan.digits:
-                if dims[digit.dim] is not along(digit.dim):
+                if places[digit.dim] is not unmoved(digit.dim):
                     return self._composed(value, read, node)
         return value  # the axis stays where it is
 
@@ -83,18 +83,16 @@ class PeriodicDomain:
         return replace(found, local=(Scan(None, digits),), limits=limits)
 
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
-        dims = tuple([d.law or d if type(d) is Lookup else d for d in read.dims])
-        named = [getattr(d, "mark", "") for d in dims]
         scans: dict[Scan, None] = {}
         whole, limits, marks = value.whole, value.limits, value.marks
-        shape = node.operand_shapes[read.operand]
+        shapes = node.operand_shapes[read.operand], node.shape
         for scan in value.local:
-            step = _compose(scan, dims, shape)
+            step = _compose(scan, read.dims, *shapes)
             if step.whole:
                 whole = extend(whole, node.name, step.whole)
             if step.limit:
                 limits = extend(limits, node.name, step.limit)
-            for mark in {named[digit.dim] for digit in scan.digits} - {""} if any(named) else ():
+            for mark in {read.dims[digit.dim].mark for digit in scan.digits} - {""}:
                 marks = extend(marks, node.name, mark)
             if step.scan is not None:
                 scans.setdefault(step.scan)
@@ -125,88 +123,88 @@ class _Step:
     limit: str = ""
 
 
-def _compose(scan: Scan, dims: tuple[DimRead, ...], shape: Shape) -> _Step:
+def _compose(scan: Scan, places: tuple[Place, ...], operand_shape: Shape, shape: Shape) -> _Step:
+    """What becomes of a scan where a node reads `places` of a tensor of `operand_shape`."""
     if not scan.digits:
         return _Step(scan)  # a constant, whichever positions are read
-    first = scan.digits[0]
-    is_plain = len(scan.digits) == 1 and first.is_index and first.coefficient == 1
-    if is_plain and scan.relation is not None:
-        return _compose_plain(scan.relation, dims[first.dim], first)
-    renamed = _renamed(scan, dims)
+    dim, relation = scan.digits[0].dim, scan.relation
+    if relation is not None and scan.digits == plain(dim):
+        step = _compose_plain(relation, places[dim])
+        if step is not None:
+            return step
+    renamed = _renamed(scan, places)
     if renamed is not None:
         return _Step(renamed)
-    if scan.relation is None:
-        return _unresolved(scan.digits, dims)
-    return _compose_digits(scan.relation, scan.digits, dims, shape)
+    if relation is None:
+        return _unresolved(scan.digits, places)
+    return _compose_digits(relation, scan.digits, places, operand_shape, shape)
 
 
-def _renamed(scan: Scan, dims: tuple[DimRead, ...]) -> Scan | None:
+def _renamed(scan: Scan, places: tuple[Place, ...]) -> Scan | None:
     """The scan, where its dims are but put in another order, as most reads do; None for any other read."""
     digits: list[Digit] = []
     for digit in scan.digits:
-        read = dims[digit.dim]
-        if type(read) is not Along or read.relation is not _IDENTITY:
+        place = places[digit.dim]
+        if not place.dims or place is not unmoved(place.dims[0]):
             return None
-        digits.append(Digit(read.dim, *digit[1:]))
+        digits.append(Digit(place.dims[0], *digit[1:]))
     unresolved = scan.relation is None  # then one digit says that the reads vary along its dim
     return Scan(scan.relation, tuple(sorted(set(digits))) if unresolved else tidy(digits))
 
 
-def _compose_plain(relation: Relation, read: DimRead, digit: Digit) -> _Step:
-    """The common case: the axis lies along one dim, unmoved."""
-    if isinstance(read, Along):
-        return _Step(
-            Scan(read.relation.compose(relation), plain(read.dim))
-        )  # `read` after what was
-    if isinstance(read, Whole):
-        return _Step(None, whole=read.kind)
-    if isinstance(read, Fixed):
-        constant = Relation.constant(relation.at(read.index))
-        return _Step(Scan(constant, ()), limit=read.reason)
-    if isinstance(read, Table):
-        law = None if read.relation is None else read.relation.compose(relation)
-        return _Step(Scan(law, plain(read.dim)), limit=read.reason)
-    return _compose_digits(relation, (digit,), {digit.dim: read}, ())
+def _compose_plain(relation: Relation, place: Place) -> _Step | None:
+    """The common case: the axis lies along one dim, unmoved. None: in a reshape."""
+    law = place.law
+    if law is None:
+        if place.is_whole:
+            return _Step(None, whole=place.kind)
+        return _Step(Scan(None, tuple(map(Digit, sorted(place.dims)))), limit=place.reason)
+    if law.extent is not None:
+        return None
+    if not law.digits:
+        return _Step(Scan(_constant(relation, law), ()), limit=place.reason)
+    return _Step(Scan(law.relation.compose(relation), law.digits), limit=place.reason)
+
+
+def _constant(relation: Relation, law: Law) -> Relation:
+    """What is read where one position is picked, whatever the output's."""
+    return Relation.constant(relation.at(law.relation.sets[0].lo))
 
 
 def _compose_digits(
     relation: Relation,
     digits: Digits,
-    dims: tuple[DimRead, ...] | dict[int, DimRead],
+    places: tuple[Place, ...],
+    operand_shape: Shape,
     shape: Shape,
 ) -> _Step:
     """An axis that lies in several digits: each is renamed, moved, summed over or split by itself."""
-    looked_up = next((dims[d.dim] for d in digits if isinstance(dims[d.dim], Lookup)), None)
-    if looked_up is not None:
-        return _unresolved(digits, dims, getattr(looked_up, "reason", ""))
+    read = [places[digit.dim] for digit in digits]
+    lawless = next((place for place in read if place.law is None and len(place.dims) > 1), None)
+    if lawless is not None:
+        return _unresolved(digits, places, lawless.reason)
     kept: list[Digit] = []
-    kinds: list[str] = []
-    spread = Positions.progression(0, 1, 1)  # what the digits that are gone add to z
-    limits: list[str] = []
-    for digit in digits:
-        read = dims[digit.dim]
-        limits.append(getattr(read, "reason", ""))
-        if isinstance(read, Whole):
-            kinds.append(read.kind)
-            count = digit.count(shape[digit.dim])
+    spread = _ORIGIN  # what the digits that are gone add to z
+    for digit, place in zip(digits, read, strict=True):
+        if place.is_whole:
+            count = digit.count(operand_shape[digit.dim])
             spread = spread.plus(Positions.progression(0, digit.coefficient, count))
-        elif isinstance(read, Fixed):
-            if read.index < digit.shift:
+            continue
+        if place.law is not None and not place.law.digits:
+            index = place.law.relation.sets[0].lo
+            if index < digit.shift:
                 return _Step(None)  # a position put before the axis, such as a class token
-            spread = spread.shift(digit.at(read.index))
-        elif isinstance(read, Regroup):
-            parts = regroup(digit, read)
-            if parts is None:
-                return _unresolved(digits, dims, "a reshape cuts across the axis")
-            kept += parts
-        else:
-            moved = _move(digit, read)
-            if moved is None:
-                return _unresolved(digits, dims, "an operator slides over regrouped positions")
-            kept.append(moved[0])
-            spread = spread.plus(moved[1])
+            spread = spread.shift(digit.at(index))
+            continue
+        moved = None if place.law is None else _move(digit, place.law, shape)
+        if moved is None:
+            return _unresolved(digits, places, _cut(place))
+        kept += moved[0]
+        spread = spread.plus(moved[1])
+    kinds = [place.kind for place in read if place.is_whole]
     if not kept and len(kinds) == len(digits):
         return _Step(None, whole=kinds[0])
+    limits = [place.reason for place in read]
     if kinds:
         limits.append("reads a group of positions whole, as many as the analysed size has")
     moved_relation = Relation(1, 1, (spread,)).compose(relation)
@@ -215,39 +213,38 @@ def _compose_digits(
     return _Step(Scan(moved_relation, tidy(kept)), limit=next(filter(None, limits), ""))
 
 
-def _move(digit: Digit, read: DimRead) -> tuple[Digit, Positions] | None:
-    """A digit slid along by a relation of period 1: the new digit, and what it adds to z."""
-    law = getattr(read, "relation", None)
-    if law is None or law.period != 1:
+def _move(digit: Digit, law: Law, shape: Shape) -> tuple[Sequence[Digit], Positions] | None:
+    """The digits of the output that a digit becomes, and what they leave out of z; None where none do."""
+    if law.extent is not None:
+        parts = stretch(digit, law.digits, law.weight, law.extent, shape)
+        return None if parts is None else (parts, _ORIGIN)
+    if law.relation.period != 1 or len(law.digits) != 1 or not law.digits[0].is_index:
         return None
-    target: int = read.dim  # type: ignore[union-attr]
-    reads = law.sets[0]
+    reads, ((target, scale, *_),) = law.relation.sets[0], law.digits
     if digit.is_index:
         coefficient = digit.coefficient
-        moved = digit._replace(dim=target, coefficient=coefficient * law.advance)
-        return (moved, reads.scale(coefficient)) if law.advance else None
-    if law.advance == 1 and reads.length == 1:
-        return digit._replace(dim=target, shift=digit.shift - reads.lo), Positions(0, 1, 1, None)
+        moved = Digit(target, coefficient * law.relation.advance * scale)
+        return ([moved], reads.scale(coefficient)) if law.relation.advance else None
+    if law.relation.advance == scale == 1 and reads.length == 1:
+        return [digit._replace(dim=target, shift=digit.shift - reads.lo)], _ORIGIN
     return None
 
 
-def _unresolved(
-    digits: Digits, dims: tuple[DimRead, ...] | dict[int, DimRead], limit: str = ""
-) -> _Step:
+def _cut(place: Place) -> str:
+    """Why no digits say what is read."""
+    if place.law is not None and place.law.extent is not None:
+        return "a reshape cuts across the axis"
+    return "an operator slides over regrouped positions"
+
+
+def _unresolved(digits: Digits, places: tuple[Place, ...], limit: str = "") -> _Step:
     """No relation says how the reads vary; along which dims they may vary is still known."""
-    varying: set[int] = set()
-    kinds: list[str] = []
-    for dim in {digit.dim for digit in digits}:
-        read = dims[dim]
-        if isinstance(read, Whole):
-            kinds.append(read.kind)
-        elif isinstance(read, Regroup | Lookup):
-            varying.update(read.dims)
-        elif not isinstance(read, Fixed):
-            varying.add(read.dim)
+    read = [places[digit.dim] for digit in digits]
+    varying = sorted({dim for place in read for dim in place.dims})
+    kinds = [place.kind for place in read if place.is_whole]
     if kinds and not varying:
         return _Step(None, whole=kinds[0])
-    return _Step(Scan(None, tuple(Digit(dim) for dim in sorted(varying))), limit=limit)
+    return _Step(Scan(None, tuple(map(Digit, varying))), limit=limit)
 
 
 def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, str]:

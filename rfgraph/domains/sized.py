@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from math import prod
 
 import numpy as np
 
+from rfgraph.digits import plain
 from rfgraph.domains.lattice import Array, Lattice
 from rfgraph.domains.masked import masked_dims
 from rfgraph.domains.trail import Trail, extend, merge
+from rfgraph.errors import RfgraphError
 from rfgraph.graph import Masked, Node
 from rfgraph.positions import Positions
-from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Regroup, Shape, Table, Whole
-from rfgraph.relation import Relation
+from rfgraph.reads import Place, Read, Shape, unmoved
 
 
 class TooLargeError(MemoryError):
@@ -68,7 +69,7 @@ class SizedDomain:
 
     def compose(self, value: Sized, read: Read, node: Node) -> Sized | None:
         step = _Step(self.lattice, read.dims, node.operand_shapes[read.operand], node.shape)
-        wholes = {d: r for d, r in enumerate(read.dims) if isinstance(r, Whole) and d in value.dims}
+        wholes = {d: p for d, p in enumerate(read.dims) if p.is_whole and d in value.dims}
         local, added = (
             None if sets is None else self._checked(self._unmasked(step.image(sets), node.masked))
             for sets in (value.local, value.added)
@@ -77,8 +78,10 @@ class SizedDomain:
             kind = wholes[min(wholes)].kind
             both = _united([local, added], self.lattice)
             return Sized(None, both, frozenset(), extend(value.whole, node.name, kind))
-        dims = frozenset(e for d in value.dims for e in _targets(read.dims[d]))
-        if any(isinstance(dim, Lookup) for dim in read.dims):  # it may have undone another
+        dims = frozenset(e for d in value.dims for e in read.dims[d].dims)
+        if any(
+            p.at is not None and len(p.dims) > 1 for p in read.dims
+        ):  # it may have undone another
             local, added = (None if sets is None else _narrowed(sets) for sets in (local, added))
             varying = () if local is None else (d for d in dims if local.shape[d] > 1)
             dims = frozenset(varying) or dims
@@ -130,11 +133,9 @@ def _narrowed(sets: Array) -> Array:
     return sets
 
 
-def _targets(read: DimRead) -> tuple[int, ...]:
-    """The output dims along which a read varies."""
-    if isinstance(read, Regroup | Lookup):
-        return read.dims
-    return (read.dim,) if isinstance(read, Along | Table) else ()
+def _is_split(place: Place) -> bool:
+    """The place of a number, as one dim of a reshape is."""
+    return place.at is None and place.law is not None and place.law.extent is not None
 
 
 @dataclass(frozen=True)
@@ -142,54 +143,64 @@ class _Step:
     """One read, applied to arrays of sets over the operand's dims."""
 
     lattice: Lattice
-    reads: tuple[DimRead, ...]
+    places: tuple[Place, ...]
     operand_shape: Shape
     shape: Shape
 
     def image(self, sets: Array) -> Array:
         """The sets over the output's dims: each dim of the operand is replaced in turn."""
         labels: list[int | None] = []  # of each dim of `sets` so far: the output dim it has become
-        for dim, read in enumerate(self.reads):
+        for dim, place in enumerate(self.places):
             axis = len(labels)
-            if isinstance(read, Regroup):
-                if dim == read.operand_dims[0]:
-                    sets = self._regrouped(sets, axis, read)
-                    labels += read.dims
+            if _is_split(place):
+                group = self._group(place)
+                if dim == group[0]:
+                    sets = self._regrouped(sets, axis, group, place.dims)
+                    labels += place.dims
                 else:
                     sets = np.squeeze(sets, axis)  # it went with the first dim of its group
                 continue
             size = self.operand_shape[dim]
-            if isinstance(read, Lookup) or any(target in labels for target in _targets(read)):
-                sets, labels = self._looked_up(sets, labels, read, size)
+            if len(place.dims) > 1 or any(target in labels for target in place.dims):
+                sets, labels = self._looked_up(sets, labels, place, size)
                 continue
-            sets, label = self._along(sets, axis, read, size)
-            labels.append(label)
+            sets = self._along(sets, axis, place, size)
+            labels.append(place.dims[0] if place.dims else None)
         return self._laid_out(sets, labels)
 
-    def _along(self, sets: Array, axis: int, read: DimRead, size: int) -> tuple[Array, int | None]:
-        if isinstance(read, Whole):
-            return self.lattice.union.reduce(sets, axis=axis, keepdims=True), None
-        if isinstance(read, Fixed):
-            varies = sets.shape[axis] > 1
-            return np.take(sets, [read.index if varies else 0], axis=axis), None
-        assert isinstance(read, Along | Table)
-        law = read.relation
-        if isinstance(read, Along) and law is Relation.identity() and size == self.shape[read.dim]:
-            return sets, read.dim
-        front = np.moveaxis(sets, axis, 0)
-        if front.shape[0] == 1 != size:  # it does not vary along this dim, but may read nothing
-            front = self._where_anything(front, read, size)
-        else:
-            front = self._gathered(front, read)
-        return np.moveaxis(front, 0, axis), read.dim
+    def _group(self, place: Place) -> list[int]:
+        """The operand dims that are places of the same number, which together are all of it."""
+        group = [d for d, p in enumerate(self.places) if _is_split(p) and p.dims == place.dims]
+        count = prod(self.operand_shape[dim] for dim in group)
+        if count != prod(self.shape[dim] for dim in place.dims):
+            raise RfgraphError(f"a reshape of dims {group}, {count} elements: others are missing")
+        return group
 
-    def _gathered(self, front: Array, read: Along | Table) -> Array:
-        """For each output position, the union of the sets at the positions that it reads."""
-        count = self.shape[read.dim]
-        if isinstance(read, Table):
-            return self._rows([read.at(o) for o in range(count)], front)
+    def _along(self, sets: Array, axis: int, place: Place, size: int) -> Array:
+        """The dim at `axis` replaced by one output dim, or by size 1."""
+        if place.is_whole:
+            united: Array = self.lattice.union.reduce(sets, axis=axis, keepdims=True)
+            return united
+        if place.dims and place is unmoved(place.dims[0]) and size == self.shape[place.dims[0]]:
+            return sets
+        front = np.moveaxis(sets, axis, 0)
+        if not place.dims:
+            row = [i for i in place.positions(()) if 0 <= i < size]
+            front = self._rows([row if len(front) > 1 else [0] if row else []], front)
+        elif front.shape[0] == 1 != size:  # it does not vary along this dim, but may read nothing
+            front = self._where_anything(front, place, size)
+        else:
+            front = self._gathered(front, place)
+        return np.moveaxis(front, 0, axis)
+
+    def _gathered(self, front: Array, place: Place) -> Array:
+        """For each position along one output dim, the union of the sets at the positions that it reads."""
+        count = self.shape[place.dims[0]]
+        law = place.law
+        if place.at is not None or law is None or law.digits != plain(place.dims[0]):
+            return self._rows([place.positions((o,)) for o in range(count)], front)
         result = self.lattice.empty(count, *front.shape[1:-1])
-        relation = read.relation
+        relation = law.relation
         for phase, reads in enumerate(relation.sets[:count]):
             turns = -(-(count - phase) // relation.period)
             result[phase :: relation.period] = self._slid(front, reads, relation.advance, turns)
@@ -231,17 +242,14 @@ class _Step:
         return result
 
     def _looked_up(
-        self, sets: Array, labels: list[int | None], read: DimRead, size: int
+        self, sets: Array, labels: list[int | None], place: Place, size: int
     ) -> tuple[Array, list[int | None]]:
         """The next dim of `sets`, read along output dims some of which earlier dims have become already."""
-        if sets.shape[len(labels)] == 1 != size and isinstance(read, Lookup) and read.total:
+        if sets.shape[len(labels)] == 1 != size and place.total:
             return sets, [*labels, None]  # it does not vary along this dim, and is read everywhere
-        targets = _targets(read)
+        targets = place.dims
         grid = list(np.ndindex(*(self.shape[target] for target in targets)))
-        rows: list[list[int]] = [
-            [i for i in _at(read, o if isinstance(read, Lookup) else o[0]) if 0 <= i < size]
-            for o in grid
-        ]
+        rows: list[list[int]] = [[i for i in place.positions(o) if 0 <= i < size] for o in grid]
         axis = len(labels)
         if sets.shape[axis] == 1 != size:  # it does not vary along this dim, but may read nothing
             if all(rows):
@@ -260,11 +268,11 @@ class _Step:
         # What has been replaced comes first; dims still to come keep their place behind it.
         return shaped, [*targets, *rest]
 
-    def _where_anything(self, front: Array, read: Along | Table, size: int) -> Array:
+    def _where_anything(self, front: Array, place: Place, size: int) -> Array:
         """What does not vary along a dim does so only where some output reads nothing there."""
         ones = Lattice(1, True)
         probe = _Step(ones, (), (), self.shape)
-        reached = probe._gathered(np.broadcast_to(ones.singletons(), (size, 1)), read)
+        reached = probe._gathered(np.broadcast_to(ones.singletons(), (size, 1)), place)
         nothing = ones.is_empty(reached)
         if not nothing.any():
             return front
@@ -272,26 +280,29 @@ class _Step:
         result[nothing] = self.lattice.empty(*front.shape[1:-1])
         return result
 
-    def _regrouped(self, sets: Array, axis: int, group: Regroup) -> Array:
-        """The dims of a group reshaped; one that does not vary at all stays at size 1.
+    def _regrouped(
+        self, sets: Array, axis: int, group: Sequence[int], dims: Sequence[int]
+    ) -> Array:
+        """The operand dims of a group reshaped to output `dims`; where none varies, sizes stay 1.
 
         The first dim of the group is at `axis`; the others, still to come, follow at their distance and
         are left behind at size 1.
         """
-        places = [axis + dim - group.operand_dims[0] for dim in group.operand_dims]
+        places = [axis + dim - group[0] for dim in group]
         if all(sets.shape[place] == 1 for place in places):
-            ones = (1,) * len(group.dims)
+            ones = (1,) * len(dims)
             return sets.reshape(*sets.shape[:axis], *ones, *sets.shape[axis + 1 :])
         full = list(sets.shape)
-        for place, size in zip(places, group.operand_shape, strict=True):
-            full[place] = size
+        for place, dim in zip(places, group, strict=True):
+            full[place] = self.operand_shape[dim]
         whole = np.broadcast_to(sets, full)
         for step, place in enumerate(places[1:], start=1):
             whole = np.moveaxis(whole, place, axis + step)
         rest = whole.shape[axis + len(places) :]
-        shaped = whole.reshape(*whole.shape[:axis], *group.shape, *rest)
+        shape = tuple(self.shape[dim] for dim in dims)
+        shaped = whole.reshape(*whole.shape[:axis], *shape, *rest)
         for place in places[1:]:  # a dim of size 1 where each of the others stood
-            shaped = np.expand_dims(shaped, place + len(group.dims) - 1)
+            shaped = np.expand_dims(shaped, place + len(dims) - 1)
         return shaped
 
     def _laid_out(self, sets: Array, labels: Sequence[int | None]) -> Array:
@@ -302,11 +313,3 @@ class _Step:
         sets = np.transpose(sets, (*order, sets.ndim - 1))
         missing = tuple(dim for dim in range(len(self.shape)) if dim not in kept)
         return np.expand_dims(sets, missing)
-
-
-def _at(read: DimRead, position: Any) -> Iterable[int]:
-    """What one output position reads, by any read that goes along output dims."""
-    if isinstance(read, Along):
-        return read.relation.at(position)
-    assert isinstance(read, Table | Lookup)
-    return read.at(position)

@@ -12,7 +12,7 @@ from typing import Any
 from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
 from rfgraph.positions import Positions
-from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Reads, Shape, Table, along, same
+from rfgraph.reads import DimRead, Fixed, Lookup, Read, Reads, Shape, Table, along, same
 from rfgraph.relation import Relation
 from rfgraph.rules.common import data_dependent, nonnegative, written
 from rfgraph.rules.registry import rule, spellings
@@ -147,10 +147,7 @@ def _where(
         further = position[len(dims) - len(inside) :]
         if not all(o in span for o, span in zip(further, inside.values(), strict=True)):
             return ()
-        if isinstance(first, Fixed):
-            return (first.index,)
-        assert isinstance(first, Along | Table)
-        return first.at(position[0]) if isinstance(first, Table) else first.relation.at(position[0])
+        return first.positions(position[: len(first.dims)])
 
     return (Lookup(dims, at, _REASON), *reads[1:])
 

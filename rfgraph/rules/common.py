@@ -11,7 +11,7 @@ import torch
 from rfgraph.graph import Node
 from rfgraph.operators import Params
 from rfgraph.positions import Positions
-from rfgraph.reads import Along, DimRead, Read, Reads, Shape, Table, Whole, along, whole
+from rfgraph.reads import DimRead, Read, Reads, Shape, Table, Whole, along, whole
 from rfgraph.relation import Relation
 
 Fold = Callable[[int, int], int]
@@ -73,7 +73,7 @@ def channels(inputs: int, outputs: int, groups: int) -> DimRead:
 
 def moved(read: DimRead, dim: int) -> DimRead:
     """The same read along another output dim."""
-    return along(dim, read.relation) if isinstance(read, Along) else read
+    return read if read.law is None else along(dim, read.law.relation)
 
 
 def reflect(index: int, size: int) -> int:

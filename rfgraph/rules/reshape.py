@@ -13,7 +13,7 @@ from torch import nn
 
 from rfgraph.graph import Node, Operand
 from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Fixed, Read, Reads, Regroup, Shape, along, broadcast
+from rfgraph.reads import DimRead, Fixed, Read, Reads, Shape, along, broadcast, regrouped
 from rfgraph.rules.common import nonnegative
 from rfgraph.rules.masks import kept, reshaped
 from rfgraph.rules.registry import rule, spellings
@@ -38,7 +38,7 @@ def groups(operand: Shape, shape: Shape) -> list[tuple[tuple[int, ...], tuple[in
     return pairs
 
 
-def regrouped(node: Node) -> Reads:
+def reshape(node: Node) -> Reads:
     """Reshape, view, flatten, unflatten.
 
     Reads:      the element at the same place in the order of elements; nothing of a tensor that is asked
@@ -61,9 +61,9 @@ def regrouped(node: Node) -> Reads:
             read[before[0]] = along(after[0])  # a dim of size 1 that stays where it is
         elif wide_before:
             sizes = tuple(own[d] for d in wide_before), tuple(shape[d] for d in wide_after)
-            group = Regroup(tuple(wide_before), sizes[0], tuple(wide_after), sizes[1])
-            for dim in wide_before:
-                read[dim] = group
+            places = regrouped(tuple(wide_before), sizes[0], tuple(wide_after), sizes[1])
+            for dim, place in zip(wide_before, places, strict=True):
+                read[dim] = place
     return (Read(0, tuple(read)),)
 
 
@@ -75,14 +75,14 @@ for _name, _signature in {
     "ravel": "input",
 }.items():
     rule(*spellings(_name), name=_name, signature=_signature, masks=reshaped, values=("input",))(
-        regrouped
+        reshape
     )
 rule(
     *spellings("unflatten", nn.Unflatten, torch.Tensor.unflatten),
     name="unflatten",
     signature="input, dim, sizes=None, *, unflattened_size=None",
     masks=reshaped,
-)(regrouped)
+)(reshape)
 
 
 def _infer_flatten(params: Params, shapes: Sequence[Shape]) -> Shape:
@@ -97,7 +97,7 @@ rule(
     signature="input, start_dim=0, end_dim=-1",
     infer=_infer_flatten,
     masks=reshaped,
-)(regrouped)
+)(reshape)
 
 
 @rule(*spellings("squeeze"), signature="input, *dim", masks=reshaped)

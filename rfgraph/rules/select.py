@@ -41,7 +41,7 @@ def picked(dim: int, indices: Sequence[int]) -> DimRead:
     return Table(dim, lambda o: (indices[o],), law, "constant index")
 
 
-def one(index: int, size: int) -> Fixed:
+def one(index: int, size: int) -> DimRead:
     """A single position; one counted from the end holds at this size only."""
     if not -size <= index < size:
         raise ValueError(f"index {index} is out of range for a size of {size}")

@@ -15,7 +15,7 @@ from torch import nn
 
 from rfgraph.graph import Node
 from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Lookup, Read, Reads, Regroup, Shape, along
+from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, along, regrouped
 from rfgraph.relation import Relation
 from rfgraph.rules.common import nonnegative, per_dim
 from rfgraph.rules.registry import rule
@@ -40,7 +40,7 @@ def unfold(node: Node) -> Reads:
     if not own:  # one window of one element
         return (Read(0, ()),)
     if size == step and own[dim] % size == 0:
-        read = Regroup((dim,), (own[dim],), (dim, rank - 1), (node.shape[dim], size))
+        (read,) = regrouped((dim,), (own[dim],), (dim, rank - 1), (node.shape[dim], size))
     else:
         read = Lookup((dim, rank - 1), lambda o: (step * o[0] + o[1],), _REASON)
     return (Read(0, tuple(read if d == dim else along(d) for d in range(len(own)))),)

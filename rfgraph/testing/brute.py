@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rfgraph.reads import Along, DimRead, Fixed, Lookup, Reads, Regroup, Shape, Table, Whole
+from rfgraph.reads import Place, Reads, Shape
 from rfgraph.relation import Relation
 
 Marks: TypeAlias = npt.NDArray[np.bool_]
@@ -36,24 +35,20 @@ def claimed(reads: Reads, operands: Sequence[Shape], shape: Shape) -> list[Marks
     for read in reads:
         own = operands[read.operand]
         for output in product(*map(range, shape)):
-            chosen = [_inside(_at(dim, d, output), own[d]) for d, dim in enumerate(read.dims)]
+            chosen = [_inside(_at(place, output), own[d]) for d, place in enumerate(read.dims)]
             found[read.operand][output + np.ix_(*chosen)] = True
     return found
 
 
-def _at(read: DimRead, operand_dim: int, output: Shape) -> Iterable[int] | None:
+def _at(place: Place, output: Shape) -> Iterable[int] | None:
     """The positions of one operand dim that an output reads; None: all of them."""
-    if isinstance(read, Whole):
+    if place.at is not None:
+        return place.at(tuple(output[dim] for dim in place.dims))
+    law = place.law
+    if law is None:
         return None
-    if isinstance(read, Fixed):
-        return (read.index,)
-    if isinstance(read, Along):
-        return _rows(read.relation, output[read.dim])
-    if isinstance(read, Table):
-        return read.at(output[read.dim])
-    if isinstance(read, Lookup):
-        return read.at(tuple(output[dim] for dim in read.dims))
-    return (_same_element(read, operand_dim, output),)
+    z = sum(coefficient * output[dim] for dim, coefficient, *_ in law.digits)
+    return _rows(law.relation, z) if law.extent is None else (z // law.weight % law.extent,)
 
 
 def _rows(relation: Relation, output: int) -> list[int]:
@@ -66,14 +61,6 @@ def _inside(positions: Iterable[int] | None, size: int) -> list[int]:
     if positions is None:
         return list(range(size))
     return sorted({position for position in positions if 0 <= position < size})
-
-
-def _same_element(group: Regroup, operand_dim: int, output: Shape) -> int:
-    flat = 0
-    for dim, size in zip(group.dims, group.shape, strict=True):
-        flat = flat * size + output[dim]
-    place = group.operand_dims.index(operand_dim)
-    return flat // prod(group.operand_shape[place + 1 :]) % group.operand_shape[place]
 
 
 # --- what is seen -------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """A reference interpreter of reads: what every position of a tensor reads of one axis, as plain sets.
 
-It follows the definition of each `DimRead` position by position, borders included, and knows nothing
+It follows the definition of `Place` position by position, borders included, and knows nothing
 of digits, scans or relations composed in closed form.
 """
 
@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from rfgraph.reads import Along, Fixed, Read, Regroup, Shape, Table, Whole
+from rfgraph.reads import Place, Read, Shape
 
 Dense = np.ndarray  # of frozensets, one a position
 
@@ -36,22 +36,19 @@ def apply(operands: Sequence[Dense], reads: Sequence[Read], shape: Shape) -> Den
 def _read(read: Read, operands: Sequence[Dense], position: Shape) -> Iterator[Shape]:
     """The positions of the operand that one output position reads; none outside of it."""
     shape = operands[read.operand].shape
-    along = [
-        list(_indices(d, dim, size, position))
-        for dim, (d, size) in enumerate(zip(read.dims, shape, strict=True))
-    ]
+    along = [list(_indices(d, size, position)) for d, size in zip(read.dims, shape, strict=True)]
     return product(*along)
 
 
-def _indices(read, dim: int, size: int, position: Shape) -> Iterator[int]:
-    if isinstance(read, Whole):
+def _indices(read: Place, size: int, position: Shape) -> Iterator[int]:
+    chosen = tuple(position[d] for d in read.dims)
+    if read.at is not None:
+        yield from (i for i in read.at(chosen) if 0 <= i < size)
+    elif read.law is None:
         yield from range(size)
-    elif isinstance(read, Fixed):
-        yield read.index
-    elif isinstance(read, Regroup):
-        flat = np.ravel_multi_index([position[d] for d in read.dims], read.shape)
-        yield int(np.unravel_index(flat, read.operand_shape)[read.operand_dims.index(dim)])
+    elif read.law.extent is not None:
+        z = sum(digit.at(position[digit.dim]) for digit in read.law.digits)
+        yield z // read.law.weight % read.law.extent
     else:
-        assert isinstance(read, Along | Table)
-        at = read.relation.at if isinstance(read, Along) else read.at
-        yield from (i for i in at(position[read.dim]) if 0 <= i < size)
+        z = sum(digit.at(position[digit.dim]) for digit in read.law.digits)
+        yield from (i for i in read.law.relation.at(z) if 0 <= i < size)

@@ -7,7 +7,7 @@ from math import prod
 
 from hypothesis import strategies as st
 
-from rfgraph.domains.coordinates import Digit
+from rfgraph.digits import Digit
 from rfgraph.reads import Regroup, Shape
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfgraph.domains.coordinates import Digit, plain
+from rfgraph.digits import Digit, plain
 from rfgraph.domains.periodic import Periodic, PeriodicDomain, Scan
 from rfgraph.graph import Node
 from rfgraph.reads import DimRead, Fixed, Read, Regroup, Shape, Table, Whole, along, same
@@ -235,9 +235,9 @@ DOMAIN = PeriodicDomain()
 WINDOW = Relation.window(3, 2, 1, 1)
 
 
-def node(*operand_shapes: Shape, name: str = "here") -> Node:
+def node(*operand_shapes: Shape, name: str = "here", shape: Shape = ()) -> Node:
     operands = tuple(f"x{i}" for i in range(len(operand_shapes)))
-    return Node(name, "op", operands, operand_shapes=operand_shapes)
+    return Node(name, "op", operands, shape=shape, operand_shapes=operand_shapes)
 
 
 def moving(relation: Relation, dim: int = 2) -> Periodic:
@@ -383,7 +383,7 @@ PATCHES = Relation.window(16, 16)
 def tokens(dim: int) -> Periodic:
     """Rows (dim 2) or columns (dim 3) of patches, after they were flattened into tokens."""
     flattened = Read(0, (along(0), along(2), TOKENS, TOKENS))
-    return DOMAIN.compose(moving(PATCHES, dim), flattened, node((1, 8, 5, 7)))
+    return DOMAIN.compose(moving(PATCHES, dim), flattened, node((1, 8, 5, 7), shape=(1, 35, 8)))
 
 
 def test_flattened_tokens_read_the_rows_and_columns_of_their_patches() -> None:
@@ -429,7 +429,7 @@ WINDOWS = Regroup((1,), (21,), (1, 2), (3, 7))  # 21 positions -> 3 windows of 7
 
 def windows() -> Periodic:
     split = Read(0, (along(0), WINDOWS))
-    return DOMAIN.compose(moving(Relation.identity(), 1), split, node((1, 21)))
+    return DOMAIN.compose(moving(Relation.identity(), 1), split, node((1, 21), shape=(1, 3, 7)))
 
 
 def test_all_places_of_a_window_read_whole_are_a_window_and_not_the_axis() -> None:
@@ -477,6 +477,8 @@ def test_a_convolution_over_tokens_of_two_axes_is_not_resolved_but_told() -> Non
 def test_a_reshape_that_cuts_across_the_axis_is_told() -> None:
     cut = Regroup((2, 3), (5, 6), (1, 2), (6, 5))
     columns = moving(Relation.identity(), 3)
-    value = DOMAIN.compose(columns, Read(0, (along(0), along(3), cut, cut)), node((1, 8, 5, 6)))
+    value = DOMAIN.compose(
+        columns, Read(0, (along(0), along(3), cut, cut)), node((1, 8, 5, 6), shape=(1, 6, 5, 8))
+    )
     assert value.local == (Scan(None, (Digit(1), Digit(2))),)
     assert origins(value.limits) == [("here", "a reshape cuts across the axis")]

@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 
 import rfgraph
-from rfgraph import Along, InputError, Report, Table, VerificationError
+from rfgraph import InputError, Report, VerificationError
 from rfgraph.at_size import AtSize
 from rfgraph.field import ReceptiveField
 from rfgraph.probe import GradientProbe
@@ -165,10 +165,9 @@ def _inner(
         if input not in report[name].rfs:
             continue
         before, its = inner[name], _dim(report[name], input, own)
-        law = None if its is None else read.dims[its]
-        if before is None or not isinstance(law, Along | Table) or law.dim != dim:
-            return None
-        if law.relation is None:
+        place = None if its is None else read.dims[its]
+        law = None if place is None or place.dims != (dim,) else place.law
+        if before is None or law is None or law.extent is not None:
             return None
         for output in range(len(found)):
             asked = rows(law.relation, output)

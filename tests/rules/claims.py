@@ -16,7 +16,7 @@ from rfgraph.capture import capture
 from rfgraph.graph import Graph, Node
 from rfgraph.operators import Vocabulary
 from rfgraph.propagate import reads_of
-from rfgraph.reads import Reads, Table
+from rfgraph.reads import Place, Reads
 from tests.rules.dependence import Found, dependence, drawn, model_of, outputs_of
 from tests.rules.examples import Example
 from tests.rules.lowering import inside, lowered, rows
@@ -84,9 +84,9 @@ class Claim:
         """
         for node, reads in zip(self.nodes, self.reads, strict=True):
             for read in reads:
-                for size, dim in zip(node.operand_shapes[read.operand], read.dims, strict=True):
-                    if isinstance(dim, Table) and dim.relation is not None:
-                        yield from _broken(dim, size, node.shape[dim.dim])
+                for size, place in zip(node.operand_shapes[read.operand], read.dims, strict=True):
+                    if place.at is not None and place.law is not None and len(place.dims) == 1:
+                        yield from _broken(place, size, node.shape[place.dims[0]])
 
     def _about_reads(self) -> Iterator[str]:
         seen = dependence(self.example, until=self.dependence)
@@ -106,12 +106,12 @@ def _pairs(ours: list[np.ndarray], theirs: list[np.ndarray]) -> list[tuple[np.nd
     return list(zip(ours, theirs, strict=True))
 
 
-def _broken(table: Table, size: int, count: int) -> Iterator[str]:
-    assert table.relation is not None
+def _broken(table: Place, size: int, count: int) -> Iterator[str]:
+    assert table.law is not None and table.at is not None
     for output in range(count):
-        law = sorted(rows(table.relation, output))
-        if law and inside(law, size) == law and sorted(table.at(output)) != law:
-            yield f"law reads {law} at {output}, but the table {sorted(table.at(output))}"
+        law = sorted(rows(table.law.relation, output))
+        if law and inside(law, size) == law and sorted(table.at((output,))) != law:
+            yield f"law reads {law} at {output}, but the table {sorted(table.at((output,)))}"
 
 
 def _first(what: str, wrong: np.ndarray) -> Iterator[str]:

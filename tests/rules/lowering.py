@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import product
-from math import prod
 
 import numpy as np
 
-from rfgraph.reads import Along, DimRead, Fixed, Lookup, Read, Regroup, Table, Whole
+from rfgraph.reads import Law, Place, Read
 from rfgraph.relation import Relation
 
 Position = tuple[int, ...]
@@ -27,27 +26,23 @@ def lowered(
     for read in reads:
         own = operands[read.operand]
         for output in product(*map(range, shape)):
-            chosen = [inside(at(dim, d, output), own[d]) for d, dim in enumerate(read.dims)]
+            chosen = [inside(at(place, output), own[d]) for d, place in enumerate(read.dims)]
             found[read.operand][(*output, *np.ix_(*chosen))] = True
     return found
 
 
-def at(read: DimRead, operand_dim: int, output: Position) -> Iterable[int] | None:
+def at(place: Place, output: Position) -> Iterable[int] | None:
     """The positions that `output` reads of an operand dim; None: all of them."""
-    match read:
-        case Along():
-            return rows(read.relation, output[read.dim])
-        case Whole():
+    chosen = tuple(output[dim] for dim in place.dims)
+    match place:
+        case Place(at=None, law=None):
             return None
-        case Fixed():
-            return (read.index,)
-        case Table():
-            return read.at(output[read.dim])
-        case Lookup():
-            return read.at(tuple(output[dim] for dim in read.dims))
-        case Regroup():
-            return (_same_element(read, operand_dim, output),)
-    raise AssertionError(f"no reading of {read}")
+        case Place(at=None, law=Law(digits, relation, _, None)):
+            return rows(relation, sum(digit.coefficient * output[digit.dim] for digit in digits))
+        case Place(at=None, law=Law(digits, _, weight, extent)):
+            flat = sum(digit.coefficient * output[digit.dim] for digit in digits)
+            return (flat // weight % extent,)
+    return place.at(chosen)
 
 
 def rows(relation: Relation, output: int) -> list[int]:
@@ -61,11 +56,3 @@ def inside(positions: Iterable[int] | None, size: int) -> list[int]:
     if positions is None:
         return list(range(size))
     return sorted({position for position in positions if 0 <= position < size})
-
-
-def _same_element(group: Regroup, operand_dim: int, output: Position) -> int:
-    flat = 0
-    for dim, size in zip(group.dims, group.shape, strict=True):
-        flat = flat * size + output[dim]
-    place = group.operand_dims.index(operand_dim)
-    return flat // prod(group.operand_shape[place + 1 :]) % group.operand_shape[place]

@@ -18,7 +18,7 @@ from rfgraph.domains.sized import Sized, SizedDomain
 from rfgraph.graph import Node
 from rfgraph.operators import Operator, Params, Vocabulary
 from rfgraph.propagate import propagate
-from rfgraph.reads import Along, Read, Reads, Table, along
+from rfgraph.reads import Read, Reads, along, table
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing import strategies
 from rfgraph.testing.describe import Conv, Description, Pool, TransposedConv
@@ -34,8 +34,10 @@ def vocabulary_with(prefix: str, change: Callable[[Operator], Operator]) -> Voca
     for dims in (1, 2, 3):
         name = f"{prefix}{dims}d"
         vocabulary.operators[name] = changed = change(vocabulary.operators[name])
-        for table in (vocabulary.functions, vocabulary.methods, vocabulary.modules):
-            table.update({k: (changed, own) for k, (o, own) in table.items() if o.name == name})
+        for spellings in (vocabulary.functions, vocabulary.methods, vocabulary.modules):
+            spellings.update(
+                {k: (changed, own) for k, (o, own) in spellings.items() if o.name == name}
+            )
     return vocabulary
 
 
@@ -54,8 +56,8 @@ def slid(
     first, *rest = plain(node)
     lead = len(node.shape) - len(node.params["kernel_size"])
     dims = tuple(
-        along(read.dim, change(dim - lead, read.relation))
-        if dim >= lead and isinstance(read, Along)
+        along(read.dims[0], change(dim - lead, read.law.relation))
+        if dim >= lead and read.law is not None
         else read
         for dim, read in enumerate(first.dims)
     )
@@ -122,14 +124,14 @@ def ceil_mode_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     teach(monkeypatch, "max_pool", rule=wrong)
 
 
-def fitting(read: Any, end: int) -> Any:
+def fitting(place: Any, end: int) -> Any:
     """Windows that start before `end`; later ones read nothing."""
 
     def at(output: int) -> list[int]:
-        asked = list(read.relation.at(output))
+        asked = list(place.law.relation.at(output))
         return asked if asked[0] < end else []
 
-    return Table(read.dim, at, read.relation)
+    return table(place.dims[0], at, place.law.relation)
 
 
 # --- domains ------------------------------------------------------------------------------------

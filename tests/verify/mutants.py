@@ -6,107 +6,112 @@ a read gives None.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from rfgraph.graph import Node
 from rfgraph.operators import Vocabulary
-from rfgraph.reads import (
-    Along,
-    DimRead,
-    Fixed,
-    Lookup,
-    Read,
-    Reads,
-    Regroup,
-    Table,
-    Whole,
-    along,
-    whole,
-)
+from rfgraph.reads import Law, Place, Read, Reads, along, every, fixed, whole
 from rfgraph.relation import Relation
 from rfgraph.rules import VOCABULARY
 
-Mutator = Callable[[DimRead, int, int, Node], DimRead | None]
-"""(what is read of one dim, which dim of the operand, its size, the node) -> a wrong reading."""
+Mutator = Callable[[Place, int, int, Node], Place | None]
+"""(what is read along one dim, which dim of the operand, its size, the node) -> a wrong reading."""
 
 
-def _law(read: DimRead, change: Callable[[Relation], Relation]) -> DimRead | None:
-    return Along(read.dim, change(read.relation)) if isinstance(read, Along) else None
-
-
-def shifted(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
-    """A wrong padding: everything is read one further."""
-    match read:
-        case Along():
-            return _law(read, lambda law: law.shift(1))
-        case Fixed():
-            return replace(read, index=(read.index + 1) % size)
-        case Table():
-            law = None if read.relation is None else read.relation.shift(1)
-            return replace(read, at=lambda o: {(i + 1) % size for i in read.at(o)}, relation=law)
-        case Lookup():
-            return replace(read, at=lambda o: {(i + 1) % size for i in read.at(o)})
-    return None
-
-
-def widened(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
-    """A kernel one too large."""
-    match read:
-        case Along():
-            return _law(read, lambda law: law.join(law.shift(1)))
-        case Table():
-            more = lambda o: {j % size for i in read.at(o) for j in (i, i + 1)}  # noqa: E731
-            law = None if read.relation is None else read.relation.join(read.relation.shift(1))
-            return replace(read, at=more, relation=law)
-        case Lookup():
-            return replace(read, at=lambda o: {j % size for i in read.at(o) for j in (i, i + 1)})
-    return None
-
-
-def narrowed(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
-    """A kernel one too small."""
-    match read:
-        case Along():
-            sets = read.relation.phases
-            if all(len(phase) <= 1 for phase in sets):
-                return None
-            law = read.relation
-            kept = [Relation.constant(p[:-1] if len(p) > 1 else p).sets[0] for p in sets]
-            return Along(read.dim, Relation(law.period, law.advance, kept))
-        case Table() | Lookup():
-            return replace(read, at=lambda o: sorted(read.at(o))[:-1])
-        case Whole():
-            return Fixed(0) if size > 1 else None
-    return None
-
-
-def restrided(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
-    """A stride twice too large."""
-    if isinstance(read, Table) and node.shape[read.dim] > 1:
-        count = node.shape[read.dim]
-        return replace(read, at=lambda o: read.at(2 * o % count), relation=None, reason="wrong")
-    return _law(read, lambda law: Relation.window(1, 2).compose(law))
-
-
-def spread(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
-    """A dilation one too large: positions move away from the first that is read."""
-    if not isinstance(read, Along) or all(len(phase) <= 1 for phase in read.relation.phases):
+def _bent(place: Place, change: Callable[[Relation], Relation]) -> Place | None:
+    """The place with another law, where its law says all: along one dim, or of a table."""
+    law = place.law
+    if law is None or law.extent is not None or len(place.dims) != 1:
         return None
-    law = read.relation
-    apart = [Relation.constant(2 * i - p[0] for i in p).sets[0] for p in law.phases if p]
-    return Along(read.dim, Relation(law.period, law.advance, apart)) if all(law.phases) else None
+    return replace(place, law=replace(law, relation=change(law.relation)))
 
 
-def all_of_it(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
+def shifted(place: Place, dim: int, size: int, node: Node) -> Place | None:
+    """A wrong padding: everything is read one further."""
+    law = place.law
+    if place.is_whole or (law is not None and law.extent is not None):
+        return None
+    if not place.dims:
+        return replace(
+            place, law=Law((), law.relation.shift(1 if law.relation.offset + 1 < size else -1))
+        )
+    bent = _bent(place, lambda law: law.shift(1)) or place
+    return _tabled(bent, lambda members: {(i + 1) % size for i in members})
+
+
+def widened(place: Place, dim: int, size: int, node: Node) -> Place | None:
+    """A kernel one too large."""
+    bent = _bent(place, lambda law: law.join(law.shift(1)))
+    if place.at is None:
+        return bent
+    return _tabled(bent or place, lambda members: {j % size for i in members for j in (i, i + 1)})
+
+
+def _tabled(place: Place, change: Callable[[Iterable[int]], Iterable[int]]) -> Place:
+    """The place, whose table reads something else; without one, as it is."""
+    at = place.at
+    return place if at is None else replace(place, at=lambda o: change(at(o)))
+
+
+def narrowed(place: Place, dim: int, size: int, node: Node) -> Place | None:
+    """A kernel one too small."""
+    if place.is_whole:
+        return fixed(0) if size > 1 else None
+    if place.at is not None:
+        return _tabled(place, lambda members: sorted(members)[:-1])
+    law = place.law
+    if not place.dims or law.extent is not None or all(len(p) <= 1 for p in law.relation.phases):
+        return None
+
+    def less(relation: Relation) -> Relation:
+        kept = [p[:-1] if len(p) > 1 else p for p in relation.phases]
+        sets = [Relation.constant(phase).sets[0] for phase in kept]
+        return Relation(relation.period, relation.advance, sets)
+
+    return _bent(place, less)
+
+
+def restrided(place: Place, dim: int, size: int, node: Node) -> Place | None:
+    """A stride twice too large."""
+    at = place.at
+    if at is None:
+        return _bent(place, lambda law: Relation.window(1, 2).compose(law))
+    if len(place.dims) != 1 or node.shape[place.dims[0]] == 1:
+        return None
+    count = node.shape[place.dims[0]]
+    return replace(place, at=lambda o: at((2 * o[0] % count,)), law=None, reason="wrong")
+
+
+def spread(place: Place, dim: int, size: int, node: Node) -> Place | None:
+    """A dilation one too large: positions move away from the first that is read."""
+    if place.at is not None or place.law is None or not place.dims or place.law.extent is not None:
+        return None
+    law = place.law.relation
+    if all(len(phase) <= 1 for phase in law.phases) or not all(law.phases):
+        return None
+    apart = [Relation.constant(2 * i - p[0] for i in p).sets[0] for p in law.phases]
+    return _bent(place, lambda law: Relation(law.period, law.advance, apart))
+
+
+def all_of_it(place: Place, dim: int, size: int, node: Node) -> Place | None:
     """The whole dim in the place of a part of it."""
-    return None if isinstance(read, Whole | Regroup) or size < 2 else Whole("linear")
+    return None if place.is_whole or _is_split(place) or size < 2 else every("linear")
 
 
-def one_of_it(read: DimRead, dim: int, size: int, node: Node) -> DimRead | None:
+def one_of_it(place: Place, dim: int, size: int, node: Node) -> Place | None:
     """The same position in the place of the whole dim."""
     fits = dim < len(node.shape) and node.shape[dim] == size > 1
-    return along(dim) if isinstance(read, Whole | Regroup | Fixed) and fits else None
+    return along(dim) if (place.is_whole or _is_split(place) or not place.dims) and fits else None
+
+
+def _is_fixed(place: Place) -> bool:
+    return not place.dims and not place.is_whole
+
+
+def _is_split(place: Place) -> bool:
+    """One dim of a reshape."""
+    return place.law is not None and place.law.extent is not None
 
 
 MUTATORS: tuple[Mutator, ...] = (
@@ -130,15 +135,15 @@ def mutants(reads: Reads, node: Node) -> Iterator[tuple[str, Reads]]:
         for dim in range(len(read.dims) - 1):
             swapped = list(read.dims)
             swapped[dim : dim + 2] = reversed(swapped[dim : dim + 2])
-            if not any(isinstance(entry, Regroup | Fixed) for entry in swapped):
+            if not any(_is_split(entry) or _is_fixed(entry) for entry in swapped):
                 yield f"swapped, read {number}, dim {dim}", _with(reads, number, tuple(swapped))
-        if any(isinstance(entry, Regroup) for entry in read.dims):
-            everything = tuple(Whole("linear") for _ in read.dims)
+        if any(map(_is_split, read.dims)):
+            everything = tuple(every("linear") for _ in read.dims)
             yield f"all of it, read {number}", _with(reads, number, everything)
         yield f"forgotten, read {number}", (*reads[:number], *reads[number + 1 :])
 
 
-def _with(reads: Reads, number: int, dims: tuple[DimRead, ...]) -> Reads:
+def _with(reads: Reads, number: int, dims: tuple[Place, ...]) -> Reads:
     return (*reads[:number], Read(reads[number].operand, dims), *reads[number + 1 :])
 
 

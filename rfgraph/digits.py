@@ -1,6 +1,6 @@
-"""Coordinates: where along a tensor's dims an axis lies, once reshapes have split and merged it.
+"""Digits: where along a tensor's dims an axis lies, once reshapes have split and merged it.
 
-In: the reads of reshapes, slices and reductions. Out: digits. Callers: the periodic domain.
+In: the reads of reshapes, slices and reductions. Out: digits.
 
 A position `z` along the axis is a sum of digits, each taken from one dim: after merging H and W = 14
 into one token dim, `z` of H is `token // 14` and `z` of W is `token % 14`; after splitting H into
@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import prod
 from typing import NamedTuple, TypeAlias
-
-from rfgraph.reads import Regroup
 
 
 class Digit(NamedTuple):
@@ -78,23 +75,30 @@ def _continues(low: Digit, high: Digit) -> bool:
     )
 
 
-def regroup(digit: Digit, group: Regroup) -> list[Digit] | None:
-    """The digits that a digit becomes in a reshape; None where the new dims cut across it."""
-    place = group.operand_dims.index(digit.dim)
-    size = group.operand_shape[place]
-    if digit.shift or size % (digit.weight * (digit.extent or 1)):
+def stretch(
+    digit: Digit, number: Digits, weight: int, extent: int, shape: Sequence[int]
+) -> list[Digit] | None:
+    """The digits of a mixed-radix number that a digit of one place of it takes.
+
+    Args:
+        digit: of the place.
+        number: indices of dims of a tensor of `shape`, the finest last.
+        weight, extent: the place is `number // weight % extent`.
+
+    Returns:
+        None where the dims of the number cut across the digit.
+    """
+    if digit.shift or extent % (digit.weight * (digit.extent or 1)):
         return None  # a shift, or a last turn cut short, would not go on in a larger dim
-    low = digit.weight * prod(group.operand_shape[place + 1 :])
-    high = low * (digit.extent or size // digit.weight)
-    found: list[Digit] = []
-    below = 1
-    for dim, extent in zip(reversed(group.dims), reversed(group.shape), strict=True):
-        above = below * extent
+    low = digit.weight * weight
+    high = low * (digit.extent or extent // digit.weight)
+    parts: list[Digit] = []
+    for dim, below, *_ in reversed(number):
+        above = below * shape[dim]
         start, stop = max(low, below), min(high, above)
         if start < stop:
             if start % below or start % low or stop % start or above % stop:
                 return None
             rest = None if stop == above else stop // start
-            found.append(Digit(dim, digit.coefficient * (start // low), start // below, rest))
-        below = above
-    return found
+            parts.append(Digit(dim, digit.coefficient * (start // low), start // below, rest))
+    return parts

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfgraph.domains.coordinates import Digit, plain, regroup, tidy
+from rfgraph.digits import Digit, plain, stretch, tidy
 from rfgraph.reads import Regroup
 from tests.domains.strategies import digits_of, nested_regroups, regroups
 
@@ -21,6 +21,13 @@ def values(digits, dims, shape) -> np.ndarray:
         index = dict(zip(dims, position, strict=True))
         total[position] = sum(digit.at(index[digit.dim]) for digit in digits)
     return total
+
+
+def regroup(digit: Digit, group: Regroup) -> list[Digit] | None:
+    """The digits that one of an operand dim becomes in a reshape."""
+    law = group.place(digit.dim).law
+    sizes = dict(zip(group.dims, group.shape, strict=True))
+    return stretch(digit, law.digits, law.weight, law.extent, sizes)
 
 
 def reverse(group: Regroup) -> Regroup:

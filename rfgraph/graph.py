@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import networkx as nx
-from torch import fx
+import torch
+from torch import Tensor, fx
 from torch.fx import GraphModule
 from torch.fx.node import map_arg
 
@@ -27,7 +28,7 @@ class Masked:
     which a product reads nothing of its other factor, or -inf, which a softmax turns into 0.
     """
 
-    where: Any
+    where: Tensor
     value: float
 
 
@@ -48,7 +49,7 @@ class Operand:
 
     index: int
     shape: Shape
-    dtype: Any = None
+    dtype: torch.dtype
     masked: Masked | None = field(default=None, compare=False)
 
 

@@ -150,7 +150,7 @@ OfClass: TypeAlias = "tuple[tuple[Operator, Signature], frozenset[str]] | None"
 """The operator of a class of modules, and the names that a module of it may not replace."""
 
 
-@dataclass
+@dataclass(repr=False)  # it is a default argument of `rule`: help would print every operator
 class Vocabulary:
     """Every spelling of every operator. A spelling belongs to one operator; duplicates are refused.
 
@@ -191,6 +191,9 @@ class Vocabulary:
         if target in table:
             raise ValueError(f"there is a rule for {target!r} already: {table[target][0].name!r}")
         table[target] = (operator, signature)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self.operators)} operators)"
 
     def copy(self) -> Vocabulary:
         """A vocabulary that can be taught without teaching this one."""

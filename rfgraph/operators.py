@@ -227,11 +227,11 @@ class Vocabulary:
         """
         kind, seen = type(module), {} if seen is None else seen
         if kind not in seen:
-            seen[kind] = self._of_class(kind)
+            seen[kind] = self.of_class(kind)
         found = seen[kind]
         return None if found is None or not found[1].isdisjoint(vars(module)) else found[0]
 
-    def _of_class(self, kind: type) -> OfClass:
+    def of_class(self, kind: type) -> OfClass:
         """The operator of a class of modules, and the names that a module of it may not replace."""
         for base in kind.__mro__[:-1]:
             found = self.modules.get(base)

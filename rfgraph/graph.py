@@ -1,7 +1,6 @@
 """`Node` and `Graph`: a captured model, one node per tensor, in the vocabulary of canonical operators.
 
-In: what a capture found. Out: nodes in topological order, and a `networkx.DiGraph` of them. Callers:
-capture builds, everyone else reads.
+In: what a capture found. Out: nodes in topological order, and a `networkx.DiGraph` of them.
 """
 
 from __future__ import annotations

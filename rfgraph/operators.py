@@ -1,8 +1,7 @@
 """`Operator` and `Vocabulary`: one canonical name for every spelling of an operator.
 
-In: an operator's spellings (module classes, functions, tensor methods; ATen overloads are functions
-too) and how each binds its arguments. Out: the operator and bound parameters of one call. Callers:
-rules declare operators, capture looks calls up; neither imports the other.
+In: an operator's spellings (module classes, functions, tensor methods; ATen overloads are functions too)
+and how each binds its arguments. Out: the operator and bound parameters of one call.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What one output position of a node reads of each operand, dim by dim.
 
-In: what a rule knows of its operator. Out: `Read`s, which any domain can interpret. Callers: rules
-write them, domains compose them; neither knows the other.
+In: what a rule knows of its operator. Out: `Read`s, which any domain can interpret.
 
 A read is a product over the operand's dims; what is not a product (a statistic beside the element
 itself) is the union of several reads of the same operand.
@@ -28,7 +27,7 @@ Kind: TypeAlias = Literal[
     "measured",
     "unknown",
 ]
-"""Why a whole axis is read (theory, section 4)."""
+"""Why a whole axis is read; `docs/theory.md` has the kinds."""
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -1,7 +1,7 @@
 """The report: what every node of a model reads of its inputs, as frozen plain data.
 
 In: a graph and the abstract values of its nodes. Out: `Report`, `NodeReport`, `ReceptiveField`.
-Callers: the public functions make reports; everyone reads them. Definitions: `docs/theory.md`.
+Definitions: `docs/theory.md`.
 """
 
 from __future__ import annotations

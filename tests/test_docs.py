@@ -57,6 +57,15 @@ def test_the_page_of_operators_is_up_to_date():
     assert made == kept, "run: rfgraph operators --format markdown > docs/operators.md"
 
 
+def test_no_docstring_names_what_moves():
+    sources = sorted((ROOT / "rfgraph").rglob("*.py"))
+    assert len(sources) > 100
+    moving = re.compile(
+        r"Callers:|\bsections?\s+\d|§"
+    )  # who calls a module, the numbers of sections
+    assert [path.name for path in sources if moving.search(path.read_text("utf-8"))] == []
+
+
 def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):

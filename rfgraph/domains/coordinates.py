@@ -1,6 +1,6 @@
 """Coordinates: where along a tensor's dims an axis lies, once reshapes have split and merged it.
 
-In: the reads of reshapes, slices and reductions. Out: digits. Callers: the periodic domain.
+In: the reads of reshapes, slices and reductions. Out: digits.
 
 A position `z` along the axis is a sum of digits, each taken from one dim: after merging H and W = 14
 into one token dim, `z` of H is `token // 14` and `z` of W is `token % 14`; after splitting H into

@@ -1,7 +1,7 @@
 """The registry: `@rule` teaches an operator, and refuses to teach it twice.
 
-In: a rule function and the spellings of its operator. Out: the vocabulary that capture and
-propagation look operators up in. Callers: the families in this folder, and users.
+In: a rule function and the spellings of its operator. Out: the vocabulary that capture and propagation look
+operators up in.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from rfgraph.analysis import analyze
 from rfgraph.capture.arguments import value
+from rfgraph.dictionary import Entry, operators
 from rfgraph.errors import (
     CaptureError,
     InputError,
@@ -24,6 +25,7 @@ __all__ = [
     "Along",
     "CaptureError",
     "Cause",
+    "Entry",
     "Fixed",
     "InputError",
     "Limit",
@@ -44,6 +46,7 @@ __all__ = [
     "along",
     "analyze",
     "effective",
+    "operators",
     "rule",
     "same",
     "value",

@@ -1,6 +1,6 @@
 """`analyze`: a model in, a report out.
 
-In: a model, input shapes or none, options. Out: a `Report`. Callers: users and the CLI.
+In: a model, input shapes or none, options. Out: a `Report`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`AtSize`: what every position of every node reads at the analysed size, worked out when it is asked for.
 
-In: a graph, a vocabulary, the tracked axes. Out: sets and hulls. Callers: the report.
+In: a graph, a vocabulary, the tracked axes. Out: sets and hulls.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`Comparison`: hold a report against the probes of its graph, node by node.
 
-In: a report, the probes of the same graph. Out: a `Verification`. Callers: the public functions.
+In: a report, the probes of the same graph. Out: a `Verification`.
 
 Poison (a NaN in one row of the input, the model as it is) looks at every node; the gradient of the positive
 twin looks at outputs, at nodes where branches meet, at those that poison cannot read, and wherever poison

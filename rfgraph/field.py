@@ -1,6 +1,6 @@
 """`ReceptiveField`: what one position of a node reads of one input, axis by axis.
 
-In: abstract values. Out: the views of `docs/theory.md`, section 3. Callers: the report, users.
+In: abstract values. Out: the views of `docs/theory.md`.
 """
 
 from __future__ import annotations

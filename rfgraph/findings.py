@@ -1,6 +1,6 @@
 """`Findings`: what a comparison has found so far, node by node, and what it comes to.
 
-In: verdicts and mismatches. Out: a `Verification`. Callers: the comparison, the strips.
+In: verdicts and mismatches. Out: a `Verification`.
 """
 
 from __future__ import annotations

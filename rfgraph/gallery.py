@@ -1,7 +1,7 @@
 """A few small real models: for the README, the documentation and the tests.
 
-In: nothing. Out: modules with random weights and few channels; their geometry is that of the models
-they are named after. Callers: users, the command line, tests.
+In: nothing. Out: modules with random weights and few channels; their geometry is that of the models they
+are named after.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """`Node` and `Graph`: a captured model, one node per tensor, in the vocabulary of canonical operators.
 
-In: what a capture found. Out: nodes in topological order, and a `networkx.DiGraph` of them. Callers:
-capture builds, everyone else reads.
+In: what a capture found. Out: nodes in topological order, and a `networkx.DiGraph` of them.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import networkx as nx
-from torch import fx
+import torch
+from torch import Tensor, fx
 from torch.fx import GraphModule
 from torch.fx.node import map_arg
 
@@ -27,7 +27,7 @@ class Masked:
     which a product reads nothing of its other factor, or -inf, which a softmax turns into 0.
     """
 
-    where: Any
+    where: Tensor
     value: float
 
 
@@ -48,7 +48,7 @@ class Operand:
 
     index: int
     shape: Shape
-    dtype: Any = None
+    dtype: torch.dtype
     masked: Masked | None = field(default=None, compare=False)
 
 

@@ -1,8 +1,8 @@
 """`measure`: what operators without a rule read, found by running each alone on random tensors.
 
-In: a graph and its model. Out: reads of the unknown nodes, marked. Callers: `analyze`, where the user
-asked for it. Two trials unite: a NaN in one slice of an operand marks the outputs it reaches, also
-through dead gates; a gradient from one slice of the output finds what a NaN cannot pass.
+In: a graph and its model. Out: reads of the unknown nodes, marked. Two trials unite: a NaN in one slice of
+an operand marks the outputs it reaches, also through dead gates; a gradient from one slice of the output
+finds what a NaN cannot pass.
 """
 
 from __future__ import annotations

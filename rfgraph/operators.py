@@ -1,8 +1,7 @@
 """`Operator` and `Vocabulary`: one canonical name for every spelling of an operator.
 
-In: an operator's spellings (module classes, functions, tensor methods; ATen overloads are functions
-too) and how each binds its arguments. Out: the operator and bound parameters of one call. Callers:
-rules declare operators, capture looks calls up; neither imports the other.
+In: an operator's spellings (module classes, functions, tensor methods; ATen overloads are functions too)
+and how each binds its arguments. Out: the operator and bound parameters of one call.
 """
 
 from __future__ import annotations
@@ -150,7 +149,7 @@ OfClass: TypeAlias = "tuple[tuple[Operator, Signature], frozenset[str]] | None"
 """The operator of a class of modules, and the names that a module of it may not replace."""
 
 
-@dataclass
+@dataclass(repr=False)  # it is a default argument of `rule`: help would print every operator
 class Vocabulary:
     """Every spelling of every operator. A spelling belongs to one operator; duplicates are refused.
 
@@ -192,6 +191,9 @@ class Vocabulary:
             raise ValueError(f"there is a rule for {target!r} already: {table[target][0].name!r}")
         table[target] = (operator, signature)
 
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self.operators)} operators)"
+
     def copy(self) -> Vocabulary:
         """A vocabulary that can be taught without teaching this one."""
         return Vocabulary(
@@ -224,11 +226,11 @@ class Vocabulary:
         """
         kind, seen = type(module), {} if seen is None else seen
         if kind not in seen:
-            seen[kind] = self._of_class(kind)
+            seen[kind] = self.of_class(kind)
         found = seen[kind]
         return None if found is None or not found[1].isdisjoint(vars(module)) else found[0]
 
-    def _of_class(self, kind: type) -> OfClass:
+    def of_class(self, kind: type) -> OfClass:
         """The operator of a class of modules, and the names that a module of it may not replace."""
         for base in kind.__mro__[:-1]:
             found = self.modules.get(base)

@@ -1,6 +1,6 @@
 """`Positions`: a finite set of integers, held as a base plus a bit mask over a step.
 
-In: integers. Out: shifted, scaled, added, united sets. Callers: `relation` alone.
+In: integers. Out: shifted, scaled, added, united sets.
 
 Almost every set a network reads is an arithmetic progression, and stays one under composition, so
 a set whose mask is all ones stores no mask: a field a million pixels wide costs four small integers.

@@ -1,7 +1,6 @@
 """The walk over the graph: each node's rule says what it reads, a domain composes the reads.
 
 In: a graph, a vocabulary, the tracked axes, a domain. Out: for every node one abstract value an axis.
-Callers: the public functions, and `at_size` for the part of the graph that is asked for.
 """
 
 from __future__ import annotations

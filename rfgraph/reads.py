@@ -31,7 +31,7 @@ Kind: TypeAlias = Literal[
     "measured",
     "unknown",
 ]
-"""Why a whole axis is read."""
+"""Why a whole axis is read; `docs/theory.md` has the kinds."""
 
 Shape: TypeAlias = tuple[int, ...]
 At: TypeAlias = Callable[[tuple[int, ...]], Iterable[int]]

@@ -1,8 +1,8 @@
 """`Relation`: which input positions each output position reads along one axis, periodically.
 
-In: the geometry of one operator along one axis. Out: compositions, joins, converses, and the views
-(size, stride, offset, ...) of `docs/theory.md`, section 3. Callers: everyone. A relation is the only
-state that the analysis carries; every number of a report is a view of one.
+In: the geometry of one operator along one axis. Out: compositions, joins, converses, and the views (size,
+stride, offset, ...) of `docs/theory.md`. A relation is the only state that the analysis carries;
+every number of a report is a view of one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The report: what every node of a model reads of its inputs, as frozen plain data.
 
 In: a graph and the abstract values of its nodes. Out: `Report`, `NodeReport`, `ReceptiveField`.
-Callers: the public functions make reports; everyone reads them. Definitions: `docs/theory.md`.
+Definitions: `docs/theory.md`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,35 @@ class NodeReport:
     _node: Node
     rfs: Mapping[str, ReceptiveField]
 
-    name = property(lambda self: self._node.name, doc="Dotted module path; see `Node.name`.")
-    op = property(lambda self: self._node.op, doc="Canonical operator, e.g. `conv2d`.")
-    module = property(lambda self: self._node.module, doc="Class name of its module.")
-    shape = property(lambda self: self._node.shape, doc="Shape of the tensor, as analysed.")
-    operands = property(lambda self: self._node.operands, doc="Names of the nodes it reads.")
-    source = property(lambda self: self._node.source, doc="`file:line` in the model's code.")
+    @property
+    def name(self) -> str:
+        """Dotted module path; see `Node.name`."""
+        return self._node.name
+
+    @property
+    def op(self) -> str:
+        """Canonical operator, e.g. `conv2d`."""
+        return self._node.op
+
+    @property
+    def module(self) -> str:
+        """Class name of its module."""
+        return self._node.module
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor, as analysed."""
+        return self._node.shape
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Names of the nodes it reads."""
+        return self._node.operands
+
+    @property
+    def source(self) -> str:
+        """`file:line` in the model's code."""
+        return self._node.source
 
     @property
     def rf(self) -> ReceptiveField:

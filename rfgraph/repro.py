@@ -1,6 +1,6 @@
 """`repro`: stand-alone code that runs one node of a model by itself.
 
-In: a node. Out: text. Callers: the verification, which prints it for the node to blame.
+In: a node. Out: text.
 """
 
 from __future__ import annotations

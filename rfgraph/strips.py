@@ -1,6 +1,6 @@
 """Strips: the whole of a field larger than the input, on inputs long on one axis and short on the others.
 
-In: a model and its report. Out: verdicts in the findings of a comparison. Callers: `verify`.
+In: a model and its report. Out: verdicts in the findings of a comparison.
 
 The cost grows with the field and not with its square. What is held against the gradient is the closed form.
 """

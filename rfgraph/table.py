@@ -1,6 +1,6 @@
 """The table of a report: cells of text, and the formats they are printed in.
 
-In: node reports. Out: text, Markdown, CSV, HTML. Callers: the report and the CLI.
+In: node reports. Out: text, Markdown, CSV, HTML.
 """
 
 from __future__ import annotations

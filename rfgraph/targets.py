@@ -1,6 +1,6 @@
 """What a command is about: the model that TARGET names, its arguments, the inputs of its forward.
 
-In: text from the command line. Out: a module, shapes and values. Callers: the command line.
+In: text from the command line. Out: a module, shapes and values.
 """
 
 from __future__ import annotations

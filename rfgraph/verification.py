@@ -1,6 +1,6 @@
 """`verify` and `effective`: what numbers say of a model, beside what the analysis says.
 
-In: a model, inputs, options. Out: a `Verification`; an `Effective`. Callers: users and the CLI.
+In: a model, inputs, options. Out: a `Verification`; an `Effective`.
 """
 
 from __future__ import annotations

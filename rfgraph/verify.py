@@ -1,6 +1,6 @@
 """`Verification`: whether numbers agreed with the analysis, where they did not, and which node to blame.
 
-In: what a comparison found. Out: frozen plain data, text, JSON. Callers: the public functions, users.
+In: what a comparison found. Out: frozen plain data, text, JSON.
 """
 
 from __future__ import annotations

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from rfgraph.rules import VOCABULARY
 from tests.zoo import missing
 
 # Tensors of tests are small: threads cost more than they bring, and more yet beside other workers.
@@ -31,6 +33,17 @@ settings.load_profile(
 def _same_weights_every_time() -> None:
     """Models of tests have random weights: the same ones in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def taught() -> Iterator[None]:
+    """Undo what a test teaches."""
+    tables = (VOCABULARY.operators, VOCABULARY.functions, VOCABULARY.methods, VOCABULARY.modules)
+    before = [dict(table) for table in tables]
+    yield
+    for table, kept in zip(tables, before, strict=True):
+        table.clear()
+        table.update(kept)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -209,6 +210,62 @@ def test_a_model_in_the_working_directory_is_found(tmp_path):
     command = [sys.executable, "-m", "rfgraph", "analyze", "here:Net", "--format", "csv"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.splitlines()[2].startswith("conv,conv2d,3 x 5")
+
+
+# --- operators ------------------------------------------------------------------------------------
+
+
+def run_operators(*arguments, width=80):
+    return CliRunner().invoke(app, ["operators", *arguments], env={"COLUMNS": str(width)})
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_vocabulary_fits_the_terminal(width):
+    result = run_operators(width=width)
+    assert result.exit_code == 0 and result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert width - 2 <= max(map(len, lines)) <= width
+    names = {entry.name for entry in rfgraph.operators()}
+    assert f"{len(names)} operators in " in lines[0]
+    assert names <= set(re.findall(r"\w+", result.stdout))  # none is folded
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_an_operator_is_told_in_full(width):
+    result = run_operators("nn.MaxPool2d", width=width)
+    assert result.exit_code == 0 and max(map(len, result.stdout.splitlines())) <= width
+    told = " ".join(result.stdout.split())
+    entry = next(entry for entry in rfgraph.operators() if entry.name == "max_pool2d")
+    assert f"spellings {', '.join(entry.spellings)}" in told
+    assert f"formula {entry.formula} example {entry.example} precision {entry.precision}" in told
+
+
+def test_several_operators_of_a_pattern_are_a_table():
+    result = run_operators("conv_transpose*")
+    assert result.stdout.startswith("3 operators in 1 family;") and "pool" not in result.stdout
+
+
+def test_operators_as_json_are_the_entries():
+    told = json.loads(run_operators("nn.Conv2d", "--format", "json").stdout)
+    assert [entry["name"] for entry in told] == ["conv2d"]
+    assert {**told[0], "spellings": tuple(told[0]["spellings"])} in map(vars, rfgraph.operators())
+    assert len(json.loads(run_operators("--format", "json").stdout)) == len(rfgraph.operators())
+
+
+def test_an_operator_as_markdown_has_a_line_for_each_operator():
+    lines = run_operators("nn.Conv?d", "--format", "markdown", width=60).stdout.splitlines()
+    assert [line.split(" | ")[0] for line in lines if line.startswith("| conv")] == [
+        f"| conv{n}d" for n in (1, 2, 3)
+    ]
+
+
+def test_an_unknown_operator_is_one_sentence_on_standard_error_and_exit_2():
+    result = run_operators("nn.Conv4d", width=60)
+    assert result.exit_code == 2 and result.stdout == ""
+    assert result.stderr == (
+        "rfgraph: there is no operator 'nn.Conv4d'; the nearest are 'nn.Conv3d', 'nn.Conv2d', 'nn.Conv1d'\n"
+    )
+    assert isinstance(run_operators("nn.Conv4d", "--debug").exception, rfgraph.InputError)
 
 
 # --- verify ---------------------------------------------------------------------------------------

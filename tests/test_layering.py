@@ -87,13 +87,16 @@ FLOORS = {
     "gallery": Row((), ("torch",)),
     "analysis": Row((*BELOW, "faithful"), ("torch", "numpy")),
     "verification": Row((*BELOW, "faithful", "analysis", "compare", "strips"), ("torch", "numpy")),
-    "": Row((*BELOW, "analysis", "verification")),
+    "dictionary": Row(("errors", "operators", "rules", "capture"), ("torch",)),
+    "": Row((*BELOW, "analysis", "verification", "dictionary")),
     "testing": Row(
         (*BELOW, "", "analysis", "verification"),
         ("torch", "numpy", "networkx", "hypothesis", "pytest"),
     ),
     "targets": Row(("errors", "capture"), ("torch",)),
-    "cli": Row((*BELOW, "", "analysis", "verification", "targets"), ("rich", "typer")),
+    "cli": Row(
+        (*BELOW, "", "analysis", "verification", "dictionary", "targets"), ("rich", "typer")
+    ),
     "__main__": Row(("cli",)),
 }
 

@@ -1,2 +1,4 @@
-"""Abstract domains: what is known of a tensor's dependence on one axis of the input, and how reads
-compose it. In: reads. Out: abstract values. Callers: propagation; the report reads the values."""
+"""Abstract domains: what is known of a tensor's dependence on an axis of the input, and how reads compose it.
+
+In: reads. Out: abstract values.
+"""

@@ -1,8 +1,8 @@
 """Two lattices behind one interface: sets of positions along an axis, held in numpy arrays.
 
 In: the length of an axis. Out: arrays whose last dim holds one set; `union` of two arrays is one ufunc.
-Callers: the sized domain. `bits` is exact, one bit a position; `hulls` keeps the extremes alone, for axes
-so long that the sets would not fit in memory.
+`bits` is exact, one bit a position; `hulls` keeps the extremes alone, for axes so long that the sets would
+not fit in memory.
 """
 
 from __future__ import annotations

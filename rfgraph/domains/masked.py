@@ -1,4 +1,4 @@
-"""Along which dims of a node a mask of the model varies. Callers: both domains."""
+"""Along which dims of a node a mask of the model varies."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The periodic domain: closed forms, valid at any input size where nothing says otherwise.
 
-In: reads. Out: `Periodic` values: the local relation of the axis, whole reads, and why a closed form
-ended. Callers: propagation and the report.
+In: reads. Out: `Periodic` values: the local relation of the axis, whole reads, and why a closed form ended.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _SOURCES = {dim: Periodic((Scan(Relation.identity(), plain(dim)),)) for dim in r
 
 
 class PeriodicDomain:
-    """Composes reads into periodic relations (theory, sections 2 and 4)."""
+    """Composes reads into periodic relations (`docs/theory.md`)."""
 
     def __init__(self) -> None:
         # A dense block joins the same prefix of branches again and again.

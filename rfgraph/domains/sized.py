@@ -1,6 +1,6 @@
 """The sized domain: at one input size, what every single position reads, borders included.
 
-In: reads. Out: `Sized` values: arrays of sets over the tensor's own dims. Callers: the report, on demand.
+In: reads. Out: `Sized` values: arrays of sets over the tensor's own dims.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`Trail`: where in the model something came about, as a set that grows without being copied.
 
-In: origins. Out: their union, in the order of the model. Callers: domains; the report walks trails.
+In: origins. Out: their union, in the order of the model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Probes: what a model depends on, by numbers alone. Nothing here knows the rules of the analysis.
 
-In: a captured graph, which keeps the calls of the model. Out: masks over inputs and nodes. Callers:
-`rfgraph.verify`, the public functions.
+In: a captured graph, which keeps the calls of the model. Out: masks over inputs and nodes.
 """
 
 from rfgraph.probe.effective import Effective, effective

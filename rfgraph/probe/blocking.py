@@ -1,8 +1,8 @@
 """Which calls stop a NaN, and which turn NaN at positions that they do not read.
 
-In: a node, and a value for each of its operands. Out: a reason, or none. Callers: the poison probe.
-Each call is held to this alone, with NaN for all of one operand, then for one half and the other half:
-where a call passes NaN on, the outputs of the halves together are those of the whole.
+In: a node, and a value for each of its operands. Out: a reason, or none. Each call is held to this alone,
+with NaN for all of one operand, then for one half and the other half: where a call passes NaN on, the
+outputs of the halves together are those of the whole.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`effective`: the effective receptive field of a model as it is, with its own weights.
 
 In: a graph, inputs, a node. Out: where the gradient mass of the node's centre lies, with the protocol it
-was measured by. Callers: `rfgraph.effective`. Luo et al. 2016; shares as in Ding et al. 2022.
+was measured by. Luo et al. 2016; shares as in Ding et al. 2022.
 """
 
 from __future__ import annotations

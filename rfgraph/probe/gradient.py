@@ -1,7 +1,7 @@
 """`GradientProbe`: what a node depends on, by the gradient of a positive float64 twin of the graph.
 
 In: a graph, a node, output positions. Out: masks over the inputs, joint over all their dims, and their
-projections. Callers: `rfgraph.verify`, tests. No rule is asked: the twin runs the captured calls.
+projections. No rule is asked: the twin runs the captured calls.
 """
 
 from __future__ import annotations

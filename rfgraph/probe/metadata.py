@@ -1,6 +1,6 @@
 """Which arguments of a call are asked for their values, and which for their shape, dtype or device alone.
 
-In: a call's name and arguments. Out: those whose values it uses. Callers: the probes.
+In: a call's name and arguments. Out: those whose values it uses.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`PoisonProbe`: what every node reads of one row of an input, by a NaN put there and one forward pass.
 
-In: a graph, a row of an input. Out: for every node, its positions that turn NaN. Callers:
-`rfgraph.verify`, tests. The model's own code runs in eval mode, with its own weights.
+In: a graph, a row of an input. Out: for every node, its positions that turn NaN. The model's
+own code runs in eval mode, with its own weights.
 
 A NaN passes through activations, max pooling, gates and weights of zero. Operators that stop it are
 found by a check of their own, on NaN alone; they and all that reads them are unreadable.

@@ -1,7 +1,6 @@
 """`Twin`: a tensor of the linearised, positive, float64 twin of a model.
 
-In: tensors; calls that torch hands over by `__torch_function__`. Out: twins of their results. Callers:
-the gradient probe, which replays a graph on twins instead of tensors.
+In: tensors; calls that torch hands over by `__torch_function__`. Out: twins of their results.
 
 The twin of an operator reads what the operator reads, and is a sum of its operands with positive
 coefficients: nothing cancels, saturates or dies, so a gradient through it is exact. Activations and

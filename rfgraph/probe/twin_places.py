@@ -1,6 +1,6 @@
 """Twins of operators that move positions or read windows of them: layout, indexing, pooling, resampling.
 
-In: calls on twins. Out: plain float64 tensors. Callers: `rfgraph.probe.twin`, by name.
+In: calls on twins. Out: plain float64 tensors.
 
 What only moves or averages elements is linear and positive as it is: it runs on the float64 values.
 """

@@ -1,6 +1,6 @@
 """Twins of operators that multiply: convolutions, linear layers, matrix products, attention.
 
-In: calls on twins. Out: plain float64 tensors. Callers: `rfgraph.probe.twin`, by name.
+In: calls on twins. Out: plain float64 tensors.
 
 A product of weights and a traced tensor is a mean with positive weights. A product of two traced
 tensors is a sum: each factor is contracted with ones in the place of the other, but for the exact zeros

@@ -1,4 +1,4 @@
-"""Twins of recurrent layers. Callers: the gradient probe, through `HANDLERS`."""
+"""Twins of recurrent layers."""
 
 from __future__ import annotations
 

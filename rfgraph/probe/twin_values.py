@@ -1,6 +1,6 @@
 """Twins of operators on single elements, and of norms, softmax and reductions.
 
-In: calls on twins. Out: plain float64 tensors. Callers: `rfgraph.probe.twin`, by name.
+In: calls on twins. Out: plain float64 tensors.
 """
 
 from __future__ import annotations

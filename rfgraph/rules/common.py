@@ -1,4 +1,4 @@
-"""What several families need to bind arguments and to say where a window lands. Callers: families."""
+"""What several families need to bind arguments and to say where a window lands."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Constant masks: which positions of a tensor the model fixes, and what is not read because of them.
 
-In: canonical params. Out: `Masked` positions, and reads that leave masked keys out. Callers: families.
+In: canonical params. Out: `Masked` positions, and reads that leave masked keys out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The registry: `@rule` teaches an operator, and refuses to teach it twice.
 
-In: a rule function and the spellings of its operator. Out: the vocabulary that capture and
-propagation look operators up in. Callers: the families in this folder, and users.
+In: a rule function and the spellings of its operator. Out: the vocabulary that capture and propagation look
+operators up in.
 """
 
 from __future__ import annotations
@@ -30,18 +30,15 @@ def rule(
 ) -> Callable[[Rule], Rule]:
     """Teach rfgraph what an operator reads.
 
-    The decorated function takes a `Node` and returns its `Read`s: for every operand that matters,
-    what one output position reads of it, dim by dim. It sees the operator's arguments, bound and
-    named, in `node.params`, and shapes in `node.shape` and `node.operand_shapes`.
+    The decorated function takes a `Node` and returns its `Read`s: what one output position reads of
+    every operand that matters, dim by dim. `node.params` has the operator's arguments, bound and named.
 
     Args:
         targets: spellings of the operator: module classes, functions, names of tensor methods, and
-            `"library::operator"` for one of `torch.ops`. A pair `(target, signature)` brings its own
-            signature.
+            `"library::operator"` of `torch.ops`. A pair `(target, signature)` brings its own signature.
         name: canonical name in reports; default: the name of the first target.
         signature: argument names and defaults, as in a `def`; default: inspected. For a module class,
-            names not passed in the call are read from the module's attributes (all public ones,
-            where no signature is given).
+            names not passed in the call are its attributes (without a signature, all public ones).
         normalize: turns bound arguments into canonical ones.
         infer: the output shape; default: the operator is asked, on meta tensors.
         masks: positions of the output whose value the model fixes, such as those a causal mask fills.
@@ -52,7 +49,7 @@ def rule(
         ValueError: there is a rule for that name or spelling already, or no target and no name.
 
     Example:
-        >>> @rfgraph.rule(Blur)                       # an nn.Module with attributes size, stride
+        >>> @rfgraph.rule(Blur)  # an nn.Module with attributes size, stride
         ... def blur(node):
         ...     window = Relation.window(node.params["size"], node.params["stride"])
         ...     return [Read(0, (along(0), along(1), along(2, window), along(3, window)))]

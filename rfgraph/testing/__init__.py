@@ -1,7 +1,7 @@
 """For tests: strategies that draw models, and assertions about receptive fields.
 
-In: models. Out: examples, or an AssertionError. Callers: users' own tests. `import rfgraph` does not
-import this; `rfgraph.testing.strategies` needs the `testing` extra.
+In: models. Out: examples, or an AssertionError. `import rfgraph` does not import this;
+`rfgraph.testing.strategies` needs the `testing` extra.
 """
 
 from rfgraph.testing.assertions import (

@@ -1,7 +1,6 @@
 """Assertions about receptive fields, for people's own tests.
 
 In: a model or a report of one. Out: nothing, or an `AssertionError` that says what was found where.
-Callers: users' tests, as `rfgraph.testing.assert_causal(model)`.
 """
 
 from __future__ import annotations

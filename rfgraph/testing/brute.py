@@ -1,7 +1,7 @@
 """What one operator depends on, by changing one element at a time; and what its reads claim, read plainly.
 
 In: a module and operands; the reads of a node. Out: boolean arrays over output and operand positions.
-Callers: `rfgraph.testing.rules`. No domain, no composition and no gradient is involved.
+No domain, no composition and no gradient is involved.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`Snapshot`: what the fixture `rfgraph_snapshot` gives to a test.
 
-In: a model or a report, and a name. Out: a file in `__snapshots__/` beside the test, or an
-`AssertionError` that names the first node that changed. Callers: the pytest plugin.
+In: a model or a report, and a name. Out: a file in `__snapshots__/` beside the test, or an `AssertionError`
+that names the first node that changed.
 """
 
 from __future__ import annotations

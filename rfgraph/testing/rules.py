@@ -1,7 +1,6 @@
 """`check_rule`: the rule of an operator held against what the operator, run alone, depends on.
 
 In: an operator and shapes. Out: nothing, or an `AssertionError` that shows the first wrong position.
-Callers: users' tests of the operators that they taught with `@rfgraph.rule`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`assert_snapshot`: a report kept as JSON beside the tests, and what has changed since.
 
 In: a model or a report, and a file. Out: nothing, or an `AssertionError` that names the first node that
-changed. Callers: users' tests.
+changed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Hypothesis strategies that draw random small models, each with inputs that fit it.
 
-In: keywords that say what may occur. Out: `Description`s, frozen data that prints as the code of the
-model and builds it. Callers: users' property tests, and rfgraph's own.
+In: keywords that say what may occur. Out: `Description`s, frozen data that prints as the code of the model
+and builds it.
 
 Every example is valid by construction: shapes are tracked while layers are drawn, and nothing is
 filtered. Examples shrink to few layers, small sizes and parameters of 1.

@@ -1,6 +1,6 @@
 """Layers that hold layers: sums, concatenations, gates, swapped axes, repetitions, further inputs.
 
-In: tuples of layers, an empty one for the tensor as it is. Out: code and shapes. Callers: descriptions.
+In: tuples of layers, an empty one for the tensor as it is. Out: code and shapes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`Code`: the class that a description prints as, while it is written; `Layer`: what writes into it.
 
-In: layers. Out: lines of Python, each with the shape of the tensor it makes. Callers: descriptions.
+In: layers. Out: lines of Python, each with the shape of the tensor it makes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Layers of one operator that slide no window: resampling, moves, activations, norms.
 
-In: their parameters. Out: code and shapes. Callers: descriptions.
+In: their parameters. Out: code and shapes.
 """
 
 from __future__ import annotations

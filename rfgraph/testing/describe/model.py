@@ -1,7 +1,6 @@
 """`Description`: a small model as frozen plain data, which prints as the code that builds it.
 
-In: layers and the shape of the input. Out: code, a module, shapes. Callers: the strategies draw them;
-tests build them.
+In: layers and the shape of the input. Out: code, a module, shapes.
 """
 
 from __future__ import annotations

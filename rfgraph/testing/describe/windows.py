@@ -1,6 +1,6 @@
 """Layers that slide a window: convolution, transposed convolution, pooling.
 
-In: per-axis parameters. Out: code and shapes. Callers: descriptions.
+In: per-axis parameters. Out: code and shapes.
 """
 
 from __future__ import annotations

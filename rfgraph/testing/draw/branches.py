@@ -1,7 +1,7 @@
 """Draws branches that fit each other and are aligned by construction, and what is used twice.
 
 Every branch keeps the centre of each window: kernels are odd and padded by half, and where one branch
-strides the others stride with it. In: a shape. Out: layers. Callers: `rfgraph.testing.draw.chains`.
+strides the others stride with it. In: a shape. Out: layers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Draws layer after layer, each for the shape that those before it left.
 
-In: a shape and what may be drawn. Out: layers. Callers: `rfgraph.testing.strategies`.
+In: a shape and what may be drawn. Out: layers.
 """
 
 from __future__ import annotations

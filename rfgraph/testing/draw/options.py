@@ -1,4 +1,4 @@
-"""`Options`: what the strategies may draw. In: the caller's keywords. Callers: `rfgraph.testing.draw`."""
+"""`Options`: what the strategies may draw. In: the caller's keywords."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Draws layers that slide a window, so that it fits: each parameter within what the others leave it.
 
-In: a shape. Out: layers. Callers: `rfgraph.testing.draw.chains`.
+In: a shape. Out: layers.
 """
 
 from __future__ import annotations

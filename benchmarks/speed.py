@@ -38,6 +38,7 @@ from rfgraph.capture import capture
 from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.graph import Axis
 from rfgraph.propagate import propagate
+from rfgraph.readings import readings
 from rfgraph.rules import VOCABULARY
 
 MODELS = (
@@ -92,7 +93,7 @@ def timed(name: str, rounds: int) -> Times:
     works: dict[str, Callable[[], object]] = {
         "trace": lambda: fx.symbolic_trace(model),
         "capture": lambda: capture(model, None, VOCABULARY),
-        "propagate": lambda: propagate(graph, VOCABULARY, axes, PeriodicDomain()),
+        "propagate": lambda: propagate(readings(graph, VOCABULARY), axes, PeriodicDomain()),
         "analyze": lambda: rfgraph.analyze(model),
         "report.fx": lambda: report.fx,
     }

@@ -18,7 +18,8 @@ from rfgraph.faithful import difference
 from rfgraph.graph import Axis, Graph
 from rfgraph.guard import refuse_without_numbers
 from rfgraph.measure import measure
-from rfgraph.propagate import propagate, refuse_unknown
+from rfgraph.propagate import propagate
+from rfgraph.readings import readings
 from rfgraph.report import Report
 from rfgraph.rules import VOCABULARY
 
@@ -75,11 +76,12 @@ def analyze(
     if check:
         _check(model, captured, training)
     tracked = _axes(captured.graph, axes)
-    if on_unknown == "raise":
-        refuse_unknown(captured.graph)
     measured = measure(captured.graph, model, training) if measuring else {}
-    values = propagate(captured.graph, VOCABULARY, tracked, PeriodicDomain(), measured)
-    at_size = AtSize(captured.graph, VOCABULARY, tracked, measured)
+    read = readings(captured.graph, VOCABULARY, measured)
+    if on_unknown == "raise":
+        read.refuse_unknown()
+    values = propagate(read, tracked, PeriodicDomain())
+    at_size = AtSize(read, tracked)
     return Report(
         type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )

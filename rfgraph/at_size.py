@@ -1,11 +1,11 @@
 """`AtSize`: what every position of every node reads at the analysed size, worked out when it is asked for.
 
-In: a graph, a vocabulary, the tracked axes. Out: sets and hulls.
+In: readings, the tracked axes. Out: sets and hulls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -14,10 +14,9 @@ import numpy as np
 
 from rfgraph.domains.lattice import Array, Lattice
 from rfgraph.domains.sized import Sized, SizedDomain, TooLargeError
-from rfgraph.graph import Axis, Graph
-from rfgraph.operators import Vocabulary
+from rfgraph.graph import Axis
 from rfgraph.propagate import Walk
-from rfgraph.reads import Reads
+from rfgraph.readings import Readings
 
 BUDGET = 1 << 28
 """Bytes of sets kept for one axis before they give way to hulls."""
@@ -33,16 +32,12 @@ class AtSize:
 
     def __init__(
         self,
-        graph: Graph,
-        vocabulary: Vocabulary,
+        readings: Readings,
         axes: Sequence[Axis],
-        measured: Mapping[str, Reads],
         budget: int = BUDGET,
     ) -> None:
-        self._graph = graph
-        self._vocabulary = vocabulary
+        self._readings = readings
         self._axes = axes
-        self._measured = measured
         self._budget = budget
         self._hulls: dict[tuple[str, int, tuple[int, ...], bool], tuple[Array, Array]] = {}
         self._walks: dict[int, tuple[Lattice, Walk[Sized]]] = {}
@@ -92,13 +87,13 @@ class AtSize:
         """The walk of an axis, which has come as far as the node."""
         if axis not in self._walks:
             tracked = self._axes[axis]
-            lattice = Lattice(self._graph[tracked.input].shape[tracked.dim], exact)
+            lattice = Lattice(self._readings.graph[tracked.input].shape[tracked.dim], exact)
             domain = SizedDomain(lattice, self._budget if exact else None)
-            walk = Walk(self._graph, self._vocabulary, [tracked], domain, self._measured)
+            walk = Walk(self._readings, [tracked], domain)
             self._walks[axis] = (lattice, walk)
         walk = self._walks[axis][1]
         if name not in walk.values:
-            walk.visit({name, *nx.ancestors(self._graph.networkx, name)})
+            walk.visit({name, *nx.ancestors(self._readings.graph.networkx, name)})
         return self._walks[axis]
 
     def reached(
@@ -162,7 +157,7 @@ class AtSize:
             return None
         tracked = self._axes[axis]
         stride = self.stride(name, axis, dims, local) or Fraction(
-            self._graph[tracked.input].shape[tracked.dim], lo.size
+            self._readings.graph[tracked.input].shape[tracked.dim], lo.size
         )
         own = np.arange(lo.size) * stride.numerator // stride.denominator
         lo, hi = lo.ravel(), hi.ravel()

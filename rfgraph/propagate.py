@@ -1,23 +1,19 @@
-"""The walk over the graph: each node's rule says what it reads, a domain composes the reads.
+"""The walk over the graph: a domain composes what the nodes read.
 
-In: a graph, a vocabulary, the tracked axes, a domain. Out: for every node one abstract value an axis.
+In: readings, the tracked axes, a domain. Out: for every node one abstract value an axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import Generic, TypeVar
 
 from rfgraph.domains.base import Domain
-from rfgraph.errors import RfgraphError, UnsupportedOperatorError
-from rfgraph.graph import Axis, Graph, Node
-from rfgraph.operators import Vocabulary
-from rfgraph.reads import Reads, check, whole
+from rfgraph.graph import Axis, Node
+from rfgraph.readings import Readings
+from rfgraph.reads import Reads
 
 Value = TypeVar("Value")
-
-
-_NONE: Mapping[str, Reads] = {}
 
 
 class Walk(Generic[Value]):
@@ -25,26 +21,18 @@ class Walk(Generic[Value]):
 
     def __init__(
         self,
-        graph: Graph,
-        vocabulary: Vocabulary,
+        readings: Readings,
         axes: Sequence[Axis],
         domain: Domain[Value],
-        measured: Mapping[str, Reads] = _NONE,
     ) -> None:
         self.values: dict[str, tuple[Value | None, ...]] = {}
-        self._graph = graph
-        self._vocabulary = vocabulary
-        self._measured = measured
+        self._readings = readings
         self._axes = axes
         self._domain = domain
 
     def visit(self, names: Container[str] | None = None) -> None:
-        """Visit the nodes called `names` (None: all), which must include what they read.
-
-        Raises:
-            RfgraphError: a rule returned reads that do not fit its node.
-        """
-        for node in self._graph:
+        """Visit the nodes called `names` (None: all), which must include what they read."""
+        for node in self._readings.graph:
             if node.name not in self.values and (names is None or node.name in names):
                 self.values[node.name] = self._enter(node) if node.op == "input" else self._at(node)
 
@@ -56,7 +44,7 @@ class Walk(Generic[Value]):
         )
 
     def _at(self, node: Node) -> tuple[Value | None, ...]:
-        reads = self._measured.get(node.name) or reads_of(node, self._vocabulary)
+        reads = self._readings[node.name]
         operands = [self.values[name] for name in node.operands]
         along = zip(*operands, strict=True) if operands else [()] * len(self._axes)
         return tuple([self._along(node, reads, values) for values in along])
@@ -72,44 +60,9 @@ class Walk(Generic[Value]):
 
 
 def propagate(
-    graph: Graph,
-    vocabulary: Vocabulary,
-    axes: Sequence[Axis],
-    domain: Domain[Value],
-    measured: Mapping[str, Reads] = _NONE,
+    readings: Readings, axes: Sequence[Axis], domain: Domain[Value]
 ) -> dict[str, tuple[Value | None, ...]]:
-    """The abstract value of every node for every axis. `measured`: reads of nodes that have no rule.
-
-    Raises:
-        RfgraphError: a rule returned reads that do not fit its node.
-    """
-    walk = Walk(graph, vocabulary, axes, domain, measured)
+    """The abstract value of every node for every axis."""
+    walk = Walk(readings, axes, domain)
     walk.visit()
     return walk.values
-
-
-def reads_of(node: Node, vocabulary: Vocabulary) -> Reads:
-    """What the node's rule says, checked to fit the node; unknown operators read everything."""
-    if not node.known:
-        return tuple(whole(len(shape), "unknown", i) for i, shape in enumerate(node.operand_shapes))
-    reads = vocabulary.operators[node.op].rule(node)
-    problem = check(reads, node.operand_shapes, len(node.shape))
-    if problem:
-        raise RfgraphError(f"the rule of {node.op!r} {problem}, at node {node.where()}")
-    return reads
-
-
-def refuse_unknown(graph: Graph) -> None:
-    """Raise `UnsupportedOperatorError` where nodes have no rule, naming all of them."""
-    unknown = [node for node in graph if not node.known]
-    if not unknown:
-        return
-    shown = "; ".join(
-        node.where() + (f": {node.params['problem']}" if node.params.get("problem") else "")
-        for node in unknown
-    )
-    count = f"{len(unknown)} node{'s use operators' if len(unknown) > 1 else ' uses an operator'}"
-    raise UnsupportedOperatorError(
-        f"{count} without a rule: {shown}. Teach the operator with @rfgraph.rule, or pass "
-        "on_unknown='measure' to measure what it reads, or 'whole' to count it as a read of everything"
-    )

@@ -21,7 +21,7 @@ import rfgraph
 PACKAGE = Path(rfgraph.__file__).parent
 
 ALGEBRA = ("errors", "positions", "relation", "digits")
-FOUNDATION = (*ALGEBRA, "reads", "graph", "operators")
+FOUNDATION = (*ALGEBRA, "reads", "graph", "operators", "readings")
 REPORT = (*FOUNDATION, "domains", "propagate", "at_size", "table", "field", "report")
 BELOW = (
     *REPORT,
@@ -59,6 +59,7 @@ FLOORS = {
     "calls": Row((), ("torch",)),
     "graph": Row((*ALGEBRA, "reads"), ("networkx", "torch")),
     "operators": Row((*ALGEBRA, "reads", "graph"), ("networkx",)),
+    "readings": Row((*ALGEBRA, "reads", "graph", "operators")),
     # 2: rules, capture and domains do not know each other; the probe knows none of what it checks
     "guard": Row(("errors", "calls"), ("torch", "numpy")),
     "domains": Row(FOUNDATION, ("numpy",)),

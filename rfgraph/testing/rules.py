@@ -17,7 +17,7 @@ from torch import nn
 from rfgraph.capture import capture
 from rfgraph.errors import InputError
 from rfgraph.graph import Graph, Node
-from rfgraph.propagate import reads_of, refuse_unknown
+from rfgraph.readings import readings, reads_of
 from rfgraph.reads import Shape
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing.brute import Marks, claimed, depended, outputs_of
@@ -174,7 +174,7 @@ def _check(operator: nn.Module, shapes: list[Shape], conservative: bool, seed: i
     model = _MODELS[len(shapes) - 1](operator)
     inputs = [torch.zeros(shape) for shape in shapes]
     graph = capture(model, inputs, VOCABULARY, False).graph
-    refuse_unknown(graph)
+    readings(graph, VOCABULARY).refuse_unknown()
     nodes = [graph[name] for name in graph.outputs.values()]
     _is_alone(operator, graph, nodes)
     if any(prod(node.shape) * prod(shape) > _LARGEST for node in nodes for shape in shapes):

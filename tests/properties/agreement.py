@@ -17,7 +17,7 @@ from rfgraph import InputError, Report, VerificationError
 from rfgraph.at_size import AtSize
 from rfgraph.field import ReceptiveField
 from rfgraph.probe import GradientProbe
-from rfgraph.propagate import reads_of
+from rfgraph.readings import readings, reads_of
 from rfgraph.report import NodeReport
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing.describe import Description
@@ -113,7 +113,8 @@ def axes_of(node: NodeReport, report: Report) -> Iterator[tuple[str, int, int]]:
 def held_as_hulls(report: Report) -> int:
     """Hulls propagated as hulls are the hulls of the sets, at every node and position."""
     hulls, sets = (
-        AtSize(report.captured, VOCABULARY, report.axes, {}, budget=size) for size in (0, 1 << 28)
+        AtSize(readings(report.captured, VOCABULARY), report.axes, budget=size)
+        for size in (0, 1 << 28)
     )
     count = 0
     for node, axis in product(report.nodes, range(len(report.axes))):

@@ -15,7 +15,7 @@ import numpy as np
 from rfgraph.capture import capture
 from rfgraph.graph import Graph, Node
 from rfgraph.operators import Vocabulary
-from rfgraph.propagate import reads_of
+from rfgraph.readings import reads_of
 from rfgraph.reads import Place, Reads
 from tests.rules.dependence import Found, dependence, drawn, model_of, outputs_of
 from tests.rules.examples import Example

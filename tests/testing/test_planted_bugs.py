@@ -170,14 +170,14 @@ def clipped_only_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         self: AtSize, name: str, axis: int, local: bool = False
     ) -> tuple[Lattice, Array] | None:
         tracked = self._axes[axis]
-        value = propagate(self._graph, self._vocabulary, [tracked], PeriodicDomain())[name][0]
+        value = propagate(self._readings, [tracked], PeriodicDomain())[name][0]
         found = plain(self, name, axis, local)
         if value is None or found is None or len(value.local) != 1:
             return found
         (scan,) = value.local
         if scan.relation is None or value.whole or len(scan.digits) != 1:
             return found
-        lattice, dim, shape = found[0], scan.digits[0].dim, self._graph[name].shape
+        lattice, dim, shape = found[0], scan.digits[0].dim, self._readings.graph[name].shape
         singles = lattice.singletons()
         sets = lattice.empty(shape[dim])
         for output in range(shape[dim]):

@@ -12,7 +12,7 @@ import pytest
 import rfgraph
 from rfgraph.capture import capture
 from rfgraph.graph import Graph, Node
-from rfgraph.propagate import reads_of
+from rfgraph.readings import reads_of
 from rfgraph.reads import Reads
 from rfgraph.rules import VOCABULARY
 from tests.rules import EXAMPLES

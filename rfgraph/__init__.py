@@ -1,6 +1,7 @@
 """rfgraph: for every node of a PyTorch model, which part of the input it sees."""
 
 from rfgraph.analysis import analyze
+from rfgraph.axis import AxisReads, Limit
 from rfgraph.capture.arguments import value
 from rfgraph.errors import (
     CaptureError,
@@ -10,7 +11,8 @@ from rfgraph.errors import (
     UnsupportedOperatorError,
     VerificationError,
 )
-from rfgraph.field import Cause, Limit, ReceptiveField
+from rfgraph.field import Cause, ReceptiveField
+from rfgraph.graph import Axis
 from rfgraph.reads import Along, Fixed, Lookup, Read, Regroup, Table, Whole, along, same
 from rfgraph.relation import Relation
 from rfgraph.report import NodeReport, Report
@@ -22,6 +24,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Along",
+    "Axis",
+    "AxisReads",
     "CaptureError",
     "Cause",
     "Fixed",

@@ -1,6 +1,6 @@
 """`analyze`: a model in, a report out.
 
-In: a model, input shapes or none, options. Out: a `Report`. Callers: users and the CLI.
+In: a model, input shapes or none, options. Out: a `Report`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def analyze(
         refuse_unknown(captured.graph)
     measured = measure(captured.graph, model, training) if measuring else {}
     values = propagate(captured.graph, VOCABULARY, tracked, PeriodicDomain(), measured)
-    at_size = AtSize(captured.graph, VOCABULARY, tracked, measured)
+    at_size = AtSize(captured.graph, VOCABULARY, measured)
     return Report(
         type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )

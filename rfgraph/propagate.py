@@ -1,7 +1,6 @@
 """The walk over the graph: each node's rule says what it reads, a domain composes the reads.
 
-In: a graph, a vocabulary, the tracked axes, a domain. Out: for every node one abstract value an axis.
-Callers: the public functions, and `at_size` for the part of the graph that is asked for.
+In: a graph, a vocabulary, the tracked axes, a domain. Out: for every node the abstract value of each axis.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _NONE: Mapping[str, Reads] = {}
 
 
 class Walk(Generic[Value]):
-    """The abstract values of the nodes visited so far, for every axis, in the order of `axes`."""
+    """The abstract values of the nodes visited so far: `values[name][axis]`, for the axes a node reads."""
 
     def __init__(
         self,
@@ -32,7 +31,7 @@ class Walk(Generic[Value]):
         domain: Domain[Value],
         measured: Mapping[str, Reads] = _NONE,
     ) -> None:
-        self.values: dict[str, tuple[Value | None, ...]] = {}
+        self.values: dict[str, dict[Axis, Value]] = {}
         self._graph = graph
         self._vocabulary = vocabulary
         self._measured = measured
@@ -49,18 +48,19 @@ class Walk(Generic[Value]):
             if node.name not in self.values and (names is None or node.name in names):
                 self.values[node.name] = self._enter(node) if node.op == "input" else self._at(node)
 
-    def _enter(self, node: Node) -> tuple[Value | None, ...]:
+    def _enter(self, node: Node) -> dict[Axis, Value]:
         """An input: every position reads itself along the input's own axes."""
-        return tuple(
-            self._domain.initial(node, axis.dim) if axis.input == node.name else None
-            for axis in self._axes
-        )
+        mine = (axis for axis in self._axes if axis.input == node.name)
+        return {axis: self._domain.initial(node, axis.dim) for axis in mine}
 
-    def _at(self, node: Node) -> tuple[Value | None, ...]:
+    def _at(self, node: Node) -> dict[Axis, Value]:
         reads = self._measured.get(node.name) or reads_of(node, self._vocabulary)
         operands = [self.values[name] for name in node.operands]
-        along = zip(*operands, strict=True) if operands else [()] * len(self._axes)
-        return tuple([self._along(node, reads, values) for values in along])
+        along = {
+            axis: self._along(node, reads, [values.get(axis) for values in operands])
+            for axis in self._axes
+        }
+        return {axis: value for axis, value in along.items() if value is not None}
 
     def _along(self, node: Node, reads: Reads, operands: Sequence[Value | None]) -> Value | None:
         parts: list[Value] = []
@@ -78,8 +78,11 @@ def propagate(
     axes: Sequence[Axis],
     domain: Domain[Value],
     measured: Mapping[str, Reads] = _NONE,
-) -> dict[str, tuple[Value | None, ...]]:
-    """The abstract value of every node for every axis. `measured`: reads of nodes that have no rule.
+) -> dict[str, dict[Axis, Value]]:
+    """The abstract value of every node for every axis that it reads: `[name][axis]`.
+
+    Args:
+        measured: reads of nodes that have no rule.
 
     Raises:
         RfgraphError: a rule returned reads that do not fit its node.

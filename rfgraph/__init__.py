@@ -1,6 +1,7 @@
 """rfgraph: for every node of a PyTorch model, which part of the input it sees."""
 
 from rfgraph.analysis import analyze
+from rfgraph.axis import AxisReads, Limit
 from rfgraph.capture.arguments import value
 from rfgraph.dictionary import Entry, operators
 from rfgraph.errors import (
@@ -11,7 +12,8 @@ from rfgraph.errors import (
     UnsupportedOperatorError,
     VerificationError,
 )
-from rfgraph.field import Cause, Limit, ReceptiveField
+from rfgraph.field import Cause, ReceptiveField
+from rfgraph.graph import Axis
 from rfgraph.reads import Along, Fixed, Lookup, Read, Regroup, Table, Whole, along, same
 from rfgraph.relation import Relation
 from rfgraph.report import NodeReport, Report
@@ -23,6 +25,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Along",
+    "Axis",
+    "AxisReads",
     "CaptureError",
     "Cause",
     "Entry",

@@ -81,7 +81,7 @@ def analyze(
     if on_unknown == "raise":
         read.refuse_unknown()
     values = propagate(read, tracked, PeriodicDomain())
-    at_size = AtSize(read, tracked)
+    at_size = AtSize(read)
     return Report(
         type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )

@@ -20,13 +20,13 @@ import numpy.typing as npt
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.field import ReceptiveField
 from rfgraph.findings import Findings, verdict_of
+from rfgraph.graph import Position
 from rfgraph.probe.gradient import GradientProbe
 from rfgraph.probe.poison import PoisonProbe
 from rfgraph.report import NodeReport, Report
 from rfgraph.verify import Kind, Mismatch, Verification
 
 Progress: TypeAlias = Callable[[str, float], None]
-Position: TypeAlias = "dict[int, int]"  # dim of a node -> index
 Indices: TypeAlias = "npt.NDArray[np.int64]"
 Masks: TypeAlias = "Sequence[Mapping[str, npt.NDArray[np.bool_]]]"
 
@@ -83,7 +83,7 @@ class Comparison:
         numeric: npt.NDArray[np.bool_],
     ) -> None:
         """(row, *dims) of a node: the positions that the rows reach, by poison and by the analysis."""
-        analytic, exact = self.report.reached(name, axis, rows, dims)
+        analytic, exact = self.report.reached(name, self.report.axes[axis], rows, dims)
         analytic = np.broadcast_to(analytic, numeric.shape)
         self.found.count("poison", name, numeric.size)
         if np.array_equal(numeric, analytic):
@@ -136,7 +136,7 @@ class Comparison:
         input, own = self._own(axis)
         rf = node.rfs.get(input)
         source = rf.local if local and rf is not None else rf
-        analytic, exact = _analytic(source, own, node, position)
+        analytic, exact = _analytic(source, own, position)
         verdict = verdict_of(numeric, analytic, exact)
         self.found.say("gradient", node.name, verdict)
         lost = set(map(int, analytic)) - set(map(int, numeric))
@@ -242,7 +242,7 @@ class Comparison:
         rows = self._poison.rows(tracked.input, tracked.dim, None, {name: tuple(position)})
         numeric = np.flatnonzero(np.moveaxis(rows[name], 0, -1)[tuple(position.values())])
         input, own = self._own(axis)
-        analytic, _ = _analytic(node.rfs.get(input), own, node, position)
+        analytic, _ = _analytic(node.rfs.get(input), own, position)
         sides = tuple(map(int, analytic)), tuple(map(int, numeric))
         where = (input, own, tuple(position.values()), tuple(position))
         return Mismatch(name, "poison", "understated", *where, *sides)
@@ -291,30 +291,21 @@ def views_of(node: NodeReport) -> list[tuple[int, ...]]:
     along any dim: each of them in turn, too.
     """
     own = tuple(sorted({dim for rf in node.rfs.values() for dim in rf.dims}))
-    spread = any(
-        whole and not rf.dims_of(axis)
-        for rf in node.rfs.values()
-        for axis, whole in enumerate(rf.whole)
-    )
+    spread = any(reads.whole and not reads.dims for rf in node.rfs.values() for reads in rf)
     if not spread:
         return [node.dims]
     each = [(dim,) for dim, size in enumerate(node.shape) if size > 1]
     return list(dict.fromkeys([own, *each]))
 
 
-def _analytic(
-    rf: ReceptiveField | None, axis: int, node: NodeReport, position: Position
-) -> tuple[Indices, bool]:
+def _analytic(rf: ReceptiveField | None, axis: int, position: Position) -> tuple[Indices, bool]:
     """What the analysis says a position reads; False: only its hull is known."""
     if rf is None:
         return np.zeros(0, np.int64), True
-    index: list[int | None] = [None] * len(node.shape)
-    for dim, place in position.items():
-        index[dim] = place
     try:
-        return rf.members_at(axis, tuple(index)), True
+        return rf[axis].members(position), True
     except InputError:  # an axis so long that hulls alone are kept
-        hull = rf.hull_at(axis, tuple(index))
+        hull = rf[axis].hull(position)
         return (np.zeros(0, np.int64) if hull is None else np.arange(hull[0], hull[1] + 1)), False
 
 

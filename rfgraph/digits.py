@@ -47,6 +47,11 @@ def plain(dim: int) -> Digits:
     return (Digit(dim),)
 
 
+def is_plain(digits: Digits) -> bool:
+    """True where the axis lies along one dim, unmoved, or along none."""
+    return not digits or digits == plain(digits[0].dim)
+
+
 def tidy(digits: Sequence[Digit]) -> Digits:
     """Digits in order, neighbours that make one digit made one: reshapes that undo each other cancel."""
     merged: list[Digit] = []

@@ -1,6 +1,6 @@
 """The walk over the graph: a domain composes what the nodes read.
 
-In: readings, the tracked axes, a domain. Out: for every node one abstract value an axis.
+In: readings, the tracked axes, a domain. Out: for every node the abstract value of each axis.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class Walk(Generic[Value]):
-    """The abstract values of the nodes visited so far, for every axis, in the order of `axes`."""
+    """The abstract values of the nodes visited so far: `values[name][axis]`, for the axes a node reads."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Walk(Generic[Value]):
         axes: Sequence[Axis],
         domain: Domain[Value],
     ) -> None:
-        self.values: dict[str, tuple[Value | None, ...]] = {}
+        self.values: dict[str, dict[Axis, Value]] = {}
         self._readings = readings
         self._axes = axes
         self._domain = domain
@@ -36,18 +36,19 @@ class Walk(Generic[Value]):
             if node.name not in self.values and (names is None or node.name in names):
                 self.values[node.name] = self._enter(node) if node.op == "input" else self._at(node)
 
-    def _enter(self, node: Node) -> tuple[Value | None, ...]:
+    def _enter(self, node: Node) -> dict[Axis, Value]:
         """An input: every position reads itself along the input's own axes."""
-        return tuple(
-            self._domain.initial(node, axis.dim) if axis.input == node.name else None
-            for axis in self._axes
-        )
+        mine = (axis for axis in self._axes if axis.input == node.name)
+        return {axis: self._domain.initial(node, axis.dim) for axis in mine}
 
-    def _at(self, node: Node) -> tuple[Value | None, ...]:
+    def _at(self, node: Node) -> dict[Axis, Value]:
         reads = self._readings[node.name]
         operands = [self.values[name] for name in node.operands]
-        along = zip(*operands, strict=True) if operands else [()] * len(self._axes)
-        return tuple([self._along(node, reads, values) for values in along])
+        along = {
+            axis: self._along(node, reads, [values.get(axis) for values in operands])
+            for axis in self._axes
+        }
+        return {axis: value for axis, value in along.items() if value is not None}
 
     def _along(self, node: Node, reads: Reads, operands: Sequence[Value | None]) -> Value | None:
         parts: list[Value] = []
@@ -61,8 +62,8 @@ class Walk(Generic[Value]):
 
 def propagate(
     readings: Readings, axes: Sequence[Axis], domain: Domain[Value]
-) -> dict[str, tuple[Value | None, ...]]:
-    """The abstract value of every node for every axis."""
+) -> dict[str, dict[Axis, Value]]:
+    """The abstract value of every node for every axis that it reads: `[name][axis]`."""
     walk = Walk(readings, axes, domain)
     walk.visit()
     return walk.values

@@ -1,7 +1,6 @@
 """The report: what every node of a model reads of its inputs, as frozen plain data.
 
-In: a graph and the abstract values of its nodes. Out: `Report`, `NodeReport`, `ReceptiveField`.
-Definitions: `docs/theory.md`.
+In: a graph and the abstract values of its nodes. Out: `Report`, `NodeReport`. Definitions: `docs/theory.md`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rfgraph import table
-from rfgraph.at_size import AtSize, Index
+from rfgraph.at_size import AtSize
+from rfgraph.axis import AxisReads, figures
 from rfgraph.domains.periodic import Periodic
 from rfgraph.errors import InputError, nearest_names
 from rfgraph.field import ReceptiveField, plain_data
-from rfgraph.graph import Axis, Graph, Node
+from rfgraph.graph import Axis, Graph, Node, Position
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -32,7 +33,7 @@ class NodeReport:
     """One node of the model: what it is, and what it reads of each input (`rfs`)."""
 
     _node: Node
-    rfs: Mapping[str, ReceptiveField]
+    _along: Mapping[Axis, AxisReads]
 
     @property
     def name(self) -> str:
@@ -63,6 +64,26 @@ class NodeReport:
     def source(self) -> str:
         """`file:line` in the model's code."""
         return self._node.source
+
+    @cached_property
+    def rfs(self) -> Mapping[str, ReceptiveField]:
+        """The field in each input that the node reads, by the input's name."""
+        fields: dict[str, list[AxisReads]] = {}
+        for axis, reads in self._along.items():
+            if reads.is_connected:
+                fields.setdefault(axis.input, []).append(reads)
+        return {input: ReceptiveField(axes) for input, axes in fields.items()}
+
+    def at(self, axis: Axis) -> AxisReads:
+        """What it reads along an axis of `report.axes`; nothing, where it does not read the axis' input.
+
+        Raises:
+            InputError: this axis is not tracked.
+        """
+        if axis not in self._along:
+            tracked = ", ".join(f"dim {dim} of {input!r}" for input, dim in self._along)
+            raise InputError(f"{axis!r} is not tracked: the tracked axes are {tracked}")
+        return self._along[axis]
 
     @property
     def rf(self) -> ReceptiveField:
@@ -100,8 +121,8 @@ class NodeReport:
             InputError: a position outside the node, or an unknown input.
         """
         field = self._field(input)
-        index = self._index(position, self.dims)
-        hulls = [field.hull_at(axis, index) for axis in range(len(field.whole))]
+        where = self._position(position, self.dims)
+        hulls = [reads.hull(where) for reads in field]
         return None if None in hulls else tuple(hull for hull in hulls if hull is not None)
 
     def reads(
@@ -114,12 +135,10 @@ class NodeReport:
                 hulls alone are kept.
         """
         field = self._field(input)
-        if not 0 <= axis < len(field.whole):
-            raise InputError(
-                f"{self.name!r} has {len(field.whole)} tracked axes and no axis {axis}"
-            )
-        dims = field.dims_of(axis) if isinstance(position, int) else self.dims
-        return field.members_at(axis, self._index(position, dims or self.dims))
+        if not 0 <= axis < len(field):
+            raise InputError(f"{self.name!r} has {len(field)} tracked axes and no axis {axis}")
+        dims = field[axis].dims if isinstance(position, int) else self.dims
+        return field[axis].members(self._position(position, dims or self.dims))
 
     def _field(self, input: str | None) -> ReceptiveField:
         if input is None:
@@ -128,21 +147,19 @@ class NodeReport:
             raise InputError(f"node {self.name!r} does not read input {input!r}")
         return self.rfs[input]
 
-    def _index(self, position: int | Sequence[int], dims: Sequence[int]) -> Index:
-        """`position`, over `dims` or over all of them, as an index over all; None: every position."""
+    def _position(self, position: int | Sequence[int], dims: Sequence[int]) -> Position:
+        """What a caller gives, over `dims` or over all of them, as a position."""
         given = (position,) if isinstance(position, int) else tuple(position)
-        index: list[int | None] = [None] * len(self.shape)
         dims = range(len(self.shape)) if len(given) == len(self.shape) else dims
         if len(given) != len(dims):
             raise InputError(
                 f"a position in {self.name!r} is {len(dims)} integers, over its dims {tuple(dims)}, "
                 f"or {len(self.shape)}, over all of them; got {position!r}"
             )
-        for dim, place in zip(dims, given, strict=True):
-            if not 0 <= place < self.shape[dim]:
-                raise InputError(f"{self.name!r} has shape {self.shape}: no position {position!r}")
-            index[dim] = place
-        return tuple(index)
+        where = dict(zip(dims, given, strict=True))
+        if any(not 0 <= index < self.shape[dim] for dim, index in where.items()):
+            raise InputError(f"{self.name!r} has shape {self.shape}: no position {position!r}")
+        return where
 
     def __repr__(self) -> str:
         return f"NodeReport({self.name!r}, {self.op}, {dict(self.rfs)})"
@@ -162,7 +179,7 @@ class Report:
         model: str,
         graph: Graph,
         axes: Sequence[Axis],
-        values: Mapping[str, tuple[Periodic | None, ...]],
+        values: Mapping[str, Mapping[Axis, Periodic]],
         at_size: AtSize,
         worked_out: bool,
     ) -> None:
@@ -185,23 +202,15 @@ class Report:
             if name not in self._graph:
                 near = nearest_names(name, (node.name for node in self._graph))
                 raise InputError(f"{self.model} has no node named {name!r}{near}")
-            found = self._nodes[name] = NodeReport(self._graph[name], self._fields(name))
+            found = self._nodes[name] = NodeReport(self._graph[name], self._along(name))
         return found
 
-    def _fields(self, name: str) -> dict[str, ReceptiveField]:
-        fields = {}
-        for input_name in self._graph.inputs:
-            read = {
-                number: value
-                for number, (axis, value) in enumerate(
-                    zip(self.axes, self._values[name], strict=True)
-                )
-                if axis.input == input_name and value is not None
-            }
-            if read:
-                values = tuple(read.values())
-                fields[input_name] = ReceptiveField(name, values, tuple(read), self._at_size)
-        return fields
+    def _along(self, name: str) -> dict[Axis, AxisReads]:
+        values = self._values[name]
+        return {
+            axis: AxisReads(name, axis, values.get(axis, _NOTHING), axis in values, self._at_size)
+            for axis in self.axes
+        }
 
     def __contains__(self, name: object) -> bool:
         return name in self._graph
@@ -258,12 +267,12 @@ class Report:
         return self._graph.module()
 
     def reached(
-        self, name: str, axis: int, rows: Sequence[int], dims: Sequence[int] | None = None
+        self, name: str, axis: Axis, rows: Sequence[int], dims: Sequence[int] | None = None
     ) -> tuple[npt.NDArray[np.bool_], bool]:
         """Which positions of a node, over `dims`, read each of these rows of an input.
 
         Args:
-            axis: the number of a tracked axis, in the order of `axes`.
+            axis: a tracked axis, one of `axes`.
             dims: of the node; None: its own `dims`. What any element of the others reads counts.
 
         Returns:
@@ -297,7 +306,7 @@ class Report:
         return "\n".join((self.model, *self.notes))
 
     def rows(self, nodes: Sequence[NodeReport] | None = None) -> list[table.Row]:
-        """The report as text cells, one row a node and input: `table.HEADER` names the columns."""
+        """The report as text cells, one row a node and input: `table.header()` names the columns."""
         several = len(self._graph.inputs) > 1
         return [row for node in nodes or self.nodes for row in table.rows_of(node, several)]
 
@@ -347,7 +356,7 @@ class Report:
         return pandas.DataFrame.from_records(records)
 
 
-_COLUMNS = ("size", "stride", "offset", "dilation", "holes", "density", "whole", "closed_form")
+_NOTHING = Periodic(())
 
 
 def _records(node: NodeReport) -> list[dict[str, Any]]:
@@ -356,9 +365,9 @@ def _records(node: NodeReport) -> list[dict[str, Any]]:
             "name": node.name,
             "op": node.op,
             "input": name,
-            "axis": axis,
-            **{column: getattr(field, column)[axis] for column in _COLUMNS},
+            "axis": number,
+            **{figure: getattr(reads, figure) for figure in figures("frame")},
         }
         for name, field in node.rfs.items()
-        for axis in range(len(field.size))
+        for number, reads in enumerate(field)
     ]

@@ -16,10 +16,12 @@ from typing import TypeAlias
 import networkx as nx
 import numpy as np
 
+from rfgraph.axis import AxisReads
 from rfgraph.compare import projected
 from rfgraph.errors import CaptureError, InputError, VerificationError
 from rfgraph.field import ReceptiveField
 from rfgraph.findings import Findings, verdict_of
+from rfgraph.graph import Position
 from rfgraph.probe.gradient import GradientProbe
 from rfgraph.relation import Relation
 from rfgraph.report import NodeReport, Report
@@ -72,9 +74,9 @@ def law_of(node: NodeReport, axis: int) -> Law | None:
         cut = frozenset(cause.node for cause in rf.causes if axis in cause.axes)
         rf = rf.local
     relation = rf.relations[axis] if rf is not None else None
-    if rf is None or relation is None or not rf.closed_form[axis] or len(rf.dims_of(axis)) != 1:
+    if rf is None or relation is None or not rf.closed_form[axis] or len(rf[axis].dims) != 1:
         return None
-    return Law(node.name, relation, rf.dims_of(axis)[0], cut)
+    return Law(node.name, relation, rf[axis].dims[0], cut)
 
 
 def check_strips(
@@ -225,8 +227,7 @@ class Held:
         for start in law.outputs:
             for output in range(start, node.shape[law.dim], law.relation.period):
                 place = self._place(node, law, output)
-                index = tuple(place.get(dim) for dim in range(len(node.shape)))
-                if _reads(rf, self.axis, index, law.relation.at(output)):
+                if _reads(rf[self.axis], place, law.relation.at(output)):
                     yield output
                     break
 
@@ -237,11 +238,9 @@ class Held:
         return {d: output if d == law.dim else node.shape[d] // 2 for d in dims}
 
 
-def _reads(
-    rf: ReceptiveField, axis: int, index: tuple[int | None, ...], wanted: Sequence[int]
-) -> bool:
+def _reads(reads: AxisReads, position: Position, wanted: Sequence[int]) -> bool:
     """A position reads these positions and no others; by its hull, where sets would be too large."""
     try:
-        return bool(rf.members_at(axis, index).tolist() == list(wanted))
+        return bool(reads.members(position).tolist() == list(wanted))
     except InputError:
-        return bool(wanted) and rf.hull_at(axis, index) == (wanted[0], wanted[-1])
+        return bool(wanted) and reads.hull(position) == (wanted[0], wanted[-1])

@@ -10,6 +10,7 @@ import html as html_escapes
 import io
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -17,21 +18,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rfgraph.axis import figures
+
 if TYPE_CHECKING:
     from rfgraph.field import ReceptiveField
     from rfgraph.report import NodeReport
 
 Row = tuple[str, ...]
-HEADER: Row = ("node", "op", "size", "stride", "dilation", "offset", "notes")
-_NUMBERS = frozenset({"size", "stride", "dilation", "offset"})
 _MOST_CAUSES = 3
+
+
+def header() -> Row:
+    """The names of the columns."""
+    return ("node", "op", *figures("table"), "notes")
 
 
 def number(value: Any) -> str:
     """A number as a person writes it; `?` where there is none."""
     if value is None:
         return "?"
-    if value == float("inf"):
+    if value == inf:
         return "whole"
     return str(Fraction(value)) if isinstance(value, Fraction) else str(value)
 
@@ -45,25 +51,25 @@ def each(values: Iterable[Any], show: Callable[[Any], str]) -> str:
 def rows_of(node: NodeReport, several_inputs: bool) -> list[Row]:
     """One row for each input that the node reads; one row of dashes where it reads none."""
     if not node.rfs:
-        return [(node.name, node.op, "-", "-", "-", "-", "reads no tracked input")]
+        dashes = ["-"] * len(figures("table"))
+        return [(node.name, node.op, *dashes, "reads no tracked input")]
     return [
         (
             node.name,
             node.op,
-            each(field.size, number),
-            _seen(field, "stride"),
-            _seen(field, "dilation"),
-            _seen(field, "offset"),
+            *(_cell(field, name) for name in figures("table")),
             "; ".join(([f"of {name}"] if several_inputs else []) + notes(field)),
         )
         for name, field in node.rfs.items()
     ]
 
 
-def _seen(field: ReceptiveField, view: str) -> str:
-    """A view of the field; of its local part, where the whole axis is read."""
-    source = field if not any(field.whole) else field.local
-    return "-" if source is None else each(getattr(source, view), number)
+def _cell(field: ReceptiveField, name: str) -> str:
+    """A figure of the field; of its local part, where the whole axis is read and the figure hides it."""
+    values = getattr(field, name)
+    if not any(field.whole) or inf in values:
+        return each(values, number)
+    return "-" if field.local is None else each(getattr(field.local, name), number)
 
 
 def notes(field: ReceptiveField) -> list[str]:
@@ -108,8 +114,9 @@ def _some(names: Sequence[str], most: int = _MOST_CAUSES) -> str:
 def rich_table(rows: Sequence[Row], title: str = "") -> Table:
     """The rows as a rich table."""
     made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in HEADER:
-        made.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
+    for column in header():
+        numbers = column in figures("table")
+        made.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
     return made
@@ -118,7 +125,7 @@ def rich_table(rows: Sequence[Row], title: str = "") -> Table:
 def text(heading: str, rows: Sequence[Row]) -> str:
     """Plain text, as wide as it needs to be."""
     buffer = io.StringIO()
-    widths = [max(len(row[i]) for row in (HEADER, *rows)) for i in range(len(HEADER))]
+    widths = [max(map(len, column)) for column in zip(header(), *rows, strict=True)]
     console = Console(file=buffer, width=sum(widths) + 3 * len(widths), color_system=None)
     console.print(heading, highlight=False, markup=False, soft_wrap=True)
     console.print(rich_table(rows))
@@ -127,7 +134,7 @@ def text(heading: str, rows: Sequence[Row]) -> str:
 
 def markdown(rows: Sequence[Row]) -> str:
     """A Markdown table."""
-    lines = [HEADER, tuple("---" for _ in HEADER), *rows]
+    lines = [header(), tuple("---" for _ in header()), *rows]
     escaped = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
     return "".join(f"| {line} |\n" for line in escaped)
 
@@ -135,7 +142,7 @@ def markdown(rows: Sequence[Row]) -> str:
 def csv_text(rows: Sequence[Row]) -> str:
     """Comma-separated values, with a header."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([HEADER, *rows])
+    csv.writer(buffer, lineterminator="\n").writerows([header(), *rows])
     return buffer.getvalue()
 
 
@@ -147,4 +154,4 @@ def html(rows: Sequence[Row]) -> str:
         return f"<tr>{inside}</tr>"
 
     body = "".join(line(row, "td") for row in rows)
-    return f"<table><thead>{line(HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
+    return f"<table><thead>{line(header(), 'th')}</thead><tbody>{body}</tbody></table>"

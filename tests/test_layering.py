@@ -22,7 +22,17 @@ PACKAGE = Path(rfgraph.__file__).parent
 
 ALGEBRA = ("errors", "positions", "relation", "digits")
 FOUNDATION = (*ALGEBRA, "reads", "graph", "operators", "readings")
-REPORT = (*FOUNDATION, "domains", "propagate", "at_size", "table", "field", "report")
+REPORT = (
+    *FOUNDATION,
+    "domains",
+    "propagate",
+    "hulls",
+    "at_size",
+    "axis",
+    "table",
+    "field",
+    "report",
+)
 BELOW = (
     *REPORT,
     "measure",
@@ -69,8 +79,10 @@ FLOORS = {
     # 3
     "propagate": Row((*FOUNDATION, "domains")),
     "at_size": Row((*FOUNDATION, "domains", "propagate"), ("numpy", "networkx")),
-    "table": Row((*FOUNDATION, "domains", "propagate"), ("rich",)),
-    "field": Row((*FOUNDATION, "domains", "propagate", "table", "at_size"), ("numpy",)),
+    "hulls": Row((), ("numpy",)),
+    "axis": Row((*FOUNDATION, "domains", "hulls", "at_size"), ("numpy",)),
+    "table": Row(("axis",), ("rich",)),
+    "field": Row((*FOUNDATION, "axis", "table")),
     "report": Row(REPORT, ("networkx", "numpy", "pandas")),
     "measure": Row((*FOUNDATION, "calls", "guard"), ("torch", "numpy")),
     # 4

@@ -5,17 +5,20 @@ In: reads. Out: `Periodic` values: the local relation of the axis, whole reads, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import is_
 
-from rfgraph.digits import Digit, Digits, plain, stretch, tidy
+from rfgraph.digits import Digit, Digits, is_plain, plain, stretch, tidy
 from rfgraph.domains.masked import masked_dims
-from rfgraph.domains.trail import Trail, extend, merge
+from rfgraph.domains.trail import Origin, Trail, extend, merge
 from rfgraph.graph import Node
 from rfgraph.positions import Positions
 from rfgraph.reads import Law, Place, Read, Shape, unmoved
 from rfgraph.relation import Relation
 
+RESHAPE = "a reshape regroups the positions of this axis"
+MEETING = "branches that move along the node's dims in different ways meet"
 _MOST_SCANS = 8  # a union of more differently moving parts than this is not worth keeping apart
 
 
@@ -39,12 +42,42 @@ class Periodic:
         whole: the nodes that read the whole axis, with the kind of read; None where none does.
         limits: why this holds at the analysed size only; None where it holds at any size.
         marks: what it rests on beside rules: laws inferred from measurements.
+        reshapes: since which nodes a reshape spreads the axis over dims; None where it lies along one.
+        meetings: since which nodes there are scans that move in different ways; None where all move alike.
     """
 
     local: tuple[Scan, ...]
     whole: Trail | None = None
     limits: Trail | None = None
     marks: Trail | None = None
+    reshapes: Trail | None = None
+    meetings: Trail | None = None
+
+    @property
+    def law(self) -> Relation | None:
+        """The relation of all local reads, in steps of the axis' coordinate; None where there is none."""
+        if not self.local:
+            return Relation.nothing()
+        return self.local[0].relation if len(self.local) == 1 else None
+
+    @property
+    def is_closed(self) -> bool:
+        """True where this holds at any size; nothing, and the whole axis, do."""
+        if not self.local:
+            return True
+        is_one = self.law is not None and is_plain(self.local[0].digits)
+        return self.limits is None and is_one
+
+    @property
+    def trails(self) -> tuple[Trail | None, ...]:
+        """Whole reads, limits, marks, reshapes, meetings."""
+        return self.whole, self.limits, self.marks, self.reshapes, self.meetings
+
+    @property
+    def why_sized(self) -> Iterator[Origin]:
+        """Why this holds at the analysed size only, and where that began."""
+        for trail in (self.limits, self.reshapes, self.meetings):
+            yield from trail or ()
 
 
 _ORIGIN = Positions.progression(0, 1, 1)
@@ -79,7 +112,7 @@ class PeriodicDomain:
             return found
         digits = tuple(map(Digit, sorted(moving | masked_dims(node))))
         limits = extend(found.limits, node.name, "a constant mask fixes positions at this size")
-        return replace(found, local=(Scan(None, digits),), limits=limits)
+        return _since(replace(found, local=(Scan(None, digits),), limits=limits), node)
 
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
         scans: dict[Scan, None] = {}
@@ -95,7 +128,8 @@ class PeriodicDomain:
                 marks = extend(marks, node.name, mark)
             if step.scan is not None:
                 scans.setdefault(step.scan)
-        return Periodic(tuple(scans), whole, limits, marks)
+        trails = whole, limits, marks, value.reshapes, value.meetings
+        return _since(Periodic(tuple(scans), *trails), node)
 
     def join(self, values: Sequence[Periodic], node: Node) -> Periodic | None:
         if not values:
@@ -106,8 +140,8 @@ class PeriodicDomain:
                 pair = (result, value)
                 joined = self._joined.get(pair)
                 if joined is None:
-                    joined, clash = _join(result, value, node)
-                    if not clash:  # a clash is told at the node where it happens
+                    joined, begins = _join(result, value, node)
+                    if not begins:  # what begins at a node is told at each node where it does
                         self._joined[pair] = joined
                 result = joined
         return result
@@ -246,23 +280,41 @@ def _unresolved(digits: Digits, places: tuple[Place, ...], limit: str = "") -> _
     return _Step(Scan(None, tuple(map(Digit, varying))), limit=limit)
 
 
-def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, str]:
-    """The union of two values, and the clash of rates that it met, if any."""
-    whole, limits = merge(one.whole, other.whole), merge(one.limits, other.limits)
+def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, bool]:
+    """The union of two values; True where it says that something begins at this node."""
     scans, clash = list(one.local), ""
     for scan in other.local:
         if scan not in scans:
             clash = _absorb(scans, scan) or clash
+    whole, limits, marks, reshapes, meetings = map(merge, one.trails, other.trails)
     if clash:
         limits = extend(limits, node.name, clash)
-    if len(scans) > _MOST_SCANS:
+    too_many = len(scans) > _MOST_SCANS
+    if too_many:
         dims = sorted({digit.dim for scan in scans for digit in scan.digits})
         scans = [Scan(None, tuple(map(Digit, dims)))]
         limits = extend(limits, node.name, "too many differently moving branches meet")
-    local = tuple(scans)
-    marks = merge(one.marks, other.marks)
-    trails = whole is one.whole and limits is one.limits and marks is one.marks
-    return (one if trails and local == one.local else Periodic(local, whole, limits, marks)), clash
+    joined = _since(Periodic(tuple(scans), whole, limits, marks, reshapes, meetings), node)
+    meets = meetings is None and joined.meetings is not None
+    is_one = joined.local == one.local and all(map(is_, joined.trails, one.trails))
+    return (one if is_one else joined), bool(clash) or too_many or meets
+
+
+def _since(value: Periodic, node: Node) -> Periodic:
+    """What this node makes, with since which nodes its scans are not one along one dim, if they are not."""
+    reshapes, meetings = value.reshapes, value.meetings
+    spread = [scan for scan in value.local if not is_plain(scan.digits)]
+    if not spread:
+        reshapes = None
+    elif reshapes is None and any(scan.relation is not None for scan in spread):
+        reshapes = extend(None, node.name, RESHAPE)
+    if len({scan.digits for scan in value.local}) < 2:
+        meetings = None
+    elif meetings is None:
+        meetings = extend(None, node.name, MEETING)
+    if reshapes is value.reshapes and meetings is value.meetings:
+        return value
+    return replace(value, reshapes=reshapes, meetings=meetings)
 
 
 def _absorb(scans: list[Scan], scan: Scan) -> str:

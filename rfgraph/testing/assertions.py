@@ -226,8 +226,7 @@ def _looks_ahead(node: NodeReport, input: str, length: int) -> str:
 
 
 def _last(node: NodeReport, field: ReceptiveField, position: int) -> int | None:
-    index = tuple(position if dim == node.dims[0] else 0 for dim in range(len(node.shape)))
-    hull = field.hull_at(0, index)
+    hull = field[0].hull({node.dims[0]: position})
     return None if hull is None else hull[1]
 
 

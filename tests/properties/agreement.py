@@ -13,9 +13,8 @@ import networkx as nx
 import numpy as np
 
 import rfgraph
-from rfgraph import InputError, Report, VerificationError
+from rfgraph import Axis, AxisReads, InputError, Report, VerificationError
 from rfgraph.at_size import AtSize
-from rfgraph.field import ReceptiveField
 from rfgraph.probe import GradientProbe
 from rfgraph.readings import readings, reads_of
 from rfgraph.report import NodeReport
@@ -61,9 +60,9 @@ def _reads_anything(operand: NodeReport, index: tuple[int, ...]) -> bool:
     """An operand, at a position of what it is broadcast to."""
     own = tuple(i if n > 1 else 0 for i, n in zip(index, operand.shape, strict=True))
     return any(
-        len(field.members_at(axis, own))
+        len(reads.members(dict(enumerate(own))))
         for field in operand.rfs.values()
-        for axis in range(len(field.whole))
+        for reads in field
     )
 
 
@@ -113,11 +112,10 @@ def axes_of(node: NodeReport, report: Report) -> Iterator[tuple[str, int, int]]:
 def held_as_hulls(report: Report) -> int:
     """Hulls propagated as hulls are the hulls of the sets, at every node and position."""
     hulls, sets = (
-        AtSize(readings(report.captured, VOCABULARY), report.axes, budget=size)
-        for size in (0, 1 << 28)
+        AtSize(readings(report.captured, VOCABULARY), budget=size) for size in (0, 1 << 28)
     )
     count = 0
-    for node, axis in product(report.nodes, range(len(report.axes))):
+    for node, axis in product(report.nodes, report.axes):
         one, other = hulls.sets(node.name, axis), sets.sets(node.name, axis)
         assert (one is None) == (other is None), f"{node.name!r} reads nothing by one of the two"
         if one is not None and other is not None:
@@ -139,22 +137,19 @@ def held_inside(report: Report) -> int:
     rules, position by position, and not through any domain.
     """
     count = 0
-    for number, axis in enumerate(report.axes):
-        own = [a for a in report.axes if a.input == axis.input].index(axis)
+    for axis in report.axes:
         inner: dict[str, Inner] = {}
-        nowhere = _read_nothing(report, number)
+        nowhere = _read_nothing(report, axis)
         for node in report.nodes:
-            rf = node.rfs.get(axis.input)
-            if rf is not None:
-                inner[node.name] = _inner(report, node, axis.input, own, inner)
-                count += _law_holds(node, rf, own, inner[node.name], node.name in nowhere)
+            reads = node.at(axis)
+            if reads.is_connected:
+                inner[node.name] = _inner(report, node, axis, inner)
+                count += _law_holds(reads, inner[node.name], node.name in nowhere)
     return count
 
 
-def _inner(
-    report: Report, node: NodeReport, input: str, own: int, inner: dict[str, Inner]
-) -> Inner:
-    dim = _dim(node, input, own)
+def _inner(report: Report, node: NodeReport, axis: Axis, inner: dict[str, Inner]) -> Inner:
+    dim = _dim(node.at(axis))
     if dim is None:
         return None
     if node.op == "input":
@@ -163,9 +158,9 @@ def _inner(
     captured = report.captured[node.name]
     for read in reads_of(captured, VOCABULARY):
         name = captured.operands[read.operand]
-        if input not in report[name].rfs:
+        if not report[name].at(axis).is_connected:
             continue
-        before, its = inner[name], _dim(report[name], input, own)
+        before, its = inner[name], _dim(report[name].at(axis))
         place = None if its is None else read.dims[its]
         law = None if place is None or place.dims != (dim,) else place.law
         if before is None or law is None or law.extent is not None:
@@ -176,30 +171,25 @@ def _inner(
     return found
 
 
-def _dim(node: NodeReport, input: str, own: int) -> int | None:
+def _dim(reads: AxisReads) -> int | None:
     """The one dim of the node that an axis lies along, where it has a closed form."""
-    rf = node.rfs[input]
-    dims = rf.dims_of(own)
-    closed = not rf.whole[own] and rf.closed_form[own] and rf.relations[own] is not None
-    return dims[0] if closed and len(dims) == 1 else None
+    closed = not reads.whole and reads.closed_form and reads.relation is not None
+    return reads.dims[0] if closed and len(reads.dims) == 1 else None
 
 
-def _law_holds(
-    node: NodeReport, rf: ReceptiveField, own: int, inner: Inner, may_be_less: bool
-) -> int:
-    law = rf.relations[own]
+def _law_holds(reads: AxisReads, inner: Inner, may_be_less: bool) -> int:
+    law = reads.relation
     if inner is None or law is None:
         return 0
-    (dim,) = rf.dims_of(own)
+    (dim,) = reads.dims
     for output in (o for o, inside in enumerate(inner) if inside):
-        index = tuple(output if d == dim else None for d in range(len(node.shape)))
-        sized, closed = rf.members_at(own, index).tolist(), list(law.at(output))
+        sized, closed = reads.members({dim: output}).tolist(), list(law.at(output))
         same = set(sized) <= set(closed) if may_be_less else sized == closed
-        assert same, f"{node.name!r} axis {own} at {output}: sized {sized}, closed form {closed}"
+        assert same, f"{reads} at {output}: sized {sized}, closed form {closed}"
     return sum(inner)
 
 
-def _read_nothing(report: Report, axis: int) -> set[str]:
+def _read_nothing(report: Report, axis: Axis) -> set[str]:
     """Nodes at or behind which some positions read nothing along another axis: nothing of this one, then."""
     found: set[str] = set()
     for node in report.nodes:
@@ -208,18 +198,15 @@ def _read_nothing(report: Report, axis: int) -> set[str]:
     return found
 
 
-def _is_empty_somewhere(report: Report, node: NodeReport, axis: int) -> bool:
-    for other, tracked in enumerate(report.axes):
-        rf = node.rfs.get(tracked.input)
-        if other == axis or rf is None:
-            continue
-        own = [a for a in report.axes if a.input == tracked.input].index(tracked)
-        for dim in rf.dims_of(own):
-            for place in range(node.shape[dim]):
-                index = tuple(place if d == dim else None for d in range(len(node.shape)))
-                if not len(rf.members_at(own, index)):
-                    return True
-    return False
+def _is_empty_somewhere(report: Report, node: NodeReport, axis: Axis) -> bool:
+    others = (node.at(other) for other in report.axes if other != axis)
+    return any(
+        not len(reads.members({dim: place}))
+        for reads in others
+        if reads.is_connected
+        for dim in reads.dims
+        for place in range(node.shape[dim])
+    )
 
 
 # --- all of it ----------------------------------------------------------------------------------

@@ -57,10 +57,8 @@ def _field(node: NodeReport, field: ReceptiveField) -> dict[str, Any]:
 def _sets(node: NodeReport, field: ReceptiveField) -> list[list[int]]:
     """What each position along each dim reads of each axis, united over the other dims."""
     return [
-        field.members_at(
-            axis, tuple(place if d == dim else None for d in range(len(node.shape)))
-        ).tolist()
-        for axis in range(len(field.whole))
+        reads.members({dim: place}).tolist()
+        for reads in field
         for dim in node.dims
         for place in range(node.shape[dim])
     ]

@@ -49,9 +49,9 @@ def test_a_long_signal_is_answered_by_hulls_which_say_so() -> None:
 @pytest.mark.parametrize("size", [256, 1024])
 def test_hulls_are_the_hulls_of_the_sets(size: int) -> None:
     report = rfgraph.analyze(EncoderDecoder(), (1, 1, size))
-    hulls = AtSize(readings(report.captured, VOCABULARY), report.axes, budget=0)
+    hulls = AtSize(readings(report.captured, VOCABULARY), budget=0)
     for node in report.nodes:
-        lattice, array = hulls.sets(node.name, 0) or pytest.fail("nothing is read")
+        lattice, array = hulls.sets(node.name, report.axes[0]) or pytest.fail("nothing is read")
         assert not lattice.exact
         for position in range(node.shape[2]):
             lo, hi = lattice.hull(array[0, 0, position])
@@ -61,7 +61,9 @@ def test_hulls_are_the_hulls_of_the_sets(size: int) -> None:
 def test_a_small_budget_widens_nothing() -> None:
     # 3-tap, dilated by 8: the hull of {0, 8, 16} is 0 .. 16, and the holes are lost, not the extremes.
     report = rfgraph.analyze(nn.Conv1d(1, 1, 3, dilation=8), (1, 1, 40))
-    hulls = AtSize(readings(report.captured, VOCABULARY), report.axes, budget=0)
-    lattice, array = hulls.sets(report.output.name, 0) or pytest.fail("nothing is read")
+    hulls = AtSize(readings(report.captured, VOCABULARY), budget=0)
+    lattice, array = hulls.sets(report.output.name, report.axes[0]) or pytest.fail(
+        "nothing is read"
+    )
     assert lattice.members(array[0, 0, 5]).tolist() == list(range(5, 22))
     assert report.output.reads(0, 5).tolist() == [5, 13, 21]

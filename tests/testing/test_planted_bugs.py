@@ -15,7 +15,7 @@ from rfgraph.at_size import AtSize
 from rfgraph.domains.lattice import Array, Lattice
 from rfgraph.domains.periodic import Periodic, PeriodicDomain
 from rfgraph.domains.sized import Sized, SizedDomain
-from rfgraph.graph import Node
+from rfgraph.graph import Axis, Node
 from rfgraph.operators import Operator, Params, Vocabulary
 from rfgraph.propagate import propagate
 from rfgraph.reads import Read, Reads, along, table
@@ -167,10 +167,10 @@ def clipped_only_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = AtSize.sets
 
     def wrong(
-        self: AtSize, name: str, axis: int, local: bool = False
+        self: AtSize, name: str, axis: Axis, local: bool = False
     ) -> tuple[Lattice, Array] | None:
-        tracked = self._axes[axis]
-        value = propagate(self._readings, [tracked], PeriodicDomain())[name][0]
+        values = propagate(self._readings, [axis], PeriodicDomain())
+        value = values[name].get(axis)
         found = plain(self, name, axis, local)
         if value is None or found is None or len(value.local) != 1:
             return found

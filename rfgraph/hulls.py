@@ -1,0 +1,69 @@
+"""Hulls: figures of nodes without a closed form, counted over their positions at the analysed size.
+
+In: the extremes of what each position reads. Out: figures as a relation has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+_LONGEST_PERIOD = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Hulls:
+    """`lo` and `hi` of what each position reads of an axis of `length`; `hi < lo` where it reads nothing.
+
+    The arrays have the node's dims, of size 1 where the reads do not vary; none where no position reads.
+    """
+
+    lo: Array
+    hi: Array
+    length: int
+
+    def size_range(self) -> tuple[int, int] | None:
+        """The least and the largest size over the positions that read anything."""
+        spans = (self.hi - self.lo + 1)[self.hi >= self.lo]
+        return (int(spans.min()), int(spans.max())) if spans.size else None
+
+    def offset(self) -> int | None:
+        """The least position that the first position reads."""
+        is_read = self.lo.size and self.hi.flat[0] >= self.lo.flat[0]
+        return int(self.lo.flat[0]) if is_read else None
+
+    def stride(self) -> Fraction | None:
+        """The effective stride, where reads vary along one dim and are regular in its middle half."""
+        if not self._varies_along_one_dim():
+            return None
+        count = self.lo.size // 4
+        ends = np.stack([self.lo.ravel(), self.hi.ravel()])[:, count : self.lo.size - count]
+        for period in range(1, min(_LONGEST_PERIOD, ends.shape[1] - 1) + 1):
+            steps = ends[:, period:] - ends[:, :-period]
+            if np.all(steps == steps[0, 0]):
+                return Fraction(int(steps[0, 0]), period)
+        return None
+
+    def reach(self) -> tuple[int, int] | None:
+        """How far left and right of `floor(stride * o)` any position reads, along the one dim it varies on.
+
+        Where the stride is irregular, as in causal attention, that of the shapes stands for it.
+        """
+        if not self._varies_along_one_dim():
+            return None
+        stride = self.stride() or Fraction(self.length, self.lo.size)
+        here = np.arange(self.lo.size) * stride.numerator // stride.denominator
+        lo, hi = self.lo.ravel(), self.hi.ravel()
+        is_read = hi >= lo
+        if not is_read.any():
+            return None
+        return int((here - lo)[is_read].max()), int((hi - here)[is_read].max())
+
+    def _varies_along_one_dim(self) -> bool:
+        return int(sum(size > 1 for size in self.lo.shape)) == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import fx, nn
@@ -16,9 +16,6 @@ from torch._ops import OpOverload
 
 from rfgraph.capture.memory import Step, Traced, is_same, places_of
 from rfgraph.errors import CaptureError
-
-if TYPE_CHECKING:
-    from rfgraph.capture.recorder import Recorder
 
 _WRITTEN_AS_CODE = frozenset(
     (
@@ -31,6 +28,27 @@ _guarded = torch._C._EnableTorchFunction
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu|meta)(:\d+)?")
 
 
+class Book(Protocol):
+    """The graph that is written, as far as its constants need to know it."""
+
+    graph: fx.Graph
+
+    def hold(self, traced: Traced) -> torch.Tensor:
+        """From now on, the traced tensor is known by its stand-in."""
+
+    def know(self, tensor: torch.Tensor, traced: Traced) -> None:
+        """From now on, a tensor of the model means a traced one."""
+
+    def find(self, value: Any) -> Traced | None:
+        """What is known of a tensor of the graph; None for everything else."""
+
+    def record(self, target: Any, *args: Any) -> Traced:
+        """Write a call down."""
+
+    def at_source(self) -> str:
+        """Where the model's code stands."""
+
+
 class Constants:
     """What one graph holds of a model.
 
@@ -40,11 +58,11 @@ class Constants:
         promoted: storage -> the traced tensor that stands for what the model wrote the graph's tensors into.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, book: Book) -> None:
         self.values: dict[str, Any] = {}
         self.device = torch.device("cpu")
         self.promoted: dict[int, tuple[torch.Tensor, Traced]] = {}
-        self._recorder = recorder
+        self._book = book
         self._names: dict[int, str] = {}
         self._nodes: dict[int, tuple[fx.Node, int]] = {}
         self._changed: set[int] = set()
@@ -92,12 +110,12 @@ class Constants:
         stray = isinstance(value, torch.Tensor) and value.is_meta and self.device.type != "meta"
         if stray and id(value) not in self._names:
             raise CaptureError(
-                f"a tensor is computed in compiled code{self._recorder.at_source()}, where it cannot be "
+                f"a tensor is computed in compiled code{self._book.at_source()}, where it cannot be "
                 "followed; put that part into a module of its own and teach it with @rfgraph.rule"
             )
 
     def _get_attr(self, target: str, value: Any) -> fx.Node:
-        node = self._recorder.graph.create_node("get_attr", target)
+        node = self._book.graph.create_node("get_attr", target)
         node.meta["val"] = value
         return node
 
@@ -149,8 +167,8 @@ class Constants:
             self._kept_as(f"{name}_before" if name in self.values else name, value), value
         )
         traced = Traced(stand_in, node, base.device)
-        self._recorder.hold(traced)
-        self._recorder.know(base, traced)
+        self._book.hold(traced)
+        self._book.know(base, traced)
         with _untouched():
             self.promoted[_storage(base)] = base, traced
 
@@ -158,7 +176,7 @@ class Constants:
         """What a call on tensors of the model alone gives, as one of them."""
 
         def held(value: Any) -> Any:
-            traced = self._recorder.find(value)
+            traced = self._book.find(value)
             return value if traced is None else self.values[str(traced.node.target)]
 
         with _untouched():
@@ -169,7 +187,7 @@ class Constants:
             node = self._get_attr(self._kept_as(f"_constant_{len(self.values)}", value), value)
             stand_in = torch.empty_like(value, device="meta")
         traced = Traced(stand_in, node, value.device)
-        self._recorder.hold(traced)
+        self._book.hold(traced)
         return traced
 
     def view_of(self, tensor: torch.Tensor) -> Traced | None:
@@ -188,16 +206,16 @@ class Constants:
         traced = Traced(stand_in, root.node, root.device, None, root, step)
         traced.version = -1  # its node is made when it is read
         self._kept.append(tensor)
-        self._recorder.hold(traced)
-        self._recorder.know(tensor, traced)
+        self._book.hold(traced)
+        self._book.know(tensor, traced)
         return traced
 
     def _picked(self, root: Traced, places: torch.Tensor) -> Step:
         """A view by the places of its elements in the flattened root."""
 
         def again() -> Traced:
-            flat = self._recorder.record("reshape", root.tensor, (-1,))
-            return self._recorder.record("__getitem__", flat.tensor, places)
+            flat = self._book.record("reshape", root.tensor, (-1,))
+            return self._book.record("__getitem__", flat.tensor, places)
 
         return Step("as_strided", {}, again, lambda whole: whole.reshape(-1)[places])
 

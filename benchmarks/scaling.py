@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import nn
 
 import rfgraph
-from rfgraph.table import text
+from rfgraph.report.table import text
 
 GROWTH_LIMIT = 3.0  # linear is 1; a quadratic stack of ten times the depth is 10
 

@@ -35,10 +35,10 @@ from torch import fx
 
 import rfgraph
 from rfgraph.capture import capture
-from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.graph import Axis
-from rfgraph.propagate import propagate
-from rfgraph.readings import readings
+from rfgraph.language.readings import readings
+from rfgraph.propagation.periodic import PeriodicDomain
+from rfgraph.propagation.walk import propagate
 from rfgraph.rules import VOCABULARY
 
 MODELS = (

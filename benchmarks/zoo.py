@@ -32,7 +32,7 @@ from torchvision_models import OTHERS, TRACEABLE, build
 
 import rfgraph
 from rfgraph.report import ReceptiveField, Report
-from rfgraph.table import each, number
+from rfgraph.report.table import each, number
 
 FIGURES = ("last local node", "size", "stride", "offset", "causes", "closed form", "why not")
 COLUMNS = ("model", "traced", "nodes", "unsupported", *FIGURES, "seconds")

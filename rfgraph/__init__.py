@@ -1,7 +1,7 @@
 """rfgraph: for every node of a PyTorch model, which part of the input it sees."""
 
+from rfgraph.algebra.relation import Relation
 from rfgraph.analysis import analyze
-from rfgraph.axis import AxisReads, Limit
 from rfgraph.capture.arguments import value
 from rfgraph.dictionary import Entry, operators
 from rfgraph.errors import (
@@ -12,11 +12,11 @@ from rfgraph.errors import (
     UnsupportedOperatorError,
     VerificationError,
 )
-from rfgraph.field import Cause, ReceptiveField
 from rfgraph.graph import Axis
-from rfgraph.reads import Along, Fixed, Lookup, Read, Regroup, Table, Whole, along, same
-from rfgraph.relation import Relation
+from rfgraph.language.reads import Along, Fixed, Lookup, Read, Regroup, Table, Whole, along, same
 from rfgraph.report import NodeReport, Report
+from rfgraph.report.axis import AxisReads, Limit
+from rfgraph.report.field import Cause, ReceptiveField
 from rfgraph.rules import rule
 from rfgraph.verification import effective, verify
 from rfgraph.verify import Verification

@@ -1,5 +1,5 @@
 """`python -m rfgraph`."""
 
-from rfgraph.cli import main
+from rfgraph.cli.app import main
 
 main()

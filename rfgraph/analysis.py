@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from rfgraph.at_size import AtSize
 from rfgraph.capture import Capture
 from rfgraph.capture import capture as _capture  # an option has its name
 from rfgraph.capture.programs import opened
-from rfgraph.domains.periodic import PeriodicDomain
 from rfgraph.errors import CaptureError, InputError, nearest_names
 from rfgraph.faithful import difference
 from rfgraph.graph import Axis, Graph
-from rfgraph.guard import refuse_without_numbers
-from rfgraph.measure import measure
-from rfgraph.propagate import propagate
-from rfgraph.readings import readings
+from rfgraph.graph.guard import refuse_without_numbers
+from rfgraph.language.readings import readings
+from rfgraph.propagation.periodic import PeriodicDomain
+from rfgraph.propagation.sets import AtSize
+from rfgraph.propagation.walk import propagate
 from rfgraph.report import Report
 from rfgraph.rules import VOCABULARY
+from rfgraph.rules.measured import measure
 
 Axes = Sequence[int] | Mapping[str, Sequence[int]] | None
 

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rfgraph.errors import InputError, VerificationError
-from rfgraph.field import ReceptiveField
 from rfgraph.findings import Findings, verdict_of
 from rfgraph.graph import Position
 from rfgraph.probe.gradient import GradientProbe
 from rfgraph.probe.poison import PoisonProbe
 from rfgraph.report import NodeReport, Report
+from rfgraph.report.field import ReceptiveField
 from rfgraph.verify import Kind, Mismatch, Verification
 
 Progress: TypeAlias = Callable[[str, float], None]

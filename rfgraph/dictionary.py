@@ -22,7 +22,7 @@ from torch import nn
 
 from rfgraph.capture.aten import SPELLINGS
 from rfgraph.errors import InputError, nearest_names
-from rfgraph.operators import Operator, Vocabulary
+from rfgraph.language.vocabulary import Operator, Vocabulary
 from rfgraph.rules import VOCABULARY
 
 _NAMESPACES = {

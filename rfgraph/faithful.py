@@ -13,8 +13,8 @@ from torch import nn
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.outputs import leaves
 from rfgraph.graph import Graph, Node
-from rfgraph.guard import untouched
-from rfgraph.probe.replay import example_inputs, returned
+from rfgraph.graph.guard import untouched
+from rfgraph.graph.replay import example_inputs, returned
 
 _TOLERANCE = 1e-3
 

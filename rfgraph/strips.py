@@ -16,15 +16,15 @@ from typing import TypeAlias
 import networkx as nx
 import numpy as np
 
-from rfgraph.axis import AxisReads
+from rfgraph.algebra.relation import Relation
 from rfgraph.compare import projected
 from rfgraph.errors import CaptureError, InputError, VerificationError
-from rfgraph.field import ReceptiveField
 from rfgraph.findings import Findings, verdict_of
 from rfgraph.graph import Position
 from rfgraph.probe.gradient import GradientProbe
-from rfgraph.relation import Relation
 from rfgraph.report import NodeReport, Report
+from rfgraph.report.axis import AxisReads
+from rfgraph.report.field import ReceptiveField
 from rfgraph.verify import Kind, Mismatch
 
 Analyse: TypeAlias = Callable[[dict[str, tuple[int, ...]], list[int]], Report]

@@ -19,10 +19,10 @@ from rfgraph.compare import Comparison, Progress
 from rfgraph.errors import InputError, RfgraphError, VerificationError
 from rfgraph.faithful import difference
 from rfgraph.graph import Graph
-from rfgraph.guard import refuse_without_numbers
+from rfgraph.graph.guard import refuse_without_numbers
+from rfgraph.graph.replay import example_inputs
 from rfgraph.probe import Effective, GradientProbe, PoisonProbe
 from rfgraph.probe import effective as probe_effective
-from rfgraph.probe.replay import example_inputs
 from rfgraph.report import NodeReport, Report
 from rfgraph.strips import Analyse, check_strips
 from rfgraph.verify import Verification

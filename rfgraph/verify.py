@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from rfgraph.errors import VerificationError
-from rfgraph.field import plain_data
+from rfgraph.report.figures import plain_data
 
 Verdict: TypeAlias = Literal["equal", "inside", "outside", "unreadable", "follows", "not probed"]
 """What a probe says of a node: the numeric sets equal the analytic ones, lie inside of them, or do not."""

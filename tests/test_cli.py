@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 import rfgraph
-from rfgraph.cli import app
+from rfgraph.cli.app import app
+from rfgraph.cli.targets import inputs_of
 from rfgraph.gallery import UNet
-from rfgraph.targets import inputs_of
 
 MODEL = """
 import torch
@@ -291,7 +291,7 @@ def test_verify_passes_its_options_on(target):
 
 
 def test_verify_exits_1_on_a_mismatch_with_the_node_to_blame(target, monkeypatch):
-    from rfgraph.reads import same
+    from rfgraph.language.reads import same
     from tests.verify.mutants import taught
 
     wrong = taught("conv2d", lambda node: (same(4),))

@@ -13,40 +13,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
+import networkx as nx
 import pytest
 
 import rfgraph
 
 PACKAGE = Path(rfgraph.__file__).parent
-
-ALGEBRA = ("errors", "positions", "relation", "digits")
-FOUNDATION = (*ALGEBRA, "reads", "graph", "operators", "readings")
-REPORT = (
-    *FOUNDATION,
-    "domains",
-    "propagate",
-    "hulls",
-    "at_size",
-    "axis",
-    "table",
-    "field",
-    "report",
-)
-BELOW = (
-    *REPORT,
-    "measure",
-    "rules",
-    "capture",
-    "calls",
-    "guard",
-    "probe",
-    "verify",
-    "audit",
-    "render",
-    "gallery",
-    "analysis",
-)
 
 
 @dataclass(frozen=True)
@@ -57,59 +31,49 @@ class Row:
     libraries: tuple[str, ...] = ()
 
 
+GROUND = ("errors", "algebra", "graph")
+SPEECH = (*GROUND, "language")
+REPORT = (*SPEECH, "propagation", "report")
+BELOW = (*REPORT, "capture", "rules", "analysis", "verification", "dictionary")
+
 # A room is a top-level module or a folder; "" is rfgraph/__init__.py. Rows may name rows above alone.
 FLOORS = {
-    # 0: the standard library alone
+    # 1: the standard library, and torch for models to show
     "errors": Row(),
-    "positions": Row(("errors",)),
-    "relation": Row(("errors", "positions")),
-    "digits": Row(),
-    # 1
-    "reads": Row(ALGEBRA, ("networkx",)),
-    "calls": Row((), ("torch",)),
-    "graph": Row((*ALGEBRA, "reads"), ("networkx", "torch")),
-    "operators": Row((*ALGEBRA, "reads", "graph"), ("networkx",)),
-    "readings": Row((*ALGEBRA, "reads", "graph", "operators")),
-    # 2: rules, capture and domains do not know each other; the probe knows none of what it checks
-    "guard": Row(("errors", "calls"), ("torch", "numpy")),
-    "domains": Row(FOUNDATION, ("numpy",)),
-    "rules": Row(FOUNDATION, ("torch",)),
-    "capture": Row((*FOUNDATION, "calls", "guard"), ("torch", "numpy")),
-    "probe": Row(("errors", "calls", "graph", "guard"), ("torch", "numpy")),
-    # 3
-    "propagate": Row((*FOUNDATION, "domains")),
-    "at_size": Row((*FOUNDATION, "domains", "propagate"), ("numpy", "networkx")),
-    "hulls": Row((), ("numpy",)),
-    "axis": Row((*FOUNDATION, "domains", "hulls", "at_size"), ("numpy",)),
-    "table": Row(("axis",), ("rich",)),
-    "field": Row((*FOUNDATION, "axis", "table")),
-    "report": Row(REPORT, ("networkx", "numpy", "pandas")),
-    "measure": Row((*FOUNDATION, "calls", "guard"), ("torch", "numpy")),
-    # 4
-    "verify": Row((*FOUNDATION, "field", "report")),
+    "gallery": Row((), ("torch",)),
+    # 2: what positions are, and what a captured model is
+    "algebra": Row(("errors",)),
+    "graph": Row(("errors",), ("torch", "networkx", "numpy")),
+    # 3: what rules say; what numbers say. The probe knows nothing of what it checks
+    "language": Row(GROUND, ("networkx",)),
+    "probe": Row(("errors", "graph"), ("torch", "numpy")),
+    # 4: these do not know each other
+    "capture": Row(SPEECH, ("torch", "numpy")),
+    "rules": Row(SPEECH, ("torch", "numpy")),
+    "propagation": Row(SPEECH, ("numpy", "networkx")),
+    # 5: what is said of a model
+    "report": Row((*SPEECH, "propagation"), ("rich", "networkx", "numpy", "pandas")),
+    "dictionary": Row((*SPEECH, "rules", "capture"), ("torch",)),
+    # 6: the public function, and what is asked of a report
+    "faithful": Row((*SPEECH, "capture"), ("torch",)),
+    "analysis": Row((*REPORT, "capture", "rules", "faithful"), ("torch",)),
+    "audit": Row(REPORT, ("numpy", "networkx")),
+    "render": Row(REPORT, ("rich", "jinja2", "matplotlib", "numpy")),
+    # 7: the report and the probe meet
+    "verify": Row(REPORT),
     "repro": Row(("graph",), ("torch",)),
     "findings": Row(("graph", "verify", "repro"), ("numpy",)),
     "compare": Row((*REPORT, "probe", "verify", "findings"), ("numpy", "networkx")),
     "strips": Row((*REPORT, "probe", "verify", "findings", "compare"), ("numpy", "networkx")),
-    "audit": Row((*FOUNDATION, "table", "field", "report"), ("numpy", "networkx")),
-    "render": Row(
-        (*FOUNDATION, "table", "field", "report"), ("rich", "jinja2", "matplotlib", "numpy")
+    "verification": Row(
+        (*REPORT, "analysis", "capture", "faithful", "probe", "verify", "compare", "strips"),
+        ("torch",),
     ),
-    # 5: the public functions, and what is built on them
-    "faithful": Row((*FOUNDATION, "guard", "capture", "probe"), ("torch",)),
-    "gallery": Row((), ("torch",)),
-    "analysis": Row((*BELOW, "faithful"), ("torch", "numpy")),
-    "verification": Row((*BELOW, "faithful", "analysis", "compare", "strips"), ("torch", "numpy")),
-    "dictionary": Row(("errors", "operators", "rules", "capture"), ("torch",)),
-    "": Row((*BELOW, "analysis", "verification", "dictionary")),
-    "testing": Row(
-        (*BELOW, "", "analysis", "verification"),
-        ("torch", "numpy", "networkx", "hypothesis", "pytest"),
-    ),
-    "targets": Row(("errors", "capture"), ("torch",)),
-    "cli": Row(
-        (*BELOW, "", "analysis", "verification", "dictionary", "targets"), ("rich", "typer")
-    ),
+    "relation": Row(("algebra",)),
+    "": Row((*BELOW, "relation", "verify")),
+    # 8 and 9: what users build on, and what prints
+    "testing": Row((*BELOW, "", "verify"), ("torch", "numpy", "networkx", "hypothesis", "pytest")),
+    "cli": Row((*BELOW, "", "verify"), ("torch", "rich", "typer")),
     "__main__": Row(("cli",)),
 }
 
@@ -142,7 +106,7 @@ def imports_of(path: str, source: str) -> Iterator[Import]:
         elif isinstance(statement, ast.ImportFrom):
             start = package[: len(package) - statement.level + 1] if statement.level else []
             module = ".".join([*start, *filter(None, [statement.module])])
-            if module == "rfgraph":  # `from rfgraph import table` imports rfgraph.table
+            if module == "rfgraph":  # `from rfgraph import table` imports rfgraph.report.table
                 for alias in statement.names:
                     yield Import(path, f"rfgraph.{alias.name}", statement.lineno)
             else:
@@ -190,19 +154,20 @@ def test_a_module_imports_its_own_floor_and_those_below(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("relation.py", "import networkx"),
-        ("positions.py", "from rfgraph.relation import Relation"),
-        ("reads.py", "from rfgraph.graph import Node"),
-        ("rules/conv.py", "from rfgraph.domains.periodic import Periodic"),
+        ("algebra/relation.py", "import networkx"),
+        ("algebra/digits.py", "from rfgraph.graph import Node"),
+        ("graph/calls.py", "from rfgraph.language.reads import Read"),
+        ("language/reads.py", "from rfgraph.capture import capture"),
+        ("rules/conv.py", "from rfgraph.propagation.periodic import Periodic"),
         ("rules/conv.py", "from ..capture import capture"),
         ("capture/tracer.py", "def late():\n    from rfgraph import rules"),
         ("capture/tracer.py", "import rfgraph.rules.registry as registry"),
-        ("domains/periodic.py", "import torch.nn.functional as F"),
-        ("probe/gradient.py", "from rfgraph.reads import Along"),
-        ("propagate.py", "if True:\n    from rfgraph.report import Report"),
-        ("report.py", "from rfgraph import analyze"),
-        ("report.py", "from . import capture"),
-        ("table.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import torch"),
+        ("propagation/periodic.py", "import torch.nn.functional as F"),
+        ("probe/gradient.py", "from rfgraph.language.reads import Along"),
+        ("propagation/walk.py", "if True:\n    from rfgraph.report import Report"),
+        ("report/report.py", "from rfgraph import analyze"),
+        ("report/report.py", "from ..probe import poison"),
+        ("report/table.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import torch"),
         ("analysis.py", "import matplotlib.pyplot"),
     ],
 )
@@ -213,12 +178,12 @@ def test_a_breach_is_caught(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("relation.py", "from collections.abc import Iterable\nimport rfgraph.errors"),
+        ("algebra/relation.py", "from collections.abc import Iterable\nimport rfgraph.errors"),
         ("rules/conv.py", "from .common import padded\nfrom . import registry"),
-        ("table.py", "if TYPE_CHECKING:\n    from rfgraph.capture import capture"),
-        ("table.py", "if typing.TYPE_CHECKING:\n    import torch"),
-        ("cli.py", "import rfgraph\nfrom rfgraph import table, analyze"),
-        ("report.py", "def frame():\n    import pandas"),
+        ("report/table.py", "if TYPE_CHECKING:\n    from rfgraph.capture import capture"),
+        ("report/table.py", "if typing.TYPE_CHECKING:\n    import torch"),
+        ("cli/app.py", "import rfgraph\nfrom rfgraph import report, analyze"),
+        ("report/report.py", "def frame():\n    import pandas"),
     ],
 )
 def test_what_the_floors_allow_is_no_breach(path: str, source: str) -> None:
@@ -231,6 +196,34 @@ def test_the_floors_are_an_order() -> None:
         assert set(FLOORS[room].rooms) - {room} <= set(rooms[:place]), room
 
 
+def test_no_two_modules_import_each_other() -> None:
+    names = {_name(path): path for path in FILES}
+    graph = nx.DiGraph()
+    for name, path in names.items():
+        for node in ast.walk(ast.parse((PACKAGE / path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                full = [f"{node.module}.{alias.name}" for alias in node.names]
+                targets = {each if each in names else node.module for each in full}
+                graph.add_edges_from((name, each) for each in targets & set(names) - {name})
+    assert list(nx.simple_cycles(graph)) == []
+
+
+def _name(path: str) -> str:
+    return ".".join(["rfgraph", *path.removesuffix(".py").split("/")]).removesuffix(".__init__")
+
+
+def test_files_and_functions_are_short() -> None:
+    lengths = {path: (PACKAGE / path).read_text(encoding="utf-8").count("\n") for path in FILES}
+    assert {path: count for path, count in lengths.items() if count >= 400} == {}
+    functions = [
+        node.end_lineno - node.body[0].lineno + 1
+        for path in FILES
+        for node in ast.walk(ast.parse((PACKAGE / path).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert median(functions) < 8
+
+
 # --- what importing rfgraph costs ---------------------------------------------------------------
 
 
@@ -239,7 +232,7 @@ def test_importing_rfgraph_imports_no_optional_library() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     ).stdout.split()
-    assert "rfgraph.relation" in loaded
+    assert "rfgraph.algebra.relation" in loaded
     assert set(loaded) & {"hypothesis", "matplotlib", "torchvision", "pandas", "pytest"} == set()
 
 

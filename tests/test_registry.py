@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rfgraph.algebra.digits import plain
+from rfgraph.algebra.relation import Relation
 from rfgraph.capture import recorder
-from rfgraph.digits import plain
 from rfgraph.graph import Node
-from rfgraph.operators import Operator, Rule, Vocabulary
-from rfgraph.reads import Law, Read, Reads, Whole, along
-from rfgraph.relation import Relation
+from rfgraph.language.reads import Law, Read, Reads, Whole, along
+from rfgraph.language.vocabulary import Operator, Rule, Vocabulary
 from rfgraph.rules import VOCABULARY, rule
 from tests.rules import EXAMPLES
 from tests.rules.claims import Claim

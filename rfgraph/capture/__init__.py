@@ -13,7 +13,6 @@ from typing import Any
 from torch import nn
 from torch.fx import GraphModule
 
-from rfgraph.calls import outputs_of
 from rfgraph.capture.arguments import Arguments, given
 from rfgraph.capture.existing import Existing, is_graph
 from rfgraph.capture.inputs import worked_out
@@ -23,8 +22,9 @@ from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph, Operand
-from rfgraph.guard import lazy, quantised, untouched
-from rfgraph.operators import Vocabulary
+from rfgraph.graph.calls import outputs_of
+from rfgraph.graph.guard import lazy, quantised, untouched
+from rfgraph.language.vocabulary import Vocabulary
 
 _WANTS_INTEGERS = re.compile(
     "scalar types: Long|used as indices must|Expected dtype int|index tensor|a long tensor|be long or int"

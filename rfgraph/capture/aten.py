@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._ops import OpOverload
 
-from rfgraph.calls import is_inplace, qualified
 from rfgraph.capture.recurrent import recurrent
 from rfgraph.errors import CaptureError
+from rfgraph.graph.calls import is_inplace, qualified
 
 Spelling: TypeAlias = Callable[..., Any]
 

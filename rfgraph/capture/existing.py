@@ -23,12 +23,12 @@ from torch.fx import GraphModule
 from torch.fx.graph import CodeGen
 from torch.utils import _pytree as pytree
 
-from rfgraph.calls import plain
 from rfgraph.capture.memory import Traced
 from rfgraph.capture.source import source, source_in
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import InputError
-from rfgraph.operators import Vocabulary
+from rfgraph.graph.calls import plain
+from rfgraph.language.vocabulary import Vocabulary
 
 OUT_SPEC = "out_spec"
 """The key of the output node's meta for the structure of what the model returns, where the node is flat."""

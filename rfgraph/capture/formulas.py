@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from rfgraph.calls import is_of_torch
 from rfgraph.capture.lowering import Bound, shape_of
 from rfgraph.graph import Operand
+from rfgraph.graph.calls import is_of_torch
 
 ASKED = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as permute transpose t T swapaxes "

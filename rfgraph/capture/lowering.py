@@ -1,8 +1,7 @@
 """Lowering: one node of a `torch.fx` graph -> canonical `Node`s. The same for every way in.
 
 In: an fx node whose operands have their `meta["val"]` (shape and dtype), a vocabulary. Out: the operator and
-its bound params (`Bound`); canonical nodes, named. Who calls: the tracer, and `existing` for a graph that is
-there already.
+its bound params (`Bound`); canonical nodes, named.
 """
 
 from __future__ import annotations
@@ -15,10 +14,24 @@ import torch
 from torch import fx
 from torch._ops import OpOverload, OpOverloadPacket
 
-from rfgraph.calls import METHODS, REVERSED, assigned, is_inplace, name_of, outputs_of, qualified
-from rfgraph.graph import Masked, Node, Operand
-from rfgraph.operators import OfClass, Operator, Params, Signature, Vocabulary, module_params
-from rfgraph.reads import Shape
+from rfgraph.graph import Masked, Node, Operand, Shape
+from rfgraph.graph.calls import (
+    METHODS,
+    REVERSED,
+    assigned,
+    is_inplace,
+    name_of,
+    outputs_of,
+    qualified,
+)
+from rfgraph.language.vocabulary import (
+    OfClass,
+    Operator,
+    Params,
+    Signature,
+    Vocabulary,
+    module_params,
+)
 
 Found: TypeAlias = tuple[Operator, Signature]
 PLAIN = frozenset((type(None), bool, int, float, str))

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from rfgraph.calls import assigned
 from rfgraph.graph import Masked, Operand
-from rfgraph.operators import Params
+from rfgraph.graph.calls import assigned
+from rfgraph.language.vocabulary import Params
 
 _REORDERED = frozenset(
     "permute transpose t T mT H mH adjoint swapaxes swapdims movedim moveaxis numpy_T".split()

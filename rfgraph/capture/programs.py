@@ -27,7 +27,7 @@ from torch.fx.node import map_arg
 from rfgraph.capture.arguments import Arguments, by_keyword, given
 from rfgraph.capture.existing import OUT_SPEC, refuse_changed, size_of
 from rfgraph.errors import CaptureError, InputError
-from rfgraph.guard import unwrapped
+from rfgraph.graph.guard import unwrapped
 
 _TORCH_FILES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx")
 

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import torch
 from torch import fx, nn
 
-from rfgraph.calls import is_inplace, name_of, outputs_of, readable
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.formulas import SAME, does_nothing, formula, hold
@@ -21,12 +20,11 @@ from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, fixed, is_se
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
 from rfgraph.capture.shapes import Shapes, called, like, tensors_in
 from rfgraph.capture.source import source
-from rfgraph.capture.tensors import (
-    DataDependentError,
-)
+from rfgraph.capture.tensors import rejection
 from rfgraph.errors import CaptureError, RfgraphError
 from rfgraph.graph import Node
-from rfgraph.operators import Vocabulary
+from rfgraph.graph.calls import is_inplace, name_of, outputs_of, readable
+from rfgraph.language.vocabulary import Vocabulary
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
@@ -104,7 +102,9 @@ class Recorder(fx.Tracer):
             if bound.operands and not is_settled(bound):
                 return self._written_down(node, bound, kind, target, args, kwargs, metas)
             self.graph.erase_node(node)
-        return called(target, self._without_values(args), self._without_values(kwargs))
+        return called(
+            target, self._shapes.without_values(args), self._shapes.without_values(kwargs)
+        )
 
     def _bound(self, node: fx.Node, known: Found | None, args: Any) -> Bound:
         try:
@@ -345,19 +345,6 @@ class Recorder(fx.Tracer):
         found = self.find(value)
         return [] if found is None else [found]
 
-    def _without_values(self, value: Any) -> Any:
-        """`value` with a tensor of the same shape, dtype and device in the place of each stand-in."""
-        found = self.find(value)
-        if found is not None:
-            with _untouched():
-                own = found.tensor
-                return torch.empty((), dtype=own.dtype, device=found.device).expand(own.shape)
-        if type(value) in (tuple, list):
-            return type(value)(map(self._without_values, value))
-        if type(value) is dict:
-            return {name: self._without_values(entry) for name, entry in value.items()}
-        return value
-
     def arg(self, value: Any) -> Any:
         """An argument as an fx graph holds it: nodes for tensors and for what is not written in code."""
         kind = type(value)
@@ -403,13 +390,6 @@ class Recorder(fx.Tracer):
         )
 
     def _rejected(self, call: fx.Node, args: Any, error: Exception) -> CaptureError:
-        op = self._lowering.op(call)
         with _untouched():
-            shapes = " and ".join(str(tuple(each.tensor.shape)) for each in self._all(args))
-        on = f" on a tensor of shape {shapes}" if shapes else ""
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "nonzero" in text or isinstance(error, NotImplementedError):
-            return DataDependentError(
-                f"the shape of what {op} returns depends on the data{self.at_source()}"
-            )
-        return CaptureError(f"{op} failed{on}{self.at_source()}: {text}")
+            shapes = [tuple(each.tensor.shape) for each in self._all(args)]
+        return rejection(self._lowering.op(call), shapes, self.at_source(), error)

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from rfgraph.calls import outputs_of
 from rfgraph.capture.formulas import ASKED
 from rfgraph.capture.lowering import Bound
 from rfgraph.capture.memory import Traced, storage_of
 from rfgraph.graph import Operand
+from rfgraph.graph.calls import outputs_of
 
 _META = torch.device("meta")
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
@@ -87,6 +87,19 @@ class Shapes:
             return _META
         if type(value) is slice:
             return slice(*(self.to_meta(end) for end in (value.start, value.stop, value.step)))
+        return value
+
+    def without_values(self, value: Any) -> Any:
+        """`value` with a tensor of the same shape, dtype and device in the place of each stand-in."""
+        found = self._find(value)
+        if found is not None:
+            with torch._C.DisableTorchFunction():
+                own = found.tensor
+                return torch.empty((), dtype=own.dtype, device=found.device).expand(own.shape)
+        if type(value) in (tuple, list):
+            return type(value)(map(self.without_values, value))
+        if type(value) is dict:
+            return {name: self.without_values(entry) for name, entry in value.items()}
         return value
 
     def _random(self, value: Any) -> Any:

@@ -1,10 +1,11 @@
 """What model code may ask of a stand-in, and what it may not: metadata, attributes, values.
 
-In: names of tensor methods and attributes. Out: what they are. Who calls: the tracer.
+In: names of tensor methods and attributes. Out: what they are; the errors for what cannot be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,6 +56,15 @@ def needs_values(name: str, use: str, at: str) -> DataDependentError:
         "data; pass a part of the model without that branch, decide the branch by an argument or attribute, "
         "or measure the module that holds it with on_unknown='measure'"
     )
+
+
+def rejection(op: str, shapes: Sequence[Any], at: str, error: Exception) -> CaptureError:
+    """The error for a call that torch, or its formula, rejects, on tensors of these shapes."""
+    on = f" on a tensor of shape {' and '.join(map(str, shapes))}" if shapes else ""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "nonzero" in text or isinstance(error, NotImplementedError):
+        return DataDependentError(f"the shape of what {op} returns depends on the data{at}")
+    return CaptureError(f"{op} failed{on}{at}: {text}")
 
 
 def on_device(attribute: str, device: torch.device) -> Any:

@@ -1,6 +1,6 @@
 """The tracer: runs a forward on stand-ins and writes down a `torch.fx` graph, and its canonical nodes.
 
-In: a module, its input tensors (meta), a vocabulary. Out: a `Graph`. Who calls: `capture.capture`.
+In: a module, its input tensors (meta), a vocabulary. Out: a `Graph`.
 
 A stand-in is a meta tensor: its type, sizes, strides and dtype are those of the model's own tensor, and torch
 itself says which share memory. Functions and modules come by (`interception`); what is computed out of sight,
@@ -20,7 +20,6 @@ from torch import nn
 from torch._ops import OpOverload
 from torch.overrides import is_tensor_method_or_property
 
-from rfgraph.calls import assigned, is_inplace, name_of, outputs_of, qualified
 from rfgraph.capture import aten
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.interception import intercepted, passed_by
@@ -41,7 +40,8 @@ from rfgraph.capture.tensors import (
 )
 from rfgraph.errors import CaptureError
 from rfgraph.graph import Graph
-from rfgraph.guard import is_changed
+from rfgraph.graph.calls import assigned, is_inplace, name_of, outputs_of, qualified
+from rfgraph.graph.guard import is_changed
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rfgraph.calls import name_of
 from rfgraph.graph import Graph, Node
+from rfgraph.graph.calls import name_of
+from rfgraph.graph.replay import rerun
 from rfgraph.probe.metadata import bare, valued
-from rfgraph.probe.replay import rerun
 
 _MINUS_INFINITY = -1e4
 _SELECT = frozenset(

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.graph import Graph, Node
+from rfgraph.graph.replay import example_inputs, guarded, replay
 from rfgraph.probe.gradient import Position, index_of
-from rfgraph.probe.replay import example_inputs, guarded, replay
 
 Map: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Magnitude: TypeAlias = Literal["absolute", "squared"]

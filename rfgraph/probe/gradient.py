@@ -16,9 +16,8 @@ from torch import Tensor
 
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.graph import Graph, Node
-from rfgraph.probe import twin_places, twin_products, twin_recurrent, twin_values  # noqa: F401  (teach the twins)
-from rfgraph.probe.replay import Unreadable, example_inputs, guarded, replay
-from rfgraph.probe.twin import Setting, Twin
+from rfgraph.graph.replay import Unreadable, example_inputs, guarded, replay
+from rfgraph.probe.twins.twin import Setting, Twin
 
 Position: TypeAlias = Sequence[int] | Mapping[int, int]
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.graph import Graph, Node
+from rfgraph.graph.replay import example_inputs, guarded, replay
 from rfgraph.probe.blocking import blocked, overcounted, reads_nothing
-from rfgraph.probe.replay import example_inputs, guarded, replay
 
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Keep: TypeAlias = Mapping[str, Sequence[int]]

@@ -9,11 +9,11 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rfgraph.graph import Node, Operand
-from rfgraph.operators import Params
-from rfgraph.positions import Positions
-from rfgraph.reads import DimRead, Fixed, Lookup, Read, Reads, Shape, Table, along, same
-from rfgraph.relation import Relation
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import DimRead, Fixed, Lookup, Read, Reads, Table, along, same
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import data_dependent, nonnegative, written
 from rfgraph.rules.registry import rule, spellings
 from rfgraph.rules.select import is_constant, is_fancy, normalize_index

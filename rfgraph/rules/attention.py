@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rfgraph.graph import Node, Operand
-from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Read, Reads, Shape, Table, Whole, along, broadcast
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along, broadcast
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.masks import allowed_by, attended
 from rfgraph.rules.registry import rule
 

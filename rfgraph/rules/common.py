@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from rfgraph.graph import Node
-from rfgraph.operators import Params
-from rfgraph.positions import Positions
-from rfgraph.reads import DimRead, Read, Reads, Shape, Table, Whole, along, whole
-from rfgraph.relation import Relation
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Shape
+from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along, whole
+from rfgraph.language.vocabulary import Params
 
 Fold = Callable[[int, int], int]
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from rfgraph.graph import Node, Operand
-from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Read, Reads, Shape, Whole, along
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import DimRead, Read, Reads, Whole, along
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import channels, moved, padded, per_dim
 from rfgraph.rules.registry import rule
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from rfgraph.graph import Node, Operand
-from rfgraph.reads import Read, Reads, broadcast
+from rfgraph.language.reads import Read, Reads, broadcast
 from rfgraph.rules.common import written
 from rfgraph.rules.layout import by_flat_index
 from rfgraph.rules.registry import rule

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rfgraph.graph import Node
-from rfgraph.operators import Params
-from rfgraph.positions import Positions
-from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, Table, along
-from rfgraph.relation import Relation
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Shape
+from rfgraph.language.reads import DimRead, Lookup, Read, Reads, Table, along
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules import masks
 from rfgraph.rules.common import (
     all_dims,

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from rfgraph.graph import Masked, Operand
-from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Kind, Lookup, Shape, Table, Whole
+from rfgraph.graph import Masked, Operand, Shape
+from rfgraph.language.reads import DimRead, Kind, Lookup, Table, Whole
+from rfgraph.language.vocabulary import Params
 
 _MINUS_INFINITY = -1e4
 """What is below this vanishes in a softmax: models write -1e9, or the least value of their dtype."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from rfgraph.graph import Node, Operand
-from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, Table, along
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import DimRead, Lookup, Read, Reads, Table, along
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
 from rfgraph.rules.registry import rule, spellings
 

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rfgraph.graph import Node
-from rfgraph.operators import Params
-from rfgraph.positions import Positions
-from rfgraph.reads import Kind, Read, Reads, Shape, Whole, along, broadcast, mixed, same
-from rfgraph.relation import Relation
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Shape
+from rfgraph.language.reads import Kind, Read, Reads, Whole, along, broadcast, mixed, same
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, dim_of, unchanged
 from rfgraph.rules.masks import softened
 from rfgraph.rules.registry import rule, spellings

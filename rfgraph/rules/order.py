@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 
-from rfgraph.graph import Node, Operand
-from rfgraph.operators import Params
-from rfgraph.reads import Read, Reads, Shape, Table, Whole, along, mixed
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import Read, Reads, Table, Whole, along, mixed
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from rfgraph.graph import Node, Operand
-from rfgraph.operators import Params
-from rfgraph.reads import Fixed, Read, Reads, Shape, Table, Whole, along, broadcast, same
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import Fixed, Read, Reads, Table, Whole, along, broadcast, same
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import broadcast_shapes, unchanged
 from rfgraph.rules.masks import chosen, filled, kept, multiplied, summed, triangle
 from rfgraph.rules.registry import rule, spellings

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rfgraph.graph import Node
-from rfgraph.operators import Infer, Normalize, Params
-from rfgraph.reads import DimRead, Read, Reads, Shape, Table, Whole, along
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Shape
+from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along
+from rfgraph.language.vocabulary import Infer, Normalize, Params
 from rfgraph.rules.common import per_dim
 from rfgraph.rules.registry import rule
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import nn
 
 from rfgraph.graph import Node, Operand
-from rfgraph.reads import DimRead, Read, Reads, Table, Whole, along
+from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along
 from rfgraph.rules.registry import rule
 
 _WHOLE = Whole("recurrent")

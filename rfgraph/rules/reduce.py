@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from rfgraph.graph import Masked, Node, Operand
-from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Fixed, Kind, Read, Reads, Shape, Whole, along, broadcast, whole
+from rfgraph.graph import Masked, Node, Operand, Shape
+from rfgraph.language.reads import DimRead, Fixed, Kind, Read, Reads, Whole, along, broadcast, whole
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, broadcast_shapes, nonnegative, reduced
 from rfgraph.rules.masks import attended, of_operand
 from rfgraph.rules.registry import rule, spellings

@@ -12,7 +12,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from rfgraph.operators import Infer, Masks, Normalize, Operator, Rule, Signature, Target, Vocabulary
+from rfgraph.language.vocabulary import (
+    Infer,
+    Masks,
+    Normalize,
+    Operator,
+    Rule,
+    Signature,
+    Target,
+    Vocabulary,
+)
 
 VOCABULARY = Vocabulary(namespaces=(torch, F))
 """Every operator rfgraph knows."""

@@ -11,9 +11,9 @@ from math import prod
 import torch
 from torch import nn
 
-from rfgraph.graph import Node, Operand
-from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Fixed, Read, Reads, Shape, along, broadcast, regrouped
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import DimRead, Fixed, Read, Reads, along, broadcast, regrouped
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
 from rfgraph.rules.masks import kept, reshaped
 from rfgraph.rules.registry import rule, spellings

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from rfgraph.graph import Node, Operand
-from rfgraph.operators import Params
-from rfgraph.positions import Positions
-from rfgraph.reads import DimRead, Fixed, Lookup, Read, Reads, Shape, Table, Whole, along, same
-from rfgraph.relation import Relation
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import DimRead, Fixed, Lookup, Read, Reads, Table, Whole, along, same
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import along_dim, data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
 

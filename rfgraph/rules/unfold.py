@@ -13,10 +13,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from rfgraph.graph import Node
-from rfgraph.operators import Params
-from rfgraph.reads import DimRead, Lookup, Read, Reads, Shape, along, regrouped
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Shape
+from rfgraph.language.reads import DimRead, Lookup, Read, Reads, along, regrouped
+from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative, per_dim
 from rfgraph.rules.registry import rule
 

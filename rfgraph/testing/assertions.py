@@ -11,11 +11,11 @@ from typing import Any, Literal, TypeAlias
 
 import networkx as nx
 
-from rfgraph import table
 from rfgraph.analysis import Axes, analyze
 from rfgraph.errors import InputError
-from rfgraph.field import ReceptiveField
 from rfgraph.report import NodeReport, Report
+from rfgraph.report.field import ReceptiveField
+from rfgraph.report.figures import each, number
 from rfgraph.verification import arguments_of, verify
 
 PerAxis: TypeAlias = float | Fraction | Sequence[float | Fraction | None] | None
@@ -84,7 +84,7 @@ def _differs(field: ReceptiveField, view: str, value: Any) -> str:
         raise InputError(f"{view} has {len(found)} axes here, got {value!r}")
     if found == wanted:
         return ""
-    shown = (table.each(values, table.number) for values in (found, wanted))
+    shown = (each(values, number) for values in (found, wanted))
     return f"{view} is {' and not '.join(shown)}"
 
 
@@ -93,7 +93,7 @@ def _whole_note(field: ReceptiveField) -> str:
     if not any(field.whole):
         return ""
     local = field.local
-    size = "nothing" if local is None else table.each(local.size, table.number)
+    size = "nothing" if local is None else each(local.size, number)
     return f" (the whole axis is read by {_causes(field)}; locally {size})"
 
 
@@ -213,7 +213,7 @@ def _looks_ahead(node: NodeReport, input: str, length: int) -> str:
         return f"reads the whole axis: {_causes(field)}"
     reach = field.reach[0]
     if reach is not None and reach[1] > 0:
-        return f"looks {table.number(reach[1])} ahead"
+        return f"looks {number(reach[1])} ahead"
     if len(node.dims) != 1:
         return "" if field.local is None else "has no one position along this axis"
     count, law = node.shape[node.dims[0]], field.relations[0]

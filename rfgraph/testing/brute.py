@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rfgraph.reads import Place, Reads, Shape
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Shape
+from rfgraph.language.reads import Place, Reads
 
 Marks: TypeAlias = npt.NDArray[np.bool_]
 """Over the output's dims, then an operand's: True where the output depends on the element."""

@@ -16,9 +16,8 @@ from torch import nn
 
 from rfgraph.capture import capture
 from rfgraph.errors import InputError
-from rfgraph.graph import Graph, Node
-from rfgraph.readings import readings, reads_of
-from rfgraph.reads import Shape
+from rfgraph.graph import Graph, Node, Shape
+from rfgraph.language.readings import readings, reads_of
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing.brute import Marks, claimed, depended, outputs_of
 from rfgraph.verify import spans

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, fx, nn
 
 import rfgraph
-from rfgraph.calls import outputs_of, qualified
 from rfgraph.capture.aten import SPELLINGS
-from rfgraph.probe.replay import replay
+from rfgraph.graph.calls import outputs_of, qualified
+from rfgraph.graph.replay import replay
 
 aten = torch.ops.aten
 GENERATOR = torch.Generator().manual_seed(3)

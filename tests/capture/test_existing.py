@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from typer.testing import CliRunner
 
 import rfgraph
-from rfgraph.cli import app
+from rfgraph.cli.app import app
 from rfgraph.gallery import MODELS, CausalTCN, UNet
 from tests.capture.same import assert_same
 

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 import rfgraph
 from rfgraph import Read, Relation, along
 from rfgraph.errors import CaptureError
-from rfgraph.operators import Vocabulary
+from rfgraph.language.vocabulary import Vocabulary
 from rfgraph.rules import VOCABULARY, rule
 
 SHAPE = (2, 2, 20)

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import rfgraph
-from rfgraph import guard
 from rfgraph.gallery import MODELS
+from rfgraph.graph import guard
 from tests.capture import deep, mutations
 from tests.capture.mutations import MUTATIONS, Hoard, roots
 

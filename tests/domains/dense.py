@@ -11,7 +11,8 @@ from itertools import product
 
 import numpy as np
 
-from rfgraph.reads import Place, Read, Shape
+from rfgraph.graph import Shape
+from rfgraph.language.reads import Place, Read
 
 Dense = np.ndarray  # of frozensets, one a position
 

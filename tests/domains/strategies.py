@@ -7,8 +7,9 @@ from math import prod
 
 from hypothesis import strategies as st
 
-from rfgraph.digits import Digit
-from rfgraph.reads import Regroup, Shape
+from rfgraph.algebra.digits import Digit
+from rfgraph.graph import Shape
+from rfgraph.language.reads import Regroup
 
 
 def merged(factors: list[int], cuts: set[int]) -> Shape:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfgraph.digits import Digit, plain, stretch, tidy
-from rfgraph.reads import Regroup
+from rfgraph.algebra.digits import Digit, plain, stretch, tidy
+from rfgraph.language.reads import Regroup
 from tests.domains.strategies import digits_of, nested_regroups, regroups
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfgraph.digits import Digit, plain
-from rfgraph.domains.periodic import Periodic, PeriodicDomain, Scan
-from rfgraph.graph import Node
-from rfgraph.reads import DimRead, Fixed, Read, Regroup, Shape, Table, Whole, along, same
-from rfgraph.relation import Relation
+from rfgraph.algebra.digits import Digit, plain
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Shape
+from rfgraph.language.reads import DimRead, Fixed, Read, Regroup, Table, Whole, along, same
+from rfgraph.propagation.periodic import Periodic, PeriodicDomain, Scan
 from tests.domains import dense
 from tests.domains.strategies import factorizations
 

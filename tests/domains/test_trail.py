@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfgraph.domains.trail import Origin, Trail, extend, merge
+from rfgraph.propagation.trail import Origin, Trail, extend, merge
 
 
 def chain(*names: str) -> Trail:

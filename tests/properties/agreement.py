@@ -14,9 +14,9 @@ import numpy as np
 
 import rfgraph
 from rfgraph import Axis, AxisReads, InputError, Report, VerificationError
-from rfgraph.at_size import AtSize
+from rfgraph.language.readings import readings, reads_of
 from rfgraph.probe import GradientProbe
-from rfgraph.readings import readings, reads_of
+from rfgraph.propagation.sets import AtSize
 from rfgraph.report import NodeReport
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing.describe import Description

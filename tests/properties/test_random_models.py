@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 import rfgraph
 from rfgraph import Relation
-from rfgraph.domains.periodic import PeriodicDomain
+from rfgraph.propagation.periodic import PeriodicDomain
 from rfgraph.report import Report
 from rfgraph.testing import strategies
 from rfgraph.testing.describe import (
@@ -172,7 +172,7 @@ def test_sized_sets_that_are_wrong_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_hulls_that_are_wrong_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rfgraph.domains.lattice import Lattice
+    from rfgraph.propagation.lattice import Lattice
 
     plain = Lattice.hull
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rfgraph.algebra.relation import Relation
 from rfgraph.errors import RateMismatchError
-from rfgraph.relation import Relation
 from tests.relation.strategies import MOVING, OUTPUTS, Twin, rates, relations
 
 RELATIONS = relations()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rfgraph
-from rfgraph.field import ReceptiveField
 from rfgraph.report import NodeReport, Report
+from rfgraph.report.field import ReceptiveField
 from rfgraph.testing import strategies
 from rfgraph.testing.describe import (
     Cat,

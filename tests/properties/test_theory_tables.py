@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rfgraph
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
 
 INPUTS, OUTPUTS = range(-60, 60), range(-9, 10)
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from rfgraph.positions import Positions
-from rfgraph.relation import Relation
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
 
 OUTPUTS = range(-30, 31)  # more than two of the longest periods that two drawn relations make
 ADVANCES = st.integers(-6, 6)

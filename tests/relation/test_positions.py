@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfgraph.positions import EMPTY, Positions
+from rfgraph.algebra.positions import EMPTY, Positions
 from tests.relation.strategies import position_sets
 
 SETS = position_sets()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
 from rfgraph.errors import RateMismatchError, RfgraphError
-from rfgraph.positions import Positions
-from rfgraph.relation import Relation
 from tests.relation.strategies import (
     FORWARD,
     MOVING,

@@ -15,9 +15,9 @@ import pytest
 from torch import Tensor, nn
 
 import rfgraph
-from rfgraph.axis import AxisReads, Figures, figure, figures
+from rfgraph.algebra.relation import Relation
 from rfgraph.gallery import MODELS, SqueezeExciteNet, UNet
-from rfgraph.relation import Relation
+from rfgraph.report.axis import AxisReads, Figures, figure, figures
 from tests.sized.test_rows import SAID
 
 THEORY = (Path(__file__).parents[2] / "docs" / "theory.md").read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ from torch import nn
 import rfgraph
 from rfgraph.capture import capture
 from rfgraph.graph import Node
-from rfgraph.readings import readings
-from rfgraph.reads import Read, Reads, along
+from rfgraph.language.readings import readings
+from rfgraph.language.reads import Read, Reads, along
 from rfgraph.rules import VOCABULARY
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from rfgraph.capture import capture
 from rfgraph.graph import Graph, Node
-from rfgraph.operators import Vocabulary
-from rfgraph.readings import reads_of
-from rfgraph.reads import Place, Reads
+from rfgraph.language.readings import reads_of
+from rfgraph.language.reads import Place, Reads
+from rfgraph.language.vocabulary import Vocabulary
 from tests.rules.dependence import Found, dependence, drawn, model_of, outputs_of
 from tests.rules.examples import Example
 from tests.rules.lowering import inside, lowered, rows

@@ -12,8 +12,8 @@ from itertools import product
 
 import numpy as np
 
-from rfgraph.reads import Law, Place, Read
-from rfgraph.relation import Relation
+from rfgraph.algebra.relation import Relation
+from rfgraph.language.reads import Law, Place, Read
 
 Position = tuple[int, ...]
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import rfgraph
-from rfgraph.at_size import AtSize
-from rfgraph.readings import readings
+from rfgraph.language.readings import readings
+from rfgraph.propagation.sets import AtSize
 from rfgraph.rules import VOCABULARY
 
 

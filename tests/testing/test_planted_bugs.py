@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, find, settings
 
 from rfgraph import Relation
-from rfgraph.at_size import AtSize
-from rfgraph.domains.lattice import Array, Lattice
-from rfgraph.domains.periodic import Periodic, PeriodicDomain
-from rfgraph.domains.sized import Sized, SizedDomain
 from rfgraph.graph import Axis, Node
-from rfgraph.operators import Operator, Params, Vocabulary
-from rfgraph.propagate import propagate
-from rfgraph.reads import Read, Reads, along, table
+from rfgraph.language.reads import Read, Reads, along, table
+from rfgraph.language.vocabulary import Operator, Params, Vocabulary
+from rfgraph.propagation.lattice import Array, Lattice
+from rfgraph.propagation.periodic import Periodic, PeriodicDomain
+from rfgraph.propagation.sets import AtSize
+from rfgraph.propagation.sized import Sized, SizedDomain
+from rfgraph.propagation.walk import propagate
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing import strategies
 from rfgraph.testing.describe import Conv, Description, Pool, TransposedConv

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import rfgraph
 from rfgraph import Read, Relation, Whole, along
 from rfgraph.graph import Node
-from rfgraph.reads import Reads
+from rfgraph.language.reads import Reads
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing import assert_verified, check_rule
 

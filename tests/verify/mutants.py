@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node
-from rfgraph.operators import Vocabulary
-from rfgraph.reads import Law, Place, Read, Reads, along, every, fixed, whole
-from rfgraph.relation import Relation
+from rfgraph.language.reads import Law, Place, Read, Reads, along, every, fixed, whole
+from rfgraph.language.vocabulary import Vocabulary
 from rfgraph.rules import VOCABULARY
 
 Mutator = Callable[[Place, int, int, Node], Place | None]

@@ -12,8 +12,8 @@ import pytest
 import rfgraph
 from rfgraph.capture import capture
 from rfgraph.graph import Graph, Node
-from rfgraph.readings import reads_of
-from rfgraph.reads import Reads
+from rfgraph.language.readings import reads_of
+from rfgraph.language.reads import Reads
 from rfgraph.rules import VOCABULARY
 from tests.rules import EXAMPLES
 from tests.rules.dependence import drawn, model_of

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rfgraph
+from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node
-from rfgraph.reads import Along, Read, Reads, Whole, along
-from rfgraph.relation import Relation
+from rfgraph.language.reads import Along, Read, Reads, Whole, along
 from rfgraph.rules import VOCABULARY
 from tests.verify.mutants import taught
 

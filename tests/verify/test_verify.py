@@ -16,8 +16,8 @@ import rfgraph
 from rfgraph.capture import capture
 from rfgraph.gallery import CausalTCN, SqueezeExciteNet, UNet, VisionTransformer, WaveEncoder
 from rfgraph.graph import Node
+from rfgraph.language.reads import Reads
 from rfgraph.probe import GradientProbe
-from rfgraph.reads import Reads
 from rfgraph.rules import VOCABULARY
 from tests import models
 from tests.capture.test_untouched import assert_same, snapshot

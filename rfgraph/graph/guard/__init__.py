@@ -1,0 +1,170 @@
+"""`untouched`: run the model's own code and leave what it can reach, and every random state, as it was.
+
+In: a module. Out: a context in which its forward may run. Written into, and put back: the contents of
+containers and objects (`kept`), the state of the process (`process`). Tensors are never written into: a
+write is made on a shadow that later reads see (`shadows`). What cannot be put back is refused first.
+
+Not seen: memory of a tensor that code outside Python writes into, `numpy.memmap`s, files, and the
+attributes of objects that torch, numpy and Python's own library define.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from rfgraph.graph.guard.changes import Modules
+from rfgraph.graph.guard.kept import Kept
+from rfgraph.graph.guard.process import Process
+from rfgraph.graph.guard.refusals import (
+    lazy,
+    modules_of,
+    on_meta,
+    quantised,
+    refuse_without_numbers,
+)
+from rfgraph.graph.guard.shadows import Shadows
+from rfgraph.graph.guard.wrappers import bypass, unwrapped
+
+__all__ = [
+    "is_changed",
+    "lazy",
+    "on_meta",
+    "quantised",
+    "refuse_without_numbers",
+    "untouched",
+    "unwrapped",
+]
+
+_LOCK = threading.RLock()
+_entered: list[_Before] = []  # by the thread that holds the lock
+
+
+def untouched(model: nn.Module, training: bool) -> AbstractContextManager[None]:
+    """Run the body with every module's training flag set to `training`; put everything back after.
+
+    Everything that is reachable from the model, and from the globals that its code names, is as before
+    after an error, too, and after an interrupt wherever it comes. One thread at a time: others wait.
+
+    Raises:
+        InputError: on entry, for a model that could not be put back.
+    """
+    return _Context(_steps(model, training))
+
+
+def is_changed(module: nn.Module) -> bool:
+    """True where the run has given a module, or one inside it, other attributes, tensors or flags.
+
+    What it is when the run is over is then not what it computed by.
+    """
+    return bool(_entered) and _entered[-1].modules.is_changed(module)
+
+
+class _Context(io.IOBase):
+    """A generator with one `yield`, as a context.
+
+    `contextlib.contextmanager` leaves by a function of its own: an interrupt at its first line would
+    leave the generator where it is. `io.IOBase` leaves by a C function, which calls `close`, which is
+    the generator's: the first line that runs is within its `try`.
+    """
+
+    def __init__(self, steps: Generator[None, None, None]) -> None:
+        self._steps = steps
+        self.close = steps.close  # type: ignore[method-assign]
+
+    def __enter__(self) -> None:  # type: ignore[override]
+        try:
+            next(self._steps)
+        except BaseException:
+            self._steps.close()
+            raise
+
+
+def _steps(model: nn.Module, training: bool) -> Generator[None, None, None]:
+    inside = _is_held()
+    before: _Before | None = None
+    try:
+        try:
+            if not inside:
+                _LOCK.acquire()
+            modules = modules_of(model)
+            before = _Before(model)
+            before.change(modules, training)
+            _entered.append(before)
+            yield
+        finally:
+            _leave(before, inside)
+    finally:  # once more: an interrupt may have come in the first
+        _leave(before, inside)
+
+
+def _leave(before: _Before | None, inside: bool) -> None:
+    if before is not None:
+        before.put_back()
+        _entered[:] = [other for other in _entered if other is not before]
+    if not inside and _is_held():
+        _LOCK.release()
+
+
+def _is_held() -> bool:
+    """True where this thread holds the lock: asked, not remembered, as an interrupt may come between."""
+    return bool(_LOCK._is_owned())  # type: ignore[attr-defined]
+
+
+class _Before:
+    """All that was there before the run.
+
+    Attributes:
+        modules: what modules hold as it begins, their flags set.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = Modules({}, training=False)
+        self._process = Process()
+        self._kept = Kept(model)
+        self._flags: list[tuple[nn.Module, bool]] = []
+        self._is_back = False
+
+    def change(self, modules: list[nn.Module], training: bool) -> None:
+        flags = [(module, module.__dict__.get("training")) for module in modules]
+        self._flags = [(module, flag) for module, flag in flags if flag is not None]
+        for module, _ in self._flags:
+            module.__dict__["training"] = training
+        bypass(modules)
+        self.modules = self._kept.modules(training)
+        self._process.without_gradients()
+        torch._C._push_on_torch_function_stack(_Redirect(Shadows(self._kept)))
+
+    def put_back(self) -> None:
+        """May be interrupted anywhere and called again."""
+        if not self._is_back:
+            self._process.put_back()
+            for module, flag in self._flags:  # most dicts are then as they were, which is seen fast
+                module.__dict__["training"] = flag
+            self._kept.put_back()
+            self._is_back = True
+
+
+class _Redirect(TorchFunctionMode):
+    """Calls that write into the model's tensors write into their shadows; later calls read these."""
+
+    def __init__(self, shadows: Shadows) -> None:
+        super().__init__()
+        self._shadows = shadows
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        args, kwargs = self._shadows.arguments(func, args, kwargs or {})
+        return self._shadows.result(func(*args, **kwargs))

@@ -1,0 +1,399 @@
+"""`Kept`: the contents of everything that is reachable from a model, and their way back.
+
+In: a model. Out: after `put_back`, every container, object, cell, class and global that was found holds
+what it held: the same objects, in the same order. Nothing is copied deeply: what is inside is found, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import functools
+import random
+import threading
+import types
+import weakref
+from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque
+from collections.abc import Callable, Iterable
+from itertools import chain, compress, filterfalse
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rfgraph.errors import InputError
+from rfgraph.graph.guard import contents
+from rfgraph.graph.guard.changes import Modules
+from rfgraph.graph.guard.code import globals_read, is_foreign, slots_of
+from rfgraph.graph.guard.contents import ABSENT, Dicts, Tensors
+from rfgraph.graph.guard.process import global_hooks
+
+Look = Callable[["Kept", Any], None]
+
+_ATOMS: frozenset[type] = frozenset(
+    (
+        *(int, float, bool, complex, str, bytes, type(None), type(...), range, slice),
+        *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
+        *(types.BuiltinFunctionType, types.MethodWrapperType, types.MemberDescriptorType),
+        *(types.GetSetDescriptorType, types.ModuleType, types.MappingProxyType),
+    )
+)
+"""Classes whose objects hold nothing that can change."""
+_PLAIN = _ATOMS | {dict, OrderedDict, set, list, tuple}
+"""Classes whose objects can be asked whether they are empty without running a user's code."""
+_TENSORS = (torch.Tensor, nn.Parameter)
+_OF_TENSORS = ("_parameters", "_buffers")
+
+
+class _CanChange(dict[type, bool]):
+    """Whether objects of a class hold what can change, asked at the speed of a dict."""
+
+    def __missing__(self, kind: type) -> bool:
+        self[kind] = True
+        return True
+
+
+_CAN_CHANGE = _CanChange(dict.fromkeys(_ATOMS, False))
+_HEAP_TYPE = 1 << 9  # a class made by Python code
+
+
+class Kept:
+    """What was there when this was made. `put_back` may be called again where it was interrupted."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._dicts = Dicts()
+        self._empty: list[Any] = []
+        self._objects: list[tuple[Any, type, dict[str, Any] | None]] = []
+        self._slots: list[tuple[Any, Any, Any]] = []
+        self._lists: list[tuple[list[Any], list[Any]]] = []
+        self._sets: list[tuple[set[Any], set[Any]]] = []
+        self._deques: list[tuple[deque[Any], list[Any]]] = []
+        self._arrays: list[tuple[Any, Any]] = []
+        self._buffers: list[tuple[Any, Any]] = []
+        self._cells: list[tuple[types.CellType, Any]] = []
+        self._globals: list[tuple[dict[str, Any], str, Any]] = []
+        self._classes: list[tuple[type, dict[str, Any]]] = []
+        self._caches: list[tuple[Any, Any]] = []
+        self._attributes: list[tuple[Any, str, Any]] = []
+        self._states: list[tuple[Callable[[Any], Any], Any]] = []
+        self._tensors: list[Tensors] = []
+        self._found: list[Any] = []  # tensors
+        self._iterators: dict[int, Any] = {}
+        self._looks: dict[type, Look | None] = dict.fromkeys(_ATOMS)
+        self._seen: set[int] = set()
+        self._stack: list[Any] = [model, *global_hooks()]
+        self._walk()
+        self._refuse_iterators()
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """Every tensor with memory: the model's own."""
+        return [tensor for tensors in self._tensors for tensor in tensors.with_memory()]
+
+    def modules(self, training: bool) -> Modules:
+        """What modules held, but for their flags, which are `training` from now on."""
+        return Modules(self._dicts.by_id(), training)
+
+    def keep_gradients(self) -> None:
+        for tensors in self._tensors:
+            tensors.keep_gradients()
+
+    # --- the walk -------------------------------------------------------------------------------
+
+    def _walk(self) -> None:
+        looked = 0
+        while self._stack:
+            self._empty_stack()
+            tensors = Tensors(self._found[looked:])
+            looked = len(self._found)
+            self._tensors.append(tensors)
+            self._later(tensors.inside())
+
+    def _empty_stack(self) -> None:
+        """Look at everything that waits; modules all at once, as there are thousands."""
+        modules: list[Any] = []
+        while self._stack:
+            self._look_at_all(modules)
+            if modules:
+                self._modules(modules)
+                modules.clear()
+
+    def _look_at_all(self, modules: list[Any]) -> None:
+        stack, seen, looks, tensors = self._stack, self._seen, self._looks, self._found
+        while stack:
+            found = stack.pop()
+            if id(found) in seen:
+                continue
+            seen.add(id(found))
+            kind = type(found)
+            if kind in _TENSORS:
+                tensors.append(found)
+                continue
+            if kind not in looks:
+                looks[kind] = _look_of(kind)
+                stack += [base for base in kind.__mro__ if not is_foreign(base)]
+            look = looks[kind]
+            if look is Kept._module:
+                modules.append(found)
+            elif look is not None:
+                look(self, found)
+
+    def _later(self, values: Iterable[Any]) -> None:
+        """Look at these values, too."""
+        atoms = _ATOMS
+        self._stack += [
+            value
+            for value in values
+            if (kind := type(value)) not in atoms
+            and not (kind is tuple and atoms.issuperset(map(type, value)))
+        ]
+
+    def _entries(self, own: dict[Any, Any]) -> None:
+        """Look at what a dict holds; most of a module's are numbers, strings and empty dicts."""
+        self._dicts.add(own)
+        values = own.values()
+        if _PLAIN.issuperset(map(type, values)):
+            self._empty += filterfalse(None, values)
+            values = filter(None, values)  # type: ignore[assignment]
+        self._later(values)
+
+    def _module(self, module: Any) -> None:
+        self._modules([module])
+
+    def _modules(self, modules: list[Any]) -> None:
+        owns = [module.__dict__ for module in modules]
+        self._objects += zip(modules, map(type, modules), owns, strict=True)
+        named = [own.get(name) for name in _OF_TENSORS for own in owns]
+        held = [found for found in named if type(found) is dict and contents.holds_tensors(found)]
+        self._seen.update(map(id, held))
+        tensors = chain.from_iterable(map(dict.values, held))
+        self._found += [tensor for tensor in tensors if tensor is not None]
+        self._dicts.add_plain(held)
+        self._dicts.add_plain(owns)
+        values = list(chain.from_iterable(map(dict.values, owns)))
+        rest = list(compress(values, map(_CAN_CHANGE.__getitem__, map(type, values))))
+        plain = rest
+        if not _PLAIN.issuperset(map(type, rest)):  # these cannot be asked whether they are empty
+            plain = [value for value in rest if type(value) in _PLAIN]
+            self._later(value for value in rest if type(value) not in _PLAIN)
+        self._empty += filterfalse(None, plain)
+        self._later(filter(None, plain))
+
+    def _object(self, thing: Any) -> None:
+        has_dict = type(thing).__dictoffset__ != 0
+        own = object.__getattribute__(thing, "__dict__") if has_dict else None
+        self._objects.append((thing, type(thing), own))
+        if own is not None:
+            self._entries(own)
+        for found in slots_of(type(thing)):
+            value = contents.slot(found, thing)
+            self._slots.append((found, thing, value))
+            self._later((value,))
+
+    def _tensor(self, tensor: Any) -> None:
+        self._found.append(tensor)
+
+    def _dict(self, entries: Any) -> None:
+        if type(entries) in _PLAIN:
+            self._entries(entries)
+        else:
+            self._dicts.add(entries)
+            self._later(dict.values(entries))
+        self._later(dict.keys(entries))
+        if isinstance(entries, defaultdict):
+            self._attributes.append((entries, "default_factory", entries.default_factory))
+            self._later((entries.default_factory,))
+        self._rest(entries, dict, OrderedDict, defaultdict)
+
+    def _list(self, entries: Any) -> None:
+        self._lists.append((entries, list.copy(entries)))
+        self._later(list.__iter__(entries))
+        self._rest(entries, list)
+
+    def _set(self, entries: Any) -> None:
+        self._sets.append((entries, set.copy(entries)))
+        self._later(set.__iter__(entries))
+        self._rest(entries, set)
+
+    def _deque(self, entries: Any) -> None:
+        copied = list(deque.__iter__(entries))
+        self._deques.append((entries, copied))
+        self._later(copied)
+        self._rest(entries, deque)
+
+    def _elements(self, entries: Any) -> None:
+        base: Any = tuple if isinstance(entries, tuple) else frozenset
+        self._later(base.__iter__(entries))
+        self._rest(entries, base)
+
+    def _rest(self, container: Any, *plain: type) -> None:
+        """The attributes of a container whose class is the user's own."""
+        if type(container) not in plain and type(container).__flags__ & _HEAP_TYPE:
+            self._object(container)
+
+    def _array(self, values: Any) -> None:
+        if isinstance(values, np.memmap):
+            return
+        if values.dtype.hasobject:
+            self._later(values.ravel().tolist())
+        if values.flags.writeable:
+            self._arrays.append((values, np.array(values, copy=True, subok=False)))
+
+    def _buffer(self, values: Any) -> None:
+        self._buffers.append((values, values[:]))
+
+    def _generator(self, source: Any) -> None:
+        if isinstance(source, torch.Generator):
+            self._states.append((source.set_state, source.get_state()))
+        elif isinstance(source, random.Random):
+            self._states.append((source.setstate, source.getstate()))
+        elif isinstance(source, np.random.RandomState):
+            self._states.append((source.set_state, source.get_state()))
+        else:
+            bits = source.bit_generator
+            self._states.append((functools.partial(setattr, bits, "state"), bits.state))
+
+    # --- code: what it closes over, and the globals that it names -------------------------------
+
+    def _function(self, function: Any) -> None:
+        for cell in function.__closure__ or ():
+            if id(cell) not in self._seen:
+                self._seen.add(id(cell))
+                self._cells.append((cell, contents.contents_of(cell)))
+                self._later((self._cells[-1][1],))
+        if is_foreign(function):
+            return
+        for name in ("__defaults__", "__kwdefaults__"):
+            self._attributes.append((function, name, getattr(function, name)))
+            self._later((getattr(function, name),))
+        self._later((function.__dict__,))
+        for space, name, known in globals_read(function):
+            self._globals.append((space, name, space[name] if known else ABSENT))
+            self._later((self._globals[-1][2],))
+
+    def _class(self, kind: Any) -> None:
+        if not is_foreign(kind):
+            self._classes.append((kind, dict(vars(kind))))
+            self._later(vars(kind).values())
+            self._later(kind.__bases__)
+
+    def _method(self, method: Any) -> None:
+        self._later((method.__self__, method.__func__))
+
+    def _partial(self, call: Any) -> None:
+        self._later((call.func, call.args, call.keywords, call.__dict__))
+
+    def _wrapped(self, wrapper: Any) -> None:
+        self._later((wrapper.__func__,))
+
+    def _property(self, found: Any) -> None:
+        self._later((found.fget, found.fset, found.fdel))
+
+    def _cached_property(self, found: Any) -> None:
+        self._later((found.func,))
+
+    def _cache(self, function: Any) -> None:
+        if not is_foreign(function):
+            self._caches.append((function, function.cache_info()))
+            self._later((function.__wrapped__,))
+
+    def _iterator(self, iterator: Any) -> None:
+        self._iterators[id(iterator)] = iterator
+
+    def _refuse_iterators(self) -> None:
+        """One that a module holds moves on when it is asked, and cannot be moved back."""
+        for owner, kind, own in self._objects if self._iterators else ():
+            for name, value in (own or {}).items():
+                if id(value) in self._iterators and isinstance(owner, nn.Module):
+                    raise InputError(
+                        f"{kind.__name__}.{name} is an iterator ({type(value).__name__}), which could "
+                        "not be put back where it stands: hold a list or a number instead"
+                    )
+
+    # --- the way back ---------------------------------------------------------------------------
+
+    def put_back(self) -> None:
+        """Give everything back what it held. What did not change is not written."""
+        for thing, kind, own in self._objects:
+            if type(thing) is not kind:
+                object.__setattr__(thing, "__class__", kind)
+            if own is not None and thing.__dict__ is not own:
+                object.__setattr__(thing, "__dict__", own)
+        if any(self._empty):
+            for container in filter(None, self._empty):
+                container.clear()
+        self._dicts.put_back()
+        self._put_back_containers()
+        for tensors in self._tensors:
+            tensors.put_back()
+        self._put_back_code()
+
+    def _put_back_containers(self) -> None:
+        for found, thing, value in self._slots:
+            contents.put_back_slot(found, thing, value)
+        contents.put_back_lists(self._lists)
+        contents.put_back_sets(self._sets)
+        contents.put_back_deques(self._deques)
+        contents.put_back_arrays(self._arrays)
+        contents.put_back_buffers(self._buffers)
+
+    def _put_back_code(self) -> None:
+        for thing, name, value in self._attributes:
+            if getattr(thing, name) is not value:
+                setattr(thing, name, value)
+        for cell, value in self._cells:
+            contents.put_back_cell(cell, value)
+        for space, name, value in self._globals:
+            contents.put_back_global(space, name, value)
+        for kind, own in self._classes:
+            contents.put_back_class(kind, own)
+        for cache, info in self._caches:
+            contents.put_back_cache(cache, info)
+        for set_state, state in self._states:
+            set_state(state)
+
+
+# --- what to do with a value, by its class -------------------------------------------------------
+
+
+def _look_of(kind: type) -> Look | None:
+    """How an object of a class is looked at; None: not at all."""
+    for base, look in _LOOKS:
+        if issubclass(kind, base):
+            return look
+    if kind.__module__ in ("builtins", "itertools") and hasattr(kind, "__next__"):
+        return Kept._iterator
+    own = kind.__flags__ & _HEAP_TYPE and not is_foreign(kind)
+    return Kept._object if own or kind in _OPEN else None
+
+
+_LOOKS: tuple[tuple[type | tuple[type, ...], Look], ...] = (
+    (nn.Module, Kept._module),
+    (torch.Tensor, Kept._tensor),
+    (dict, Kept._dict),
+    (list, Kept._list),
+    ((tuple, frozenset), Kept._elements),
+    (set, Kept._set),
+    (deque, Kept._deque),
+    (np.ndarray, Kept._array),
+    ((bytearray, array.array), Kept._buffer),
+    (type, Kept._class),
+    (types.FunctionType, Kept._function),
+    (types.MethodType, Kept._method),
+    ((functools.partial, functools.partialmethod), Kept._partial),
+    ((staticmethod, classmethod), Kept._wrapped),
+    (property, Kept._property),
+    (functools.cached_property, Kept._cached_property),
+    (type(functools.cache(lambda: None)), Kept._cache),
+    ((torch.Generator, random.Random), Kept._generator),
+    ((np.random.RandomState, np.random.Generator), Kept._generator),
+)
+"""The first that fits."""
+_OPEN = frozenset(
+    (
+        *(types.SimpleNamespace, argparse.Namespace, threading.local, UserDict, UserList, ChainMap),
+        *(weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet),
+    )
+)
+"""Classes of Python's own library whose objects keep what a user puts into them."""

@@ -1,0 +1,81 @@
+"""Readings: what every node of a graph reads of its operands, as data, worked out once.
+
+In: a graph, a vocabulary, and what was measured of nodes that have no rule. Out: the reads of each node,
+which every walk composes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rfgraph.errors import RfgraphError, UnsupportedOperatorError
+from rfgraph.graph import Graph, Node
+from rfgraph.language.reads import Reads, check, whole
+from rfgraph.language.vocabulary import Vocabulary
+
+_NONE: Mapping[str, Reads] = {}
+
+
+@dataclass(frozen=True)
+class Readings(Mapping[str, Reads]):
+    """The reads of every node of `graph`, by the node's name."""
+
+    graph: Graph
+    _reads: Mapping[str, Reads]
+
+    def __getitem__(self, name: str) -> Reads:
+        return self._reads[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reads)
+
+    def __len__(self) -> int:
+        return len(self._reads)
+
+    @property
+    def unknown(self) -> tuple[Node, ...]:
+        """The nodes whose operator has no rule."""
+        return tuple(node for node in self.graph if not node.known)
+
+    def refuse_unknown(self) -> None:
+        """Raise `UnsupportedOperatorError` where nodes have no rule, naming all of them."""
+        nodes = self.unknown
+        if not nodes:
+            return
+        shown = "; ".join(
+            node.where() + (f": {node.params['problem']}" if node.params.get("problem") else "")
+            for node in nodes
+        )
+        count = f"{len(nodes)} node{'s use operators' if len(nodes) > 1 else ' uses an operator'}"
+        raise UnsupportedOperatorError(
+            f"{count} without a rule: {shown}. Teach the operator with @rfgraph.rule, or pass "
+            "on_unknown='measure' to measure what it reads, or 'whole' to count it as a read of everything"
+        )
+
+
+def readings(
+    graph: Graph, vocabulary: Vocabulary, measured: Mapping[str, Reads] = _NONE
+) -> Readings:
+    """Ask every node's rule once. `measured`: reads of nodes that have none.
+
+    Raises:
+        RfgraphError: a rule returned reads that do not fit its node.
+    """
+    asked = {
+        node.name: measured.get(node.name) or reads_of(node, vocabulary)
+        for node in graph
+        if node.op != "input"
+    }
+    return Readings(graph, asked)
+
+
+def reads_of(node: Node, vocabulary: Vocabulary) -> Reads:
+    """What the node's rule says, checked to fit the node; unknown operators read everything."""
+    if not node.known:
+        return tuple(whole(len(shape), "unknown", i) for i, shape in enumerate(node.operand_shapes))
+    reads = vocabulary.operators[node.op].rule(node)
+    problem = check(reads, node.operand_shapes, len(node.shape))
+    if problem:
+        raise RfgraphError(f"the rule of {node.op!r} {problem}, at node {node.where()}")
+    return reads

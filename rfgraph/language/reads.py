@@ -1,0 +1,263 @@
+"""What one output position of a node reads of each operand, dim by dim.
+
+In: what a rule knows of its operator. Out: `Read`s, which any domain can interpret. Rules write them and
+domains compose them; neither knows the other.
+
+There is one kind of read, `Place`; `along`, `fixed`, `every`, `table`, `lookup` and `regrouped` are ways to
+make one. A read is a product over the operand's dims; what is not a product (a statistic beside the element
+itself) is the union of several reads of the same operand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Literal, NamedTuple, TypeAlias
+
+from rfgraph.algebra.digits import Digit, Digits, plain
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Shape
+
+Kind: TypeAlias = Literal[
+    "pooling",
+    "linear",
+    "attention",
+    "softmax",
+    "statistics",
+    "spectral",
+    "recurrent",
+    "data-dependent",
+    "measured",
+    "unknown",
+]
+"""Why a whole axis is read; `docs/theory.md` has the kinds."""
+
+At: TypeAlias = Callable[[tuple[int, ...]], Iterable[int]]
+"""Output position, one index for each dim that matters -> the positions that it reads."""
+
+_IDENTITY = Relation.identity()
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """What is read along one operand dim at any size, far from borders.
+
+    `relation(z)`, where `z` is the sum of `digits` of the output position; where there is an `extent`,
+    the one position `z // weight % extent`: a place of the number `z`, as in a reshape.
+    """
+
+    digits: Digits
+    relation: Relation = _IDENTITY
+    weight: int = 1
+    extent: int | None = None
+
+    def at(self, index: Sequence[int], dims: Sequence[int]) -> Iterable[int]:
+        """The positions that the output position reads which has `index` along `dims`."""
+        position = dict(zip(dims, index, strict=True))
+        z = sum(digit.at(position[digit.dim]) for digit in self.digits)
+        return self.relation.at(z) if self.extent is None else (z // self.weight % self.extent,)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is read along one operand dim. Positions outside of the operand are padding.
+
+    Attributes:
+        dims: of the output, those that matter, in the order of `at`'s argument.
+        at: exact at this size, borders included. None: what `law` says holds at borders, too; where there
+            is no law either, every position is read (`is_whole`).
+        law: at any size; None where there is none.
+        kind: of a whole read.
+        reason: why the law holds at this size only, or why there is none.
+        mark: what it rests on where that is no rule: it reaches every row that builds on it.
+        total: there is no output position that reads nothing.
+    """
+
+    dims: tuple[int, ...] = ()
+    at: At | None = None
+    law: Law | None = None
+    kind: Kind | Literal[""] = ""
+    reason: str = ""
+    mark: str = ""
+    total: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Every position is read, whatever the output position."""
+        return self.at is None and self.law is None
+
+    def positions(self, index: tuple[int, ...]) -> Iterable[int]:
+        """What the output position reads that has `index` along `dims`; not of a whole read."""
+        if self.at is not None:
+            return self.at(index)
+        assert self.law is not None
+        return self.law.at(index, self.dims)
+
+
+class Regroup(NamedTuple):
+    """Operand dims `operand_dims` and output dims `dims` hold the same elements in the same order.
+
+    A reshape: splitting, merging or both. `operand_shape` and `shape` are the sizes of those dims. In a
+    `Read`, it stands at every operand dim of the group.
+    """
+
+    operand_dims: tuple[int, ...]
+    operand_shape: Shape
+    dims: tuple[int, ...]
+    shape: Shape
+
+    def place(self, operand_dim: int) -> Place:
+        """What is read along one operand dim of the group."""
+        number = self.operand_dims.index(operand_dim)
+        weights = (prod(self.shape[i + 1 :]) for i in range(len(self.dims)))
+        digits = tuple(map(Digit, self.dims, weights))
+        digits = plain(self.dims[0]) if len(digits) == 1 else digits
+        weight = prod(self.operand_shape[number + 1 :])
+        return Place(self.dims, law=Law(digits, _IDENTITY, weight, self.operand_shape[number]))
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one output position reads of operand number `operand`: one `Place` for each of its dims."""
+
+    operand: int
+    dims: tuple[Place, ...]
+
+    def __post_init__(self) -> None:
+        entries: tuple[Place | Regroup, ...] = self.dims
+        if Regroup in map(type, entries):
+            places = [d.place(i) if isinstance(d, Regroup) else d for i, d in enumerate(entries)]
+            object.__setattr__(self, "dims", tuple(places))
+
+
+Reads: TypeAlias = Sequence[Read]
+DimRead: TypeAlias = Place
+
+# --- one operand dim ----------------------------------------------------------------------------
+
+
+def along(dim: int, relation: Relation = _IDENTITY) -> Place:
+    """Output position `o` along `dim` reads `relation(o)`; without a relation, the same position.
+
+    One object for equal arguments.
+    """
+    return unmoved(dim) if relation is _IDENTITY else _along(dim, relation)
+
+
+@lru_cache(maxsize=64)
+def unmoved(dim: int) -> Place:
+    """`along(dim)`: the same position."""
+    return Place((dim,), law=Law(plain(dim)))
+
+
+@lru_cache(maxsize=256)
+def _along(dim: int, relation: Relation) -> Place:
+    return Place((dim,), law=Law(plain(dim), relation))
+
+
+@lru_cache(maxsize=256)
+def fixed(index: int, reason: str = "") -> Place:
+    """One position is read, whatever the output position. `reason`: why it holds at this size only."""
+    return Place(law=Law((), Relation.constant([index])), reason=reason)
+
+
+@lru_cache(maxsize=64)
+def every(kind: Kind) -> Place:
+    """Every position is read, whatever the output position: a whole read."""
+    return Place(kind=kind)
+
+
+def table(
+    dim: int,
+    at: Callable[[int], Iterable[int]],
+    relation: Relation | None = None,
+    reason: str = "",
+    mark: str = "",
+) -> Place:
+    """Output position `o` along `dim` reads `at(o)`, exact at this size, borders included.
+
+    `relation` is the law far from the borders, None where there is none; `reason` is empty where it holds
+    at any size. `mark`: see `Place`.
+    """
+    law = None if relation is None else Law(plain(dim), relation)
+    return Place((dim,), lambda index: at(index[0]), law, "", reason, mark)
+
+
+def lookup(
+    dims: tuple[int, ...],
+    at: At,
+    reason: str,
+    law: Place | None = None,
+    total: bool = False,
+) -> Place:
+    """The output position over several dims, `o`, reads `at(o)`, exact at this size, borders included.
+
+    `at` takes a tuple with one index for each of `dims`, in order. Where several dims of one operand look up
+    along the same output dims, the position they read is one.
+
+    `law`, made by `along`, is what is read along one of `dims` by all positions along the others together
+    (channels that are folded into space, tensors that are stacked): the closed form, where there is one; it
+    holds at any size.
+    """
+    if law is None:
+        return Place(dims, at, None, "", reason, "", total)
+    return Place(dims, at, law.law, "", law.reason, "", total)
+
+
+def regrouped(
+    operand_dims: tuple[int, ...], operand_shape: Shape, dims: tuple[int, ...], shape: Shape
+) -> tuple[Place, ...]:
+    """A reshape of `operand_dims` into the output's `dims`: one place for each operand dim; see `Regroup`."""
+    group = Regroup(operand_dims, operand_shape, dims, shape)
+    return tuple(map(group.place, operand_dims))
+
+
+Along, Fixed, Whole, Table, Lookup = along, fixed, every, table, lookup
+"""The same functions, by the names that users' rules have."""
+
+# --- all dims of an operand ---------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def same(rank: int, operand: int = 0) -> Read:
+    """Each output position reads the same position: a pointwise operator without broadcasting."""
+    return Read(operand, tuple(map(along, range(rank))))
+
+
+def broadcast(operand_shape: Shape, shape: Shape, operand: int = 0) -> Read:
+    """A pointwise operand of `operand_shape`, broadcast to `shape` by torch's rules."""
+    if operand_shape == shape:
+        return same(len(shape), operand)
+    lead = len(shape) - len(operand_shape)
+    dims = (
+        fixed(0) if size == 1 and shape[lead + dim] != 1 else along(lead + dim)
+        for dim, size in enumerate(operand_shape)
+    )
+    return Read(operand, tuple(dims))
+
+
+def mixed(rank: int, dims: Iterable[int], kind: Kind, operand: int = 0) -> Read:
+    """Each output position reads the same position, but the whole of `dims`."""
+    chosen = frozenset(dims)
+    return Read(operand, tuple(every(kind) if d in chosen else along(d) for d in range(rank)))
+
+
+def whole(rank: int, kind: Kind, operand: int = 0) -> Read:
+    """Every output position reads all of the operand."""
+    return Read(operand, (every(kind),) * rank)
+
+
+def check(reads: Reads, operand_shapes: Sequence[Shape], rank: int) -> str | None:
+    """What is malformed about a rule's reads, or None: one `Place` a dim, every dim in range."""
+    for read in reads:
+        if not 0 <= read.operand < len(operand_shapes):
+            return f"reads operand {read.operand} of {len(operand_shapes)}"
+        expected = len(operand_shapes[read.operand])
+        if len(read.dims) != expected:
+            return f"says {len(read.dims)} dims of operand {read.operand}, which has {expected}"
+        for place in read.dims:
+            if place.dims and max(place.dims) >= rank:
+                return f"reads along output dim {max(place.dims)} of an output with {rank} dims"
+    return None

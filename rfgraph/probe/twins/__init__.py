@@ -1,0 +1,8 @@
+"""The positive linear twin: what each operator of torch is where it is linear, with weights above 0.
+
+Importing the package teaches every twin.
+"""
+
+from rfgraph.probe.twins import places, products, recurrent, values
+
+__all__ = ["places", "products", "recurrent", "values"]

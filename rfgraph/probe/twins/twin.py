@@ -1,0 +1,372 @@
+"""`Twin`: a tensor of the linearised, positive, float64 twin of a model.
+
+In: tensors; calls that torch hands over by `__torch_function__`. Out: twins of their results.
+
+The twin of an operator reads what the operator reads, and is a sum of its operands with positive
+coefficients: nothing cancels, saturates or dies, so a gradient through it is exact. Activations and
+scalings pass on what they get, products are sums, weights are positive. The values matter only where
+they are exactly 0 (nothing is read through a product with them) or -inf (a softmax leaves them out).
+A call without a twin is refused, never passed through.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rfgraph.graph.calls import is_inplace
+from rfgraph.graph.replay import UnreadableError
+from rfgraph.probe.metadata import bare, valued
+
+MINUS_INFINITY = -1e4
+"""What is below this vanishes in a softmax: models write -1e9, or the least value of their dtype."""
+
+Handler = Callable[..., Any]
+HANDLERS: dict[str, Handler] = {}
+"""Name of an operator -> its twin: `handler(call, *args, **kwargs)` gives plain float64 tensors."""
+
+_METADATA = frozenset(
+    "size dim ndimension numel nelement element_size stride __len__ is_contiguous is_complex "
+    "is_floating_point is_signed get_device storage_offset is_conj is_neg is_inference __hash__ "
+    "is_same_size is_pinned __format__ __repr__".split()
+)
+_RANDOM = frozenset("rand_like randn_like randint_like bernoulli".split())
+_TRANSPOSED = {"T": None, "mT": (-2, -1), "H": None, "mH": (-2, -1)}
+_SAME = frozenset(("real", "imag", "data"))
+_PYTHON = frozenset(
+    "add sub mul div truediv floordiv mod pow matmul and or xor eq ne lt le gt ge neg pos abs invert "
+    "getitem setitem lshift rshift".split()
+)
+
+
+@dataclass
+class Setting:
+    """How the twins of one replay are made: the seed of the weights, and the node that is made now.
+
+    `cut`: reads of a whole axis are left out in the call that is made now.
+    """
+
+    seed: int = 0
+    cut: bool = False
+    _weights: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
+
+    def weights(self, shape: Sequence[int], dims: Sequence[int], device: torch.device) -> Tensor:
+        """Positive random numbers that sum to 1 over `dims`: the same ones for the same shape."""
+        key = (tuple(shape), tuple(dims), device)
+        if key not in self._weights:
+            seed = hash((self.seed, *shape, len(dims))) % (1 << 62)
+            generator = torch.Generator().manual_seed(seed)
+            drawn = 0.5 + torch.rand(tuple(shape), generator=generator, dtype=torch.float64)
+            total = drawn.sum(tuple(dims), keepdim=True) if dims else drawn
+            self._weights[key] = (drawn / total).to(device)
+        return self._weights[key]
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a handler is told of a call besides its arguments."""
+
+    name: str
+    function: Callable[..., Any]
+    setting: Setting
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def shapes(self) -> Any:
+        """What the real operator returns for tensors of these shapes: meta tensors, where it can."""
+        kwargs = {name: _map(arg, _to_meta) for name, arg in self.kwargs.items()}
+        if "device" in kwargs:
+            kwargs["device"] = "meta"
+        try:
+            return self.function(*_map(self.args, _to_meta), **kwargs)
+        except NotImplementedError:
+            return self.function(*_map(self.args, _to_zeros), **_map(self.kwargs, _to_zeros))
+
+    def dtype(self) -> torch.dtype:
+        """The dtype of what a cast returns, asked of tensors without elements."""
+        kwargs = {name: _map(arg, _emptied) for name, arg in self.kwargs.items()}
+        found: torch.dtype = self.function(*_map(self.args, _emptied), **kwargs).dtype
+        return found
+
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the one tensor, or of the first, that the real operator returns."""
+        result = self.shapes()
+        return tuple((result[0] if isinstance(result, tuple | list) else result).shape)
+
+
+class Twin(torch.Tensor):
+    """Stands in a replay for a tensor of the graph; `value` is its float64 twin.
+
+    `fixed`: the tensor itself, where it depends on no input: made by `zeros_like` and its like, and by
+    calls on such tensors alone. Masks are built so.
+    """
+
+    value: Tensor
+    setting: Setting
+    fixed: Tensor | None
+
+    @staticmethod
+    def make(value: Tensor, dtype: torch.dtype, setting: Setting) -> Twin:
+        twin: Twin = torch.Tensor._make_wrapper_subclass(
+            Twin, tuple(value.shape), dtype=dtype, device=value.device
+        )
+        twin.value, twin.setting, twin.fixed = value, setting, None
+        return twin
+
+    @staticmethod
+    def constant(real: Tensor, setting: Setting) -> Twin:
+        """The twin of a tensor that depends on no input."""
+        twin = Twin.make(encoded(real), real.dtype, setting)
+        twin.fixed = real
+        return twin
+
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
+        return f"Twin(shape={tuple(self.value.shape)})"
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "__get__":
+            return _attribute(func, args)
+        if name in _METADATA:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **kwargs)
+        return _called(func, name, args, kwargs)
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        raise UnreadableError(f"{func} is called from compiled code")
+
+
+def twin(names: str) -> Callable[[Handler], Handler]:
+    """Teach the twin of the operators called by these names, as torch spells them."""
+
+    def teach(handler: Handler) -> Handler:
+        for name in names.split():
+            if name in HANDLERS:
+                raise ValueError(f"two twins of {name!r}")
+            HANDLERS[name] = handler
+        return handler
+
+    return teach
+
+
+def canonical(name: str) -> str:
+    """One name for `add`, `add_`, `__add__`, `__radd__`, `__iadd__`, and for `fft_fft` and `fft`."""
+    name = name.partition(".")[0]
+    if name.startswith("__"):
+        bare = name.strip("_")
+        return bare if bare in _PYTHON else bare[1:] if bare[1:] in _PYTHON else name
+    for prefix in ("fft_", "special_", "linalg_"):
+        name = name.removeprefix(prefix)
+    return name.strip("_")
+
+
+def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The twin of `func(*args, **kwargs)`; an in-place call changes what its first argument holds."""
+    given = next(entry for entry in _flat((args, kwargs)) if isinstance(entry, Twin))
+    read = (entry for entry in _flat(valued(name, args, kwargs)) if isinstance(entry, Twin))
+    first = next((entry for entry in read if entry.fixed is None), None)
+    if first is None:
+        return _constant(func, name, args, kwargs, given.setting)
+    inplace = is_inplace(name) or kwargs.get("inplace") is True
+    if inplace and not isinstance(args[0], Twin):  # a copy of a tensor of the model
+        args = (Twin.constant(args[0], first.setting), *args[1:])
+    args = (*args[: int(inplace)], *_map(args[int(inplace) :], _real))
+    kwargs = {key: _map(entry, _real) for key, entry in kwargs.items() if key != "inplace"}
+    handler = HANDLERS.get(canonical(name))
+    if handler is None:
+        raise UnreadableError(f"the twin of {name!r} is unknown")
+    call = Called(canonical(name), func, first.setting, args, kwargs)
+    with torch._C.DisableTorchFunctionSubclass():
+        result = handler(call, *args, **kwargs)
+        made = _wrapped(result, first)
+    if not inplace:
+        return made
+    if made.value.shape != args[0].value.shape:
+        raise UnreadableError(f"{name!r} changes a shape in place")
+    args[0].value, args[0].fixed = made.value, None
+    return args[0]
+
+
+def _constant(
+    func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], setting: Setting
+) -> Any:
+    """A call that uses the values of no tensor that depends on an input: what it really returns.
+
+    What it draws at random is fixed to no value.
+    """
+    result = func(*_map(args, _stand_in), **_map(kwargs, _stand_in))
+    if bare(name) in _RANDOM:
+        result = torch.ones_like(result)
+    if is_inplace(name) and isinstance(args[0], Twin):
+        written: Any = (
+            args[0].fixed if result is None else result
+        )  # an item assignment returns nothing
+        args[0].value, args[0].fixed = encoded(written), written
+        return args[0]
+    return _map(result, lambda e: Twin.constant(e, setting) if isinstance(e, Tensor) else e)
+
+
+def _real(entry: Any) -> Any:
+    return entry.fixed if isinstance(entry, Twin) and entry.fixed is not None else entry
+
+
+def _stand_in(entry: Any) -> Any:
+    """The tensor itself where it depends on no input; else one of its shape and dtype."""
+    if isinstance(entry, Twin) and entry.fixed is None:
+        return torch.zeros(tuple(entry.shape), dtype=entry.dtype, device=entry.device)
+    return _real(entry)
+
+
+def _wrapped(result: Any, like: Twin) -> Any:
+    if isinstance(result, Twin) or not isinstance(result, Tensor | tuple | list):
+        return result
+    if isinstance(result, Tensor):
+        return Twin.make(result, like.dtype, like.setting)
+    return tuple(_wrapped(entry, like) for entry in result)
+
+
+def _attribute(getter: Any, args: Any) -> Any:
+    """`x.shape`, `x.device`: of the stand-in itself; `x.T`: of its value."""
+    name = getter.__self__.__name__
+    own: Twin = args[0]
+    if name in _SAME:
+        return own
+    with torch._C.DisableTorchFunctionSubclass():
+        if name not in _TRANSPOSED:
+            return getter(*args)
+        dims = _TRANSPOSED[name]
+        value = own.value if own.fixed is None else own.fixed
+        turned = value.transpose(*dims) if dims else value.permute(*reversed(range(value.ndim)))
+        if own.fixed is not None:
+            return Twin.constant(turned, own.setting)
+        return Twin.make(turned, own.dtype, own.setting)
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def traced(value: Any) -> list[Tensor]:
+    """The values of every twin among arguments, at any depth."""
+    return [entry.value for entry in _flat(value) if isinstance(entry, Twin)]
+
+
+def encoded(value: Tensor) -> Tensor:
+    """The twin of a tensor of the model: 0 and -inf where it is fixed to these, else 1.
+
+    A parameter that is 0 now may change; a constant all of zeros may be one seen through a view.
+    """
+    ones = torch.ones(value.shape, dtype=torch.float64, device=value.device)
+    if isinstance(value, nn.Parameter):
+        return ones
+    low = value <= MINUS_INFINITY if value.is_floating_point() else torch.zeros_like(ones).bool()
+    return ones.masked_fill(low, -inf).masked_fill(value == 0, 0.0)
+
+
+def encoded_number(value: Any) -> float:
+    """The same for a number."""
+    if isinstance(value, complex):
+        return float(value != 0)
+    return 0.0 if value == 0 else -inf if value <= MINUS_INFINITY else 1.0
+
+
+def plain(value: Any) -> Any:
+    """Arguments for a call of the real operator on float64 values; indices stay as they are."""
+    return _map(value, _plain)
+
+
+def kept(value: Tensor) -> Tensor:
+    """0 where a constant factor of zeros and ones is 0, else 1; any other constant may be a weight."""
+    ones = torch.ones(value.shape, dtype=torch.float64, device=value.device)
+    if isinstance(value, nn.Parameter) or value.is_complex():
+        return ones
+    zero = value == 0
+    is_mask = bool(zero.any()) and not bool(zero.all()) and bool((zero | (value == 1)).all())
+    return ones.masked_fill(zero, 0.0) if is_mask else ones
+
+
+def mean(value: Tensor, dims: Sequence[int], keepdim: bool = True) -> Tensor:
+    """The mean over dims of what is not -inf."""
+    if not dims:
+        return value
+    low = value == -inf
+    if not bool(low.any()):
+        return value.mean(tuple(dims), keepdim=keepdim)
+    count = (~low).sum(tuple(dims), keepdim=keepdim).clamp(min=1)
+    return value.masked_fill(low, 0.0).sum(tuple(dims), keepdim=keepdim) / count
+
+
+def average(*values: Tensor) -> Tensor:
+    """The mean of tensors, broadcast to each other."""
+    return sum(values[1:], values[0]) / len(values)
+
+
+def without_low(value: Tensor) -> Tensor:
+    """0 in the place of -inf."""
+    low = value == -inf
+    return value.masked_fill(low, 0.0) if bool(low.any()) else value
+
+
+def _plain(entry: Any) -> Any:
+    if isinstance(entry, Twin):
+        return entry.value
+    if isinstance(entry, Tensor) and (entry.is_floating_point() or entry.is_complex()):
+        return encoded(entry)
+    return entry
+
+
+def _to_meta(entry: Any) -> Any:
+    if isinstance(entry, Twin):
+        return torch.empty(entry.value.shape, dtype=entry.dtype, device="meta")
+    return entry.to("meta") if isinstance(entry, Tensor) else entry
+
+
+def _emptied(entry: Any) -> Any:
+    return torch.empty(0, dtype=entry.dtype) if isinstance(entry, Tensor) else entry
+
+
+def _to_zeros(entry: Any) -> Any:
+    if isinstance(entry, Twin):
+        return torch.zeros(entry.value.shape, dtype=entry.dtype, device=entry.device)
+    return entry
+
+
+def _map(value: Any, change: Callable[[Any], Any]) -> Any:
+    if type(value) in (tuple, list):
+        return type(value)(_map(entry, change) for entry in value)
+    if isinstance(value, Mapping):
+        return {name: _map(entry, change) for name, entry in value.items()}
+    if type(value) is slice:
+        return slice(*(_map(end, change) for end in (value.start, value.stop, value.step)))
+    return change(value)
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, tuple | list):
+        return [leaf for entry in value for leaf in _flat(entry)]
+    if isinstance(value, Mapping):
+        return _flat(list(value.values()))
+    if type(value) is slice:
+        return _flat((value.start, value.stop, value.step))
+    return [value]
+
+
+def arguments(signature: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by name: `arguments("input, dim=-1", args, kwargs)`; unknown keywords are kept."""
+    parsed = ast.parse(f"def call({signature}): pass").body[0].args  # type: ignore[attr-defined]
+    names = [argument.arg for argument in parsed.args]
+    defaults = zip(names[len(names) - len(parsed.defaults) :], parsed.defaults, strict=True)
+    found = {name: ast.literal_eval(default) for name, default in defaults}
+    return {**found, **dict(zip(names, args, strict=False)), **kwargs}

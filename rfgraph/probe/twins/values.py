@@ -1,0 +1,330 @@
+"""Twins of operators on single elements, and of norms, softmax and reductions.
+
+In: calls on twins. Out: plain float64 tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rfgraph.probe.metadata import valued
+from rfgraph.probe.twins.twin import (
+    Called,
+    Twin,
+    arguments,
+    average,
+    encoded,
+    encoded_number,
+    kept,
+    mean,
+    plain,
+    traced,
+    twin,
+    without_low,
+)
+
+# --- one element of each operand ----------------------------------------------------------------
+
+
+@twin("to type type_as float double half bfloat16 int long short bool byte")
+def cast(call: Called, *args: Any, **kwargs: Any) -> Twin:
+    """Casts pass on all there is, -inf too, in the dtype that the real operator returns."""
+    (value,) = traced(valued(call.name, args, kwargs))
+    return Twin.make(value, call.dtype(), call.setting)
+
+
+@twin("bernoulli")
+def drawn(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    """A draw by a probability, which may be an argument of its own."""
+    values = traced(valued(call.function.__name__, args, kwargs))
+    return average(*map(without_low, values)).expand(call.shape()) + 1.0
+
+
+@twin(
+    "cpu cuda clone contiguous detach positive identity dropout dropout1d dropout2d dropout3d "
+    "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num pos requires_grad resolve_conj "
+    "resolve_neg real imag conj"
+)
+def passed(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+    """Copies and dropout pass on all there is, -inf too."""
+    return value.value.clone() if call.name == "clone" else value.value
+
+
+@twin(
+    "relu relu6 leaky_relu rrelu elu celu selu gelu silu mish tanh softsign softshrink hardshrink "
+    "hardswish tanhshrink abs absolute sqrt square sign sgn sin tan asin atan sinh asinh atanh erf "
+    "erfinv expm1 log1p floor round ceil trunc frac neg negative angle deg2rad rad2deg"
+)
+def activation(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+    """Functions of one element that map 0 to 0; a slope may be computed."""
+    rest = traced((args, kwargs))
+    return average(without_low(value.value), *map(without_low, rest))
+
+
+@twin(
+    "sigmoid softplus hardsigmoid logsigmoid log_sigmoid exp exp2 log log2 log10 cos cosh acos acosh "
+    "rsqrt reciprocal logit erfc digamma lgamma isnan isinf isfinite logical_not bitwise_not invert "
+    "expit sinc threshold hardtanh i0 polygamma"
+)
+def lifted(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+    """Functions of one element that do not map 0 to 0. exp(-inf) is 0."""
+    made = without_low(value.value)
+    return torch.where(value.value == -inf, made, made + 1.0) if call.name == "exp" else made + 1.0
+
+
+@twin("add sub subtract rsub")
+def summed(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """A sum. A constant term that is as good as -inf stays so; any other makes 0 something else."""
+    constants = [t for t in (a, b) if not isinstance(t, Twin)]
+    value = average(*traced((a, b)))
+    for constant in constants:
+        if isinstance(constant, Tensor):
+            value = value + encoded(constant)
+        else:
+            value = value + encoded_number(constant)
+    return value
+
+
+@twin("mul multiply div divide true_divide truediv floordiv floor_divide")
+def product(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """A product: the mean of its factors, where neither is fixed to 0."""
+    values = traced((a, b))
+    made = average(*values)
+    for constant in (t for t in (a, b) if isinstance(t, Tensor) and not isinstance(t, Twin)):
+        made = torch.where(kept(constant).bool(), made, torch.zeros_like(made))
+    if len(values) < 2:
+        return made
+    numerator = values[:1] if "div" in call.name else values
+    for value in numerator:
+        made = torch.where(value != 0, made, torch.zeros_like(made))
+    return made
+
+
+@twin(
+    "mod remainder fmod pow float_power eq ne lt le gt ge and or xor bitwise_and bitwise_or "
+    "bitwise_xor logical_and logical_or logical_xor clamp clip clamp_min clamp_max maximum minimum "
+    "fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp logaddexp2 ldexp heaviside copysign "
+    "isclose lshift rshift nextafter"
+)
+def pointwise(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    """Any other function of an element of each operand."""
+    made = average(*(without_low(value) for value in traced((args, kwargs))))
+    return made.expand(call.shape()) + 1.0
+
+
+@twin("prelu")
+def prelu(call: Called, value: Any, weight: Any) -> Tensor:
+    if not isinstance(weight, Twin):
+        return without_low(value.value)
+    slopes = weight.value.reshape(-1, *(1,) * (value.ndim - 2))
+    return average(*traced(value), slopes).expand(value.shape)
+
+
+@twin("where")
+def where(call: Called, condition: Any, yes: Any, no: Any) -> Tensor:
+    device = traced((condition, yes, no))[0].device
+
+    def side(value: Any) -> Tensor:
+        if isinstance(value, Tensor):
+            found = plain(value)
+            return found if found.is_floating_point() else encoded(value)
+        return torch.tensor(encoded_number(value), dtype=torch.float64, device=device)
+
+    if isinstance(condition, Twin):
+        values = map(without_low, traced((condition, yes, no)))
+        return average(*values).expand(call.shape()) + 1.0
+    return torch.where(condition.bool(), side(yes), side(no))
+
+
+@twin("masked_fill")
+def masked_fill(call: Called, value: Any, mask: Any, filling: Any) -> Tensor:
+    made: Tensor = where(call, mask, filling, value)
+    return made
+
+
+@twin("glu")
+def glu(call: Called, value: Twin, dim: int = -1) -> Tensor:
+    return average(*value.value.chunk(2, dim))
+
+
+# --- norms --------------------------------------------------------------------------------------
+
+
+def _and_mean(call: Called, value: Tensor, dims: Sequence[int]) -> Tensor:
+    """The element and the mean over dims; the element alone where whole reads are cut."""
+    own = without_low(value)
+    return own + 1.0 if call.setting.cut or not dims else average(own, mean(own, dims)) + 1.0
+
+
+def _scaled(value: Tensor, p: dict[str, Any], per_channel: bool = True) -> Tensor:
+    """A scale or shift that is traced is read, too."""
+    given = [p.get(name) for name in ("weight", "bias", "running_mean", "running_var")]
+    found = [t.value for t in given if isinstance(t, Twin)]
+    if per_channel:
+        found = [t.reshape(1, -1, *(1,) * (value.ndim - 2)) for t in found]
+    return average(value, *found) if found else value
+
+
+@twin("batch_norm")
+def batch_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    names = "input, running_mean, running_var, weight=None, bias=None, training=False"
+    if call.function is torch.batch_norm:
+        names = "input, weight, bias, running_mean, running_var, training=False"
+    p = arguments(names, args, kwargs)
+    value = p["input"].value
+    statistics = p["training"] or p["running_mean"] is None
+    dims = [d for d in range(value.ndim) if d != 1] if statistics else []
+    return _scaled(_and_mean(call, value, dims), p)
+
+
+@twin("instance_norm")
+def instance_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    names = (
+        "input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True"
+    )
+    if call.function is torch.instance_norm:
+        names = "input, weight, bias, running_mean, running_var, use_input_stats=True"
+    p = arguments(names, args, kwargs)
+    value = p["input"].value
+    dims = list(range(2, value.ndim)) if p["use_input_stats"] else []
+    return _scaled(_and_mean(call, value, dims), p)
+
+
+@twin("group_norm")
+def group_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    p = arguments("input, num_groups, weight=None, bias=None, eps=1e-5", args, kwargs)
+    value = p["input"].value
+    split = value.unflatten(1, (p["num_groups"], -1))
+    made = _and_mean(call, split, list(range(2, split.ndim)))
+    return _scaled(made.reshape(value.shape), p)
+
+
+@twin("layer_norm rms_norm")
+def layer_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    p = arguments("input, normalized_shape, weight=None, bias=None, eps=None", args, kwargs)
+    value, shape = p["input"].value, p["normalized_shape"]
+    count = 1 if isinstance(shape, int) else len(shape)
+    return _scaled(_and_mean(call, value, list(range(-count, 0))), p, per_channel=False)
+
+
+@twin("local_response_norm")
+def local_response_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    p = arguments("input, size, alpha=1e-4, beta=0.75, k=1.0", args, kwargs)
+    value, size = p["input"].value, p["size"]
+    flat = value.flatten(2).transpose(1, 2)
+    padded = F.pad(flat, (size // 2, (size - 1) // 2))
+    window = padded.unfold(-1, size, 1).mean(-1).transpose(1, 2).reshape(value.shape)
+    return average(value, window)
+
+
+@twin("normalize")
+def normalize(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    p = arguments("input, p=2.0, dim=1", args, kwargs)
+    return _and_mean(call, p["input"].value, _dims(p["dim"], p["input"].ndim))
+
+
+@twin("softmax log_softmax softmin")
+def softmax(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    """The element and the mean over what of `dim` is not -inf; 0 where it is -inf itself."""
+    p = arguments("input, dim=None", args, kwargs)
+    value = p["input"].value
+    dim = p["dim"] if p["dim"] is not None else 0 if value.ndim in (0, 1, 3) else 1
+    low = value == -inf
+    made = value if call.setting.cut else average(without_low(value), mean(value, [dim]))
+    return torch.where(low, torch.zeros_like(made), made + 1.0)
+
+
+@twin("cosine_similarity pairwise_distance")
+def similarity(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    default = "dim=1" if call.name == "cosine_similarity" else "p=2.0"
+    p = arguments(f"x1, x2, {default}", args, kwargs)
+    operands = torch.broadcast_tensors(*traced((p["x1"], p["x2"])))  # type: ignore[no-untyped-call]
+    made = average(*operands)
+    found: Tensor = mean(made, [p.get("dim", -1)]).reshape(call.shape())
+    return torch.ones_like(found) if call.setting.cut else found
+
+
+# --- reductions ---------------------------------------------------------------------------------
+
+_SECOND = frozenset(("norm", "vector_norm", "kthvalue", "quantile", "nanquantile", "renorm"))
+
+
+def _dims(dim: Any, rank: int) -> list[int]:
+    if dim is None or isinstance(dim, bool):
+        return list(range(rank))
+    return [d % rank for d in (dim if isinstance(dim, tuple | list) else (dim,))]
+
+
+def _fit(value: Tensor, call: Called) -> Any:
+    """A mean with its dims kept, in the shape or shapes that the real operator returns."""
+    real = call.shapes()
+    if isinstance(real, Tensor):
+        return value.reshape(real.shape)
+    return tuple(value.reshape(entry.shape) for entry in real)
+
+
+def _nothing(call: Called) -> Any:
+    real, device = call.shapes(), traced((call.args, call.kwargs))[0].device
+
+    def ones(shape: Any) -> Tensor:
+        return torch.ones(shape, dtype=torch.float64, device=device)
+
+    return ones(real.shape) if isinstance(real, Tensor) else tuple(ones(r.shape) for r in real)
+
+
+@twin(
+    "sum mean amax amin max min aminmax median nanmedian mode prod any all var std var_mean std_mean "
+    "norm vector_norm logsumexp nansum nanmean argmax argmin count_nonzero kthvalue quantile "
+    "nanquantile"
+)
+def reduction(call: Called, value: Any, *args: Any, **kwargs: Any) -> Any:
+    """Every element of the reduced dims."""
+    place = int(call.name in _SECOND)
+    dim = kwargs.get("dim", kwargs.get("axis", args[place] if len(args) > place else None))
+    other = kwargs.get("other", dim)
+    if isinstance(other, Tensor):  # torch.max(x, y)
+        return pointwise(call, value, other)
+    if call.name == "mode" and dim is None:
+        dim = -1
+    if call.name == "kthvalue" and dim is None:
+        dim = -1
+    if isinstance(dim, tuple | list) and not dim:
+        dim = None
+    if call.setting.cut:
+        return _nothing(call)
+    return _fit(mean(value.value, _dims(dim, value.ndim)), call)
+
+
+@twin("cumsum cumprod cummax cummin logcumsumexp")
+def cumulated(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
+    dim = kwargs.get("dim", args[0] if args else 0)
+    made = without_low(value.value).cumsum(dim) / max(value.shape[dim], 1)
+    return (made, made) if call.name in ("cummax", "cummin") else made
+
+
+@twin("fft ifft rfft irfft hfft ihfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn")
+def fourier(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    default = {"2": "(-2, -1)", "n": "None"}.get(call.name[-1], "-1")
+    p = arguments(f"input, s=None, dim={default}", args, kwargs)
+    value, dim = p["input"].value, p["dim"]
+    if dim is None and p["s"] is not None and not isinstance(p["s"], int):
+        dim = list(range(-len(p["s"]), 0))
+    if call.setting.cut:
+        return torch.ones(call.shape(), dtype=torch.float64, device=value.device)
+    return mean(value, _dims(dim, value.ndim)).expand(call.shape())
+
+
+@twin("view_as_real")
+def view_as_real(call: Called, value: Twin) -> Tensor:
+    return value.value.unsqueeze(-1).expand(*value.shape, 2)
+
+
+@twin("view_as_complex complex")
+def view_as_complex(call: Called, *values: Twin) -> Tensor:
+    return average(*traced(values)) if len(values) > 1 else values[0].value.mean(-1)

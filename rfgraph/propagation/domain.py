@@ -1,0 +1,24 @@
+"""The protocol of a domain: three operations, and a rule never sees any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from rfgraph.graph import Node
+from rfgraph.language.reads import Read
+
+Value = TypeVar("Value")
+
+
+class Domain(Protocol[Value]):
+    """Abstract values for one tracked axis. `None` stands for a tensor that reads nothing of it."""
+
+    def initial(self, node: Node, dim: int) -> Value:
+        """The value of an input whose dim `dim` is the tracked axis: every position reads itself."""
+
+    def compose(self, value: Value, read: Read, node: Node) -> Value | None:
+        """What `node` reads of the axis through one read of an operand with `value`."""
+
+    def join(self, values: Sequence[Value], node: Node) -> Value | None:
+        """The union of what `node` reads through all its reads."""

@@ -1,0 +1,106 @@
+"""`AtSize`: what every position of every node reads at the analysed size, worked out when it is asked for.
+
+In: readings, a tracked axis. Out: sets of positions of that axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+import networkx as nx
+import numpy as np
+
+from rfgraph.graph import Axis, Position
+from rfgraph.language.readings import Readings
+from rfgraph.propagation.lattice import Array, Lattice
+from rfgraph.propagation.sized import Sized, SizedDomain, TooLargeError
+from rfgraph.propagation.walk import Walk
+
+BUDGET = 1 << 28
+"""Bytes of sets kept for one axis before they give way to hulls."""
+
+
+class AtSize:
+    """Answers per position, one walk an axis: exact sets, or hulls where those exceed the budget."""
+
+    def __init__(
+        self,
+        readings: Readings,
+        budget: int = BUDGET,
+    ) -> None:
+        self._readings = readings
+        self._budget = budget
+        self._walks: dict[Axis, tuple[Lattice, Walk[Sized]]] = {}
+
+    def length(self, axis: Axis) -> int:
+        """How many positions an axis has."""
+        return self._readings.graph[axis.input].shape[axis.dim]
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """The number of each node in the order of the model."""
+        return {node.name: number for number, node in enumerate(self._readings.graph)}
+
+    def sets(self, name: str, axis: Axis, local: bool = False) -> tuple[Lattice, Array] | None:
+        """What each position of a node reads along an axis; None where it reads nothing.
+
+        The array has the node's dims, of size 1 where the sets do not vary, and one for the set.
+        `local` leaves whole-axis reads out.
+        """
+        try:
+            lattice, walk = self._walked(name, axis, exact=True)
+        except TooLargeError:
+            del self._walks[axis]
+            lattice, walk = self._walked(name, axis, exact=False)
+        value = walk.values[name].get(axis)
+        if value is None:
+            return None
+        sets = value.local if local else value.sets(lattice)
+        return None if sets is None else (lattice, sets)
+
+    def sets_at(
+        self, name: str, axis: Axis, position: Position, local: bool = False
+    ) -> tuple[Lattice, Array] | None:
+        """What one position reads: united over the dims that it leaves out."""
+        along = self.sets_along(name, axis, position, local)
+        if along is None:
+            return None
+        lattice, sets = along
+        index = (position.get(dim, 0) if n > 1 else 0 for dim, n in enumerate(sets.shape[:-1]))
+        return lattice, sets[tuple(index)]
+
+    def sets_along(
+        self, name: str, axis: Axis, dims: Collection[int], local: bool = False
+    ) -> tuple[Lattice, Array] | None:
+        """What each position over `dims` reads: united over all others, such as channels."""
+        everywhere = self.sets(name, axis, local)
+        if everywhere is None:
+            return None
+        lattice, sets = everywhere
+        others = tuple(dim for dim in range(sets.ndim - 1) if dim not in dims)
+        return lattice, lattice.union.reduce(sets, axis=others, keepdims=True) if others else sets
+
+    def reached(
+        self, name: str, axis: Axis, rows: Sequence[int], dims: Sequence[int]
+    ) -> tuple[Array, bool]:
+        """[row, *dims]: which positions over `dims` of a node read each row; False: by hulls alone."""
+        along = self.sets_along(name, axis, dims)
+        if along is None:
+            return np.zeros((len(rows), *(1,) * len(dims)), bool), True
+        lattice, sets = along
+        others = tuple(dim for dim in range(sets.ndim - 1) if dim not in dims)
+        sets = np.squeeze(sets, others)
+        return np.stack([lattice.holds(sets, row) for row in rows]), lattice.exact
+
+    def _walked(self, name: str, axis: Axis, exact: bool) -> tuple[Lattice, Walk[Sized]]:
+        """The walk of an axis, which has come as far as the node."""
+        if axis not in self._walks:
+            lattice = Lattice(self.length(axis), exact)
+            domain = SizedDomain(lattice, self._budget if exact else None)
+            walk = Walk(self._readings, [axis], domain)
+            self._walks[axis] = (lattice, walk)
+        walk = self._walks[axis][1]
+        if name not in walk.values:
+            walk.visit({name, *nx.ancestors(self._readings.graph.networkx, name)})
+        return self._walks[axis]

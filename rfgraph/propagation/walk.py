@@ -1,0 +1,69 @@
+"""The walk over the graph: a domain composes what the nodes read.
+
+In: readings, the tracked axes, a domain. Out: for every node the abstract value of each axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Generic, TypeVar
+
+from rfgraph.graph import Axis, Node
+from rfgraph.language.readings import Readings
+from rfgraph.language.reads import Reads
+from rfgraph.propagation.domain import Domain
+
+Value = TypeVar("Value")
+
+
+class Walk(Generic[Value]):
+    """The abstract values of the nodes visited so far: `values[name][axis]`, for the axes a node reads."""
+
+    def __init__(
+        self,
+        readings: Readings,
+        axes: Sequence[Axis],
+        domain: Domain[Value],
+    ) -> None:
+        self.values: dict[str, dict[Axis, Value]] = {}
+        self._readings = readings
+        self._axes = axes
+        self._domain = domain
+
+    def visit(self, names: Container[str] | None = None) -> None:
+        """Visit the nodes called `names` (None: all), which must include what they read."""
+        for node in self._readings.graph:
+            if node.name not in self.values and (names is None or node.name in names):
+                self.values[node.name] = self._enter(node) if node.op == "input" else self._at(node)
+
+    def _enter(self, node: Node) -> dict[Axis, Value]:
+        """An input: every position reads itself along the input's own axes."""
+        mine = (axis for axis in self._axes if axis.input == node.name)
+        return {axis: self._domain.initial(node, axis.dim) for axis in mine}
+
+    def _at(self, node: Node) -> dict[Axis, Value]:
+        reads = self._readings[node.name]
+        operands = [self.values[name] for name in node.operands]
+        along = {
+            axis: self._along(node, reads, [values.get(axis) for values in operands])
+            for axis in self._axes
+        }
+        return {axis: value for axis, value in along.items() if value is not None}
+
+    def _along(self, node: Node, reads: Reads, operands: Sequence[Value | None]) -> Value | None:
+        parts: list[Value] = []
+        for read in reads:
+            value = operands[read.operand]
+            part = None if value is None else self._domain.compose(value, read, node)
+            if part is not None:
+                parts.append(part)
+        return parts[0] if len(parts) == 1 else self._domain.join(parts, node)
+
+
+def propagate(
+    readings: Readings, axes: Sequence[Axis], domain: Domain[Value]
+) -> dict[str, dict[Axis, Value]]:
+    """The abstract value of every node for every axis that it reads: `[name][axis]`."""
+    walk = Walk(readings, axes, domain)
+    walk.visit()
+    return walk.values

@@ -1,0 +1,139 @@
+"""The table of a report: cells of text, and the formats they are printed in.
+
+In: node reports. Out: text, Markdown, CSV, HTML.
+"""
+
+from __future__ import annotations
+
+import csv
+import html as html_escapes
+import io
+from collections.abc import Sequence
+from math import inf
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rfgraph.report.axis import figures
+from rfgraph.report.field import ReceptiveField
+from rfgraph.report.figures import each, number
+from rfgraph.report.node import NodeReport
+
+Row = tuple[str, ...]
+_MOST_CAUSES = 3
+
+
+def header() -> Row:
+    """The names of the columns."""
+    return ("node", "op", *figures("table"), "notes")
+
+
+def rows_of(node: NodeReport, several_inputs: bool) -> list[Row]:
+    """One row for each input that the node reads; one row of dashes where it reads none."""
+    if not node.rfs:
+        dashes = ["-"] * len(figures("table"))
+        return [(node.name, node.op, *dashes, "reads no tracked input")]
+    return [
+        (
+            node.name,
+            node.op,
+            *(_cell(field, name) for name in figures("table")),
+            "; ".join(([f"of {name}"] if several_inputs else []) + notes(field)),
+        )
+        for name, field in node.rfs.items()
+    ]
+
+
+def _cell(field: ReceptiveField, name: str) -> str:
+    """A figure of the field; of its local part, where the whole axis is read and the figure hides it."""
+    values = getattr(field, name)
+    if not any(field.whole) or inf in values:
+        return each(values, number)
+    return "-" if field.local is None else each(getattr(field.local, name), number)
+
+
+def notes(field: ReceptiveField) -> list[str]:
+    """What the figures of a row do not say."""
+    told: list[str] = []
+    local = field.local
+    if any(field.whole):
+        told.append(f"local {each(local.size, number)}" if local is not None else "nothing local")
+    if local is not None:
+        ranges = [pair for pair in local.size_range if pair is not None and pair[0] != pair[1]]
+        if ranges:
+            over = "sizes " if None in local.period else "phases "  # of positions, borders included
+            told.append(over + each(local.size_range, _range))
+        if any(local.holes):
+            told.append("holes " + each(local.holes, number))
+    if any(field.whole):
+        told.append("whole: " + _causes(field))
+    if not all(field.closed_form):
+        limits = [f"{limit.reason} ({limit.node})" for limit in field.limits]
+        told.append("this size only: " + _some(limits))
+    if field.marks:
+        told.append(_some([f"{mark.reason} ({mark.node})" for mark in field.marks]))
+    return told
+
+
+def _range(pair: tuple[float, float] | None) -> str:
+    return "?" if pair is None else "-".join(dict.fromkeys(map(number, pair)))
+
+
+def _causes(field: ReceptiveField) -> str:
+    causes = field.causes  # worked out on each call
+    unknown = [f"{c.node} (unknown)" for c in causes if c.kind == "unknown"]
+    known = [f"{c.node} ({c.kind})" for c in causes if c.kind != "unknown"]
+    return _some(unknown + known, len(unknown) + _MOST_CAUSES)
+
+
+def _some(names: Sequence[str], most: int = _MOST_CAUSES) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def rich_table(rows: Sequence[Row], title: str = "") -> Table:
+    """The rows as a rich table."""
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in header():
+        numbers = column in figures("table")
+        made.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
+
+
+def text(heading: str, rows: Sequence[Row]) -> str:
+    """Plain text, as wide as it needs to be."""
+    buffer = io.StringIO()
+    widths = [max(map(len, column)) for column in zip(header(), *rows, strict=True)]
+    console = Console(file=buffer, width=sum(widths) + 3 * len(widths), color_system=None)
+    console.print(heading, highlight=False, markup=False, soft_wrap=True)
+    console.print(rich_table(rows))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table."""
+    lines = [header(), tuple("---" for _ in header()), *rows]
+    escaped = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
+    return "".join(f"| {line} |\n" for line in escaped)
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Comma-separated values, with a header."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([header(), *rows])
+    return buffer.getvalue()
+
+
+def html(rows: Sequence[Row]) -> str:
+    """An HTML table, for notebooks."""
+
+    def line(cells: Row, tag: str) -> str:
+        inside = "".join(f"<{tag}>{html_escapes.escape(cell)}</{tag}>" for cell in cells)
+        return f"<tr>{inside}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table><thead>{line(header(), 'th')}</thead><tbody>{body}</tbody></table>"

@@ -61,7 +61,7 @@ FLOORS = {
     # 2: rules, capture and domains do not know each other; the probe knows none of what it checks
     "guard": Row(("errors", "calls"), ("torch", "numpy")),
     "domains": Row(FOUNDATION, ("numpy",)),
-    "rules": Row(FOUNDATION, ("torch",)),
+    "rules": Row((*FOUNDATION, "calls"), ("torch",)),
     "capture": Row((*FOUNDATION, "calls", "guard"), ("torch", "numpy")),
     "probe": Row(("errors", "calls", "graph", "guard"), ("torch", "numpy")),
     # 3

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rfgraph.calls import is_inplace
+from rfgraph.calls import METHODS, is_inplace
 from rfgraph.probe.metadata import bare, valued
 from rfgraph.probe.replay import UnreadableError
 
@@ -40,10 +40,6 @@ _METADATA = frozenset(
 _RANDOM = frozenset("rand_like randn_like randint_like bernoulli".split())
 _TRANSPOSED = {"T": None, "mT": (-2, -1), "H": None, "mH": (-2, -1)}
 _SAME = frozenset(("real", "imag", "data"))
-_PYTHON = frozenset(
-    "add sub mul div truediv floordiv mod pow matmul and or xor eq ne lt le gt ge neg pos abs invert "
-    "getitem setitem lshift rshift".split()
-)
 
 
 @dataclass
@@ -167,8 +163,7 @@ def canonical(name: str) -> str:
     """One name for `add`, `add_`, `__add__`, `__radd__`, `__iadd__`, and for `fft_fft` and `fft`."""
     name = name.partition(".")[0]
     if name.startswith("__"):
-        bare = name.strip("_")
-        return bare if bare in _PYTHON else bare[1:] if bare[1:] in _PYTHON else name
+        return METHODS.get(name, name)
     for prefix in ("fft_", "special_", "linalg_"):
         name = name.removeprefix(prefix)
     return name.strip("_")

@@ -90,7 +90,7 @@ def _nothing(call: Called) -> Any:
     return made[0] if isinstance(real, Tensor) else tuple(made)
 
 
-@twin("getitem __getitem__")
+@twin("getitem")
 def getitem(call: Called, value: Any, index: Any) -> Any:
     if traced(index):
         return _everything(call)
@@ -98,7 +98,7 @@ def getitem(call: Called, value: Any, index: Any) -> Any:
     return found
 
 
-@twin("setitem __setitem__ assigned")
+@twin("__setitem__ assigned")
 def setitem(call: Called, value: Any, index: Any, written: Any) -> Tensor:
     if traced(index):
         everything = average(*(without_low(v).mean() for v in traced((value, index, written))))

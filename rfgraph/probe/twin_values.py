@@ -48,7 +48,7 @@ def drawn(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 @twin(
     "cpu cuda clone contiguous detach positive identity dropout dropout1d dropout2d dropout3d "
-    "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num pos requires_grad resolve_conj "
+    "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num requires_grad resolve_conj "
     "resolve_neg real imag conj"
 )
 def passed(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
@@ -69,7 +69,7 @@ def activation(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
 
 @twin(
     "sigmoid softplus hardsigmoid logsigmoid log_sigmoid exp exp2 log log2 log10 cos cosh acos acosh "
-    "rsqrt reciprocal logit erfc digamma lgamma isnan isinf isfinite logical_not bitwise_not invert "
+    "rsqrt reciprocal logit erfc digamma lgamma isnan isinf isfinite logical_not bitwise_not "
     "expit sinc threshold hardtanh i0 polygamma"
 )
 def lifted(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
@@ -91,7 +91,7 @@ def summed(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
     return value
 
 
-@twin("mul multiply div divide true_divide truediv floordiv floor_divide")
+@twin("mul multiply div divide true_divide floor_divide")
 def product(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
     """A product: the mean of its factors, where neither is fixed to 0."""
     values = traced((a, b))
@@ -107,10 +107,10 @@ def product(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin(
-    "mod remainder fmod pow float_power eq ne lt le gt ge and or xor bitwise_and bitwise_or "
+    "remainder fmod pow float_power eq ne lt le gt ge bitwise_and bitwise_or "
     "bitwise_xor logical_and logical_or logical_xor clamp clip clamp_min clamp_max maximum minimum "
     "fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp logaddexp2 ldexp heaviside copysign "
-    "isclose lshift rshift nextafter"
+    "isclose bitwise_left_shift bitwise_right_shift nextafter"
 )
 def pointwise(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     """Any other function of an element of each operand."""

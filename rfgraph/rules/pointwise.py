@@ -5,9 +5,7 @@ In: nodes of activations, arithmetic, comparisons, dropout, casts. Out: reads.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -194,45 +192,16 @@ rule(
     signature="input, p=0.5, *, generator=None",
 )(drawn)
 
-_ARITHMETIC = {
-    "add": (operator.add, operator.iadd),
-    "sub": (operator.sub, operator.isub),
-    "mul": (operator.mul, operator.imul),
-    "div": (operator.truediv, operator.itruediv),
-    "floor_divide": (operator.floordiv, operator.ifloordiv),
-    "remainder": (operator.mod, operator.imod),
-    "pow": (operator.pow, operator.ipow),
-}
-for _name, _operators in _ARITHMETIC.items():
-    rule(
-        *spellings(_name, *_operators),
-        name=_name,
-        signature=_ANY,
-        infer=_broadcast,
-        masks={"add": summed, "mul": multiplied, "div": multiplied}.get(_name),
-    )(pointwise)
-
-_OPERATORS: dict[str, tuple[Any, ...]] = {
-    "neg": (operator.neg,),
-    "abs": (operator.abs, abs),
-    "eq": (operator.eq,),
-    "ne": (operator.ne,),
-    "lt": (operator.lt,),
-    "le": (operator.le,),
-    "gt": (operator.gt,),
-    "ge": (operator.ge,),
-    "bitwise_and": (operator.and_, operator.iand),
-    "bitwise_or": (operator.or_, operator.ior),
-    "bitwise_xor": (operator.xor, operator.ixor),
-    "bitwise_not": (operator.invert,),
-}
-for _name, _operators in _OPERATORS.items():
-    infer = _broadcast if _name in ("neg", "abs") else None
-    rule(*spellings(_name, *_operators), name=_name, signature=_ANY, infer=infer)(pointwise)
+_MASKS = {"add": summed, "mul": multiplied, "div": multiplied}
+for _name in "add sub mul div floor_divide remainder pow neg abs".split():
+    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_MASKS.get(_name))(
+        pointwise
+    )
 
 for _name in (
-    "clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub fmod maximum "
-    "minimum fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp "
+    "eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
+    "bitwise_right_shift clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub "
+    "fmod maximum minimum fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp "
     "logaddexp2 logical_and logical_or logical_xor logical_not exp exp2 expm1 log log2 log10 "
     "log1p logit sqrt rsqrt square reciprocal sign sgn sin cos tan asin acos atan sinh cosh "
     "asinh acosh atanh erf erfc erfinv floor ceil round trunc frac isnan isinf isfinite "

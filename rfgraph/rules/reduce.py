@@ -5,7 +5,6 @@ In: nodes of `mean`, `sum`, `max`, `linear`, `matmul`, `einsum` and their like. 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -209,7 +208,7 @@ def matmul(node: Node) -> Reads:
 
 for _name in ("matmul", "bmm", "mm", "mv"):
     rule(
-        *spellings(_name, *([operator.matmul] if _name == "matmul" else [])),
+        *spellings(_name),
         name=_name,
         signature="input, other",
         infer=_infer_matmul,

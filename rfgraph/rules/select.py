@@ -5,7 +5,6 @@ In: their nodes. Out: reads.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -96,8 +95,7 @@ def _without_values(entry: Any) -> Any:
 
 
 @rule(
-    "__getitem__",
-    operator.getitem,
+    *spellings("getitem", "__getitem__"),
     name="getitem",
     signature="input, index",
     normalize=normalize_index,

@@ -167,7 +167,7 @@ _BINARY = {
     "signs": "eq ne heaviside logical_and logical_or logical_xor",
     "positive": "pow float_power xlogy ldexp",
     "above one": "floor_divide remainder fmod",
-    "integer": "bitwise_and bitwise_or bitwise_xor",
+    "integer": "bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift",
 }
 _PYTHON: dict[str, tuple[Callable[..., Any], ...]] = {
     "add": (
@@ -191,6 +191,8 @@ _PYTHON: dict[str, tuple[Callable[..., Any], ...]] = {
     "bitwise_and": (operator.and_, operator.iand),
     "bitwise_or": (operator.or_, operator.ior),
     "bitwise_xor": (operator.xor, operator.ixor),
+    "bitwise_left_shift": (operator.lshift, operator.ilshift),
+    "bitwise_right_shift": (operator.rshift, operator.irshift),
 }
 for _draw, _names in _BINARY.items():
     for _name in _names.split():

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from rfgraph.probe.twin import HANDLERS
+from rfgraph.rules import VOCABULARY
 from tests.zoo import missing
 
 # Tensors of tests are small: threads cost more than they bring, and more yet beside other workers.
@@ -31,6 +34,20 @@ settings.load_profile(
 def _same_weights_every_time() -> None:
     """Models of tests have random weights: the same ones in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def untaught(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Take rules and twins of operators away for a test: `untaught("cdist")`, in every spelling."""
+
+    def take(*names: str) -> None:
+        for table in (VOCABULARY.functions, VOCABULARY.methods, VOCABULARY.modules):
+            for target in [target for target, (known, _) in table.items() if known.name in names]:
+                monkeypatch.delitem(table, target)
+        for name in names:
+            monkeypatch.delitem(HANDLERS, name)
+
+    return take
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -16,7 +16,13 @@ from torch import Tensor
 
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.graph import Graph, Node
-from rfgraph.probe import twin_places, twin_products, twin_recurrent, twin_values  # noqa: F401  (teach the twins)
+from rfgraph.probe import (  # noqa: F401  (teach the twins)
+    twin_matrices,
+    twin_places,
+    twin_products,
+    twin_recurrent,
+    twin_values,
+)
 from rfgraph.probe.replay import Unreadable, example_inputs, guarded, replay
 from rfgraph.probe.twin import Setting, Twin
 

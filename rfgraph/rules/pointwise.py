@@ -148,17 +148,18 @@ def prelu(node: Node) -> Reads:
     return same(len(node.shape)), *slopes
 
 
-_DROPOUT = {
+_DROPOUT: dict[str, type | None] = {
     "dropout": nn.Dropout,
     "dropout1d": nn.Dropout1d,
     "dropout2d": nn.Dropout2d,
     "dropout3d": nn.Dropout3d,
     "alpha_dropout": nn.AlphaDropout,
     "feature_alpha_dropout": nn.FeatureAlphaDropout,
+    "feature_dropout": None,
 }
-for _name, _module in _DROPOUT.items():
+for _name, _dropout in _DROPOUT.items():
     rule(
-        *spellings(_name, _module),
+        *spellings(_name, *([_dropout] if _dropout else [])),
         name=_name,
         signature="input, p=0.5, training=True, inplace=False",
         infer=unchanged,
@@ -206,7 +207,16 @@ for _name in (
     "log1p logit sqrt rsqrt square reciprocal sign sgn sin cos tan asin acos atan sinh cosh "
     "asinh acosh atanh erf erfc erfinv floor ceil round trunc frac isnan isinf isfinite "
     "float_power ldexp heaviside copysign absolute negative sinc expit angle real imag conj "
-    "deg2rad rad2deg lgamma digamma"
+    "deg2rad rad2deg lgamma digamma arccos arccosh arcsin arcsinh arctan arctan2 arctanh complex polar "
+    "conj_physical resolve_conj resolve_neg fix frexp gcd lcm greater greater_equal less less_equal "
+    "not_equal isclose isneginf isposinf isreal signbit nextafter i0 igamma igammac polygamma mvlgamma "
+    "airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 entr erfcx gammainc gammaincc gammaln i0e i1 i1e "
+    "log_ndtr modified_bessel_i0 modified_bessel_i1 modified_bessel_k0 modified_bessel_k1 multigammaln "
+    "ndtr ndtri psi scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0 xlog1py zeta "
+    "chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w "
+    "hermite_polynomial_h hermite_polynomial_he laguerre_polynomial_l legendre_polynomial_p "
+    "shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v "
+    "shifted_chebyshev_polynomial_w"
 ).split():
     rule(*spellings(_name), name=_name, signature=_ANY)(pointwise)
 

@@ -76,7 +76,7 @@ def spellings(name: str, *others: Target | tuple[Target, str]) -> list[Any]:
     """Every spelling of `name`: torch's functions, in-place too, and methods; Python's; and `others`."""
     found: dict[Any, None] = {}
     for namespace in (torch, F, torch.special, torch.linalg, torch.fft):
-        for spelled in (name, name + "_"):
+        for spelled in (name, name + "_", name + "_copy"):
             function = getattr(namespace, spelled, None)
             if callable(function) and not isinstance(function, type):
                 found[function] = None

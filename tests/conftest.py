@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from rfgraph.probe.twins.twin import HANDLERS
 from rfgraph.rules import VOCABULARY
 from tests.zoo import missing
 
@@ -44,6 +45,20 @@ def taught() -> Iterator[None]:
     for table, kept in zip(tables, before, strict=True):
         table.clear()
         table.update(kept)
+
+
+@pytest.fixture
+def untaught(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Take rules and twins of operators away for a test: `untaught("cdist")`, in every spelling."""
+
+    def take(*names: str) -> None:
+        for table in (VOCABULARY.functions, VOCABULARY.methods, VOCABULARY.modules):
+            for target in [target for target, (known, _) in table.items() if known.name in names]:
+                monkeypatch.delitem(table, target)
+        for name in names:
+            monkeypatch.delitem(HANDLERS, name)
+
+    return take
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -180,7 +180,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_answered_is_one_paragraph_on_standard_error_and_exit_2(name, target):
+def test_what_cannot_be_answered_is_one_paragraph_on_standard_error_and_exit_2(
+    name, target, untaught
+):
+    untaught("msort")
     arguments, text = REFUSED[name]
     result = run(*(argument.replace("{target}", target) for argument in arguments))
     assert result.exit_code == 2 and result.stdout == ""
@@ -188,7 +191,8 @@ def test_what_cannot_be_answered_is_one_paragraph_on_standard_error_and_exit_2(n
     assert "Traceback" not in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_whole_reads_of_unknown_operators_are_marked(target):
+def test_whole_reads_of_unknown_operators_are_marked(target, untaught):
+    untaught("msort")
     result = run(f"{target}:Sorted", "--input", "1,4,9", "--on-unknown", "whole")
     assert result.exit_code == 0 and "whole: msort (unknown)" in result.stdout
 

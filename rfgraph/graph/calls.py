@@ -5,6 +5,8 @@ In: the target of a call. Out: its name, and what is known by the name alone. No
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -27,17 +29,27 @@ _BINARY = {
     "lshift": "bitwise_left_shift",
     "rshift": "bitwise_right_shift",
 }
-_UNARY = ("neg", "pos", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge")
+_OTHERS = {
+    **{name: name for name in ("neg", "abs", "eq", "ne", "lt", "le", "gt", "ge", "getitem")},
+    "pos": "positive",
+    "invert": "bitwise_not",
+}
 METHODS = {
     **{f"__{prefix}{name}__": op for name, op in _BINARY.items() for prefix in ("", "r", "i")},
-    **{f"__{name}__": name for name in _UNARY},
-    "__invert__": "bitwise_not",
-    "__pos__": "positive",
+    **{f"__{name}__": op for name, op in _OTHERS.items()},
 }
-"""Python's operators, by the tensor method they call."""
+"""Python's operators: the tensor method that each calls -> the name of what it computes."""
 
 REVERSED = frozenset(f"__r{name}__" for name in _BINARY)
 """`1 - x` calls `x.__rsub__(1)`: the operands come in the other order."""
+
+STATISTICS = frozenset(
+    ("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit")
+)
+"""What writes running statistics, where a flag among its arguments says so."""
+
+TABLES = frozenset(("embedding", "embedding_bag"))
+"""What scales the rows of a table that it looks up, where it has a `max_norm`."""
 
 _INPLACE = frozenset(
     (*(f"__i{name}__" for name in _BINARY), *(f"i{name}" for name in _BINARY), "__setitem__")
@@ -47,6 +59,15 @@ _INPLACE = frozenset(
 def is_inplace(name: str) -> bool:
     """True for a call that writes into its first argument, by its name."""
     return name in _INPLACE or (name.endswith("_") and not name.startswith("__"))
+
+
+def python(name: str) -> Iterator[Any]:
+    """The functions of Python, `operator.add` and `operator.iadd`, that compute the operator `name`."""
+    for method, op in METHODS.items():
+        if op == name and hasattr(operator, method):
+            yield getattr(operator, method)
+    if name == "abs":
+        yield abs
 
 
 def assigned(tensor: Any, index: Any, value: Any) -> Any:

@@ -19,10 +19,9 @@ from torch.fx.node import map_arg
 
 from rfgraph.errors import InputError
 from rfgraph.graph import Graph, Node
-from rfgraph.graph.calls import is_inplace, name_of, outputs_of, plain
+from rfgraph.graph.calls import STATISTICS, TABLES, is_inplace, name_of, outputs_of, plain
 from rfgraph.graph.guard import untouched
 
-_WRITES_CONSTANTS = frozenset(("batch_norm", "instance_norm", "embedding"))  # statistics, max_norm
 _UNSET = frozenset(("empty_like", "new_empty"))
 
 
@@ -211,7 +210,7 @@ def may_write(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     origin = getattr(target, "__module__", None) or ""
     known = origin.startswith(("torch", "_operator")) or origin in ("", "rfgraph.graph.calls")
     flags = any(arg is True for arg in args) or kwargs.get("inplace") is True
-    return not known or flags or is_inplace(name) or name in _WRITES_CONSTANTS
+    return not known or flags or is_inplace(name) or name in STATISTICS | TABLES
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from rfgraph.graph import Node, Operand
 from rfgraph.language.reads import Read, Reads, broadcast
 from rfgraph.rules.common import written
-from rfgraph.rules.layout import by_flat_index
+from rfgraph.rules.moves import moves
 from rfgraph.rules.registry import rule
 
 
@@ -80,7 +80,4 @@ def as_strided(node: Node) -> Reads:
     Precision:  exact at the analysed size.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.as_strided.html
     """
-    own, params = node.operand_shapes[0], node.params
-    places = torch.arange(torch.Size(own).numel())
-    places = places.as_strided(params["size"], params["stride"], params["storage_offset"] or 0)
-    return (Read(0, by_flat_index(own, node.shape, places.reshape(-1).tolist().__getitem__)),)
+    return moves(node, torch.as_strided)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import nn
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import DimRead, Lookup, Read, Reads, Table, along
+from rfgraph.language.reads import DimRead, Read, Reads, Table, along
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules import masks
 from rfgraph.rules.common import (
@@ -27,6 +28,7 @@ from rfgraph.rules.common import (
     per_dim,
     unchanged,
 )
+from rfgraph.rules.moves import moves
 from rfgraph.rules.registry import rule, spellings
 from rfgraph.rules.select import picked
 
@@ -175,15 +177,14 @@ def roll(node: Node) -> Reads:
     Formula:    R(o) = {(o - shift) mod n}; far from the border {o - shift}, a negative shift to the
                 right. Without dims the flattened tensor is rolled.
     Example:    shift 2 of 5: output 1 reads {4}.
-    Precision:  exact along dims. Without dims conservative: everything is read.
+    Precision:  exact. Without dims at the analysed size.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.roll.html
     """
     shape, dims = node.shape, node.params["dims"]
     if dims is None or dims == ():
         if len(shape) < 2:
             return _rolled(node, (0,))
-        shift, count = per_dim(node.params["shifts"], 1)[0], prod(shape)
-        return (Read(0, by_flat_index(shape, shape, lambda flat: (flat - shift) % count)),)
+        return moves(node, lambda input, shifts, dims: torch.roll(input, shifts))
     return _rolled(node, dims if isinstance(dims, tuple | list) else (dims,))
 
 
@@ -203,24 +204,6 @@ def _rolled(node: Node, dims: Sequence[int]) -> Reads:
         )
 
     return (Read(0, tuple(map(read, range(len(shape))))),)
-
-
-def by_flat_index(own: Shape, shape: Shape, source: Callable[[int], int]) -> tuple[DimRead, ...]:
-    """Output element number `flat` reads operand element number `source(flat)`, in row-major order."""
-
-    def coordinate(dim: int) -> Callable[[tuple[int, ...]], tuple[int]]:
-        weight = prod(own[dim + 1 :])
-
-        def at(o: tuple[int, ...]) -> tuple[int]:
-            flat = sum(index * prod(shape[d + 1 :]) for d, index in enumerate(o))
-            return (source(flat) // weight % own[dim],)
-
-        return at
-
-    dims = tuple(range(len(shape)))
-    return tuple(
-        Lookup(dims, coordinate(dim), "moves positions across dims") for dim in range(len(own))
-    )
 
 
 def flip(node: Node) -> Reads:
@@ -317,12 +300,15 @@ def repeat_interleave(node: Node) -> Reads:
     if index is None and not isinstance(repeats, int):
         return data_dependent(node)
     if dim is None:
-        source = (lambda flat: flat // repeats) if index is None else index.__getitem__
-        return (Read(0, by_flat_index(own, node.shape, source)),)
+        return moves(node, _interleaved, by=("repeats",))
     dim = nonnegative(dim, len(own))
     if index is None:
         return along_dim(node, dim, along(dim, Relation.spread(repeats)))
     return along_dim(node, dim, picked(dim, index))
+
+
+def _interleaved(input: torch.Tensor, repeats: Any, **others: Any) -> torch.Tensor:
+    return torch.repeat_interleave(input, repeats)
 
 
 @rule(*spellings("diagonal"), signature="input, offset=0, dim1=0, dim2=1")
@@ -335,13 +321,4 @@ def diagonal(node: Node) -> Reads:
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.diagonal.html
     """
-    own, offset = node.operand_shapes[0], node.params["offset"]
-    one, two = (nonnegative(node.params[name], len(own)) for name in ("dim1", "dim2"))
-    last = len(node.shape) - 1
-    starts = {one: max(-offset, 0), two: max(offset, 0)}
-    rest = iter(range(last))
-    dims = (
-        along(last, Relation.window(1, 1, 1, -starts[d])) if d in starts else along(next(rest))
-        for d in range(len(own))
-    )
-    return (Read(0, tuple(dims)),)
+    return moves(node, torch.diagonal)

@@ -266,7 +266,7 @@ def fourier(node: Node) -> Reads:
     return (mixed(rank, all_dims(dims, rank), "spectral"),)
 
 
-for _name in ("fft", "ifft", "rfft", "irfft"):
+for _name in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"):
     for _dims, _default in (("", "-1"), ("2", "(-2, -1)"), ("n", "None")):
         rule(
             getattr(torch.fft, _name + _dims),

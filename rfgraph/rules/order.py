@@ -59,6 +59,7 @@ for _name, _signature in {
     "argsort": "input, dim=-1, descending=False, stable=False",
     "topk": "input, k, dim=-1, largest=True, sorted=True",
     "kthvalue": "input, k, dim=-1, keepdim=False",
+    "msort": "input, *, dim=0, out=None",
 }.items():
     rule(*spellings(_name), name=_name, signature=_signature)(ranked)
 
@@ -145,3 +146,25 @@ def chosen_by_data(node: Node) -> Reads:
 
 for _name in ("take", "bucketize", "searchsorted"):
     rule(*spellings(_name), name=_name, signature="input, *operands, **options")(chosen_by_data)
+
+
+@rule(*spellings("cumulative_trapezoid"), signature="y, x=None, *, dx=None, dim=-1")
+def cumulative_trapezoid(node: Node) -> Reads:
+    """Integrals by the trapezoid rule up to each position of a dim.
+
+    Reads:      every position of `dim` up to the one behind its own.
+    Formula:    R(o) = {0 .. o + 1} along dim.
+    Example:    over 5 positions: output 2 reads {0 .. 3}.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.cumulative_trapezoid.html
+    """
+    rank = len(node.shape)
+    dim = nonnegative(node.params["dim"], rank)
+    past = Table(dim, lambda o: range(o + 2), None, "a cumulative operator reads 0 .. o")
+
+    def read(i: int, own: Shape) -> Read:
+        if len(own) == 1:
+            return Read(i, (past,))
+        return Read(i, tuple(past if d == dim else along(d) for d in range(rank)))
+
+    return tuple(read(i, own) for i, own in enumerate(node.operand_shapes))

@@ -5,9 +5,7 @@ In: nodes of activations, arithmetic, comparisons, dropout, casts. Out: reads.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -150,17 +148,18 @@ def prelu(node: Node) -> Reads:
     return same(len(node.shape)), *slopes
 
 
-_DROPOUT = {
+_DROPOUT: dict[str, type | None] = {
     "dropout": nn.Dropout,
     "dropout1d": nn.Dropout1d,
     "dropout2d": nn.Dropout2d,
     "dropout3d": nn.Dropout3d,
     "alpha_dropout": nn.AlphaDropout,
     "feature_alpha_dropout": nn.FeatureAlphaDropout,
+    "feature_dropout": None,
 }
-for _name, _module in _DROPOUT.items():
+for _name, _dropout in _DROPOUT.items():
     rule(
-        *spellings(_name, _module),
+        *spellings(_name, *([_dropout] if _dropout else [])),
         name=_name,
         signature="input, p=0.5, training=True, inplace=False",
         infer=unchanged,
@@ -194,50 +193,30 @@ rule(
     signature="input, p=0.5, *, generator=None",
 )(drawn)
 
-_ARITHMETIC = {
-    "add": (operator.add, operator.iadd),
-    "sub": (operator.sub, operator.isub),
-    "mul": (operator.mul, operator.imul),
-    "div": (operator.truediv, operator.itruediv),
-    "floor_divide": (operator.floordiv, operator.ifloordiv),
-    "remainder": (operator.mod, operator.imod),
-    "pow": (operator.pow, operator.ipow),
-}
-for _name, _operators in _ARITHMETIC.items():
-    rule(
-        *spellings(_name, *_operators),
-        name=_name,
-        signature=_ANY,
-        infer=_broadcast,
-        masks={"add": summed, "mul": multiplied, "div": multiplied}.get(_name),
-    )(pointwise)
-
-_OPERATORS: dict[str, tuple[Any, ...]] = {
-    "neg": (operator.neg,),
-    "abs": (operator.abs, abs),
-    "eq": (operator.eq,),
-    "ne": (operator.ne,),
-    "lt": (operator.lt,),
-    "le": (operator.le,),
-    "gt": (operator.gt,),
-    "ge": (operator.ge,),
-    "bitwise_and": (operator.and_, operator.iand),
-    "bitwise_or": (operator.or_, operator.ior),
-    "bitwise_xor": (operator.xor, operator.ixor),
-    "bitwise_not": (operator.invert,),
-}
-for _name, _operators in _OPERATORS.items():
-    infer = _broadcast if _name in ("neg", "abs") else None
-    rule(*spellings(_name, *_operators), name=_name, signature=_ANY, infer=infer)(pointwise)
+_MASKS = {"add": summed, "mul": multiplied, "div": multiplied}
+for _name in "add sub mul div floor_divide remainder pow neg abs".split():
+    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_MASKS.get(_name))(
+        pointwise
+    )
 
 for _name in (
-    "clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub fmod maximum "
-    "minimum fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp "
+    "eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
+    "bitwise_right_shift clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub "
+    "fmod maximum minimum fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp "
     "logaddexp2 logical_and logical_or logical_xor logical_not exp exp2 expm1 log log2 log10 "
     "log1p logit sqrt rsqrt square reciprocal sign sgn sin cos tan asin acos atan sinh cosh "
     "asinh acosh atanh erf erfc erfinv floor ceil round trunc frac isnan isinf isfinite "
     "float_power ldexp heaviside copysign absolute negative sinc expit angle real imag conj "
-    "deg2rad rad2deg lgamma digamma"
+    "deg2rad rad2deg lgamma digamma arccos arccosh arcsin arcsinh arctan arctan2 arctanh complex polar "
+    "conj_physical resolve_conj resolve_neg fix frexp gcd lcm greater greater_equal less less_equal "
+    "not_equal isclose isneginf isposinf isreal signbit nextafter i0 igamma igammac polygamma mvlgamma "
+    "airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 entr erfcx gammainc gammaincc gammaln i0e i1 i1e "
+    "log_ndtr modified_bessel_i0 modified_bessel_i1 modified_bessel_k0 modified_bessel_k1 multigammaln "
+    "ndtr ndtri psi scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0 xlog1py zeta "
+    "chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w "
+    "hermite_polynomial_h hermite_polynomial_he laguerre_polynomial_l legendre_polynomial_p "
+    "shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v "
+    "shifted_chebyshev_polynomial_w"
 ).split():
     rule(*spellings(_name), name=_name, signature=_ANY)(pointwise)
 

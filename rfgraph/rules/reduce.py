@@ -1,26 +1,34 @@
-"""Reductions over dims, and products that sum over a dim: linear, matmul, einsum.
+"""Reductions over dims: sums, extremes, quantiles, norms, distances.
 
-In: nodes of `mean`, `sum`, `max`, `linear`, `matmul`, `einsum` and their like. Out: reads.
+In: nodes of `mean`, `max`, `quantile`, `norm`, `cosine_similarity` and their like. Out: reads.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
-from rfgraph.graph import Masked, Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Fixed, Kind, Read, Reads, Whole, along, broadcast, whole
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Operand, Shape
+from rfgraph.language.reads import (
+    DimRead,
+    Fixed,
+    Kind,
+    Read,
+    Reads,
+    Table,
+    Whole,
+    along,
+    broadcast,
+    mixed,
+    whole,
+)
 from rfgraph.language.vocabulary import Params
-from rfgraph.rules.common import all_dims, broadcast_shapes, nonnegative, reduced
-from rfgraph.rules.masks import attended, of_operand
+from rfgraph.rules.common import all_dims, moved, nonnegative, reduced
 from rfgraph.rules.registry import rule, spellings
-
-Labels: TypeAlias = Sequence[object]
 
 
 def _normalize_reduction(params: Params, shapes: Sequence[Shape]) -> Params:
@@ -68,7 +76,9 @@ for _name in ("mean", "sum", "amax", "amin", "nansum", "nanmean", "logsumexp"):
         normalize=_normalize_reduction,
         infer=_infer_reduction,
     )(reduction)
-for _name in ("max", "min", "median", "mode", "prod", "all", "any", "argmax", "argmin"):
+for (
+    _name
+) in "max min aminmax median nanmedian mode prod all any argmax argmin count_nonzero".split():
     rule(
         *spellings(_name),
         name=_name,
@@ -83,6 +93,9 @@ for _name, _signature in {
     "std_mean": _SPREAD,
     "norm": "input, p=2, dim=None, keepdim=False, **options",
     "vector_norm": "x, ord=2, dim=None, keepdim=False, **options",
+    "matrix_norm": "A, ord='fro', dim=(-2, -1), keepdim=False, **options",
+    "nuclear_norm": "input, dim=None, keepdim=False, **options",
+    "frobenius_norm": "input, dim=None, keepdim=False, **options",
 }.items():
     rule(
         *spellings(_name),
@@ -90,203 +103,6 @@ for _name, _signature in {
         signature=_signature,
         normalize=_normalize_reduction,
     )(partial(reduction, kind="statistics"))
-
-
-def _mixing(node: Node) -> Kind:
-    """Two tensors of the graph contracted with each other are attention; with weights, linear."""
-    return "attention" if len(node.operand_shapes) > 1 else "linear"
-
-
-def _infer_linear(params: Params, shapes: Sequence[Shape]) -> Shape:
-    weight = params["weight"]
-    if not isinstance(params["input"], Operand):
-        raise ValueError("a constant input with a computed weight cannot be followed: use matmul")
-    features, out = params["in_features"], params["out_features"]
-    if weight is not None:
-        features, out = weight.shape[-1], weight.shape[0] if len(weight.shape) > 1 else None
-    if shapes[0][-1] != features:
-        raise ValueError(f"expected {features} features in the last dim, got {shapes[0][-1]}")
-    return shapes[0][:-1] if out is None else (*shapes[0][:-1], out)
-
-
-@rule(
-    *spellings("linear", nn.Linear),
-    name="linear",
-    signature="input, weight=None, bias=None, *, in_features=None, out_features=None",
-    infer=_infer_linear,
-)
-def linear(node: Node) -> Reads:
-    """Linear layer over the last dim.
-
-    Reads:      all of the last dim; its own position elsewhere.
-    Formula:    R(o) = every position of the last dim.
-    Example:    8 features to 4 on (2, 5, 8): output (1, 3, 2) reads (1, 3, 0 .. 7).
-    Precision:  exact. Conservative for a weight computed from the input, which is read whole.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
-    """
-    own = node.operand_shapes[0]
-    first = Read(0, (*map(along, range(len(own) - 1)), Whole("linear")))
-    rest = enumerate(node.operand_shapes[1:], start=1)
-    return (first, *(whole(len(shape), "linear", i) for i, shape in rest))
-
-
-def _contracted(
-    node: Node, factors: Sequence[Any], labels: Sequence[Labels], output: Labels
-) -> Reads:
-    """Labelled dims: along the output dim of the same label; all of those the output has not.
-
-    Where a factor is fixed to 0, nothing of the others is read: masked attention.
-    """
-    kind = _mixing(node)
-    positions = {label: dim for dim, label in enumerate(output)}
-
-    def of(own: int, label: object, size: int) -> DimRead:
-        if label in positions:
-            dim = positions[label]
-            return Fixed(0) if size == 1 != node.shape[dim] else along(dim)
-        for other, factor in enumerate(factors):
-            masked = of_operand(factor, (0.0,)) if other != own else None
-            if masked is not None and label in labels[other]:
-                return _where_not_zero(masked, labels[other], label, positions, kind)
-        return Whole(kind)
-
-    return tuple(
-        Read(
-            factor.index,
-            tuple(of(number, *pair) for pair in zip(labels[number], factor.shape, strict=True)),
-        )
-        for number, factor in enumerate(factors)
-        if isinstance(factor, Operand)
-    )
-
-
-def _where_not_zero(
-    masked: Masked, labels: Labels, summed: object, positions: Mapping[object, int], kind: Kind
-) -> DimRead:
-    """The positions of a summed dim at which a factor is not fixed to 0, by output position."""
-    allowed = ~masked.where
-    own = labels[len(labels) - allowed.ndim :]
-    for dim, label in enumerate(own):  # another summed dim: read where any of its positions lets it
-        if label != summed and label not in positions:
-            allowed = allowed.any(dim, keepdim=True)
-    if summed not in own:
-        return Whole(kind)
-    last = allowed.movedim(own.index(summed), -1)
-    dims = [positions.get(label, 0) for label in own if label != summed]
-    return attended(last, dims, kind) if dims else Whole(kind)
-
-
-def _matmul_labels(left: int, right: int) -> tuple[list[object], list[object], list[object]]:
-    """Labels of both factors and of the product: batch dims by their place from the right."""
-    batch = max(left, right) - 2
-    one = [*range(batch - left + 2, batch), "i", "k"] if left > 1 else ["k"]
-    two = [*range(batch - right + 2, batch), "k", "j"] if right > 1 else ["k"]
-    out = [*range(max(batch, 0)), *(["i"] if left > 1 else []), *(["j"] if right > 1 else [])]
-    return one, two, out
-
-
-def _infer_matmul(params: Params, shapes: Sequence[Shape]) -> Shape:
-    left, right = tuple(params["input"].shape), tuple(params["other"].shape)
-    if left[-1] != right[-2 if len(right) > 1 else 0]:
-        raise ValueError(f"cannot multiply {left} by {right}: inner sizes differ")
-    batch = broadcast_shapes(left[:-2], right[:-2])
-    return (*batch, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
-
-
-def matmul(node: Node) -> Reads:
-    """Matrix products.
-
-    Reads:      row i of the left factor and column j of the right one.
-    Formula:    out[.., i, j] reads left[.., i, :] and right[.., :, j]; batch dims are broadcast.
-    Example:    (2, 5, 8) @ (8, 3): output (1, 3, 2) reads left (1, 3, 0 .. 7).
-    Precision:  exact. The summed dim counts as attention where both factors depend on the input.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.matmul.html
-    """
-    factors = node.params["input"], node.params["other"]
-    one, two, out = _matmul_labels(*(len(factor.shape) for factor in factors))
-    return _contracted(node, factors, (one, two), out)
-
-
-for _name in ("matmul", "bmm", "mm", "mv"):
-    rule(
-        *spellings(_name, *([operator.matmul] if _name == "matmul" else [])),
-        name=_name,
-        signature="input, other",
-        infer=_infer_matmul,
-    )(matmul)
-
-
-def added_product(node: Node) -> Reads:
-    """A matrix product and a term added to it: addmm, baddbmm, addbmm, addmv.
-
-    Reads:      the term at the output's own position; row i of the left factor, column j of the right one.
-    Formula:    out[.., i, j] reads input[.., i, j], left[.., i, :] and right[.., :, j].
-    Example:    baddbmm of (2, 5, 3), (2, 5, 8) and (2, 8, 3): output (1, 3, 2) reads left (1, 3, 0 .. 7).
-    Precision:  exact.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.baddbmm.html
-    """
-    term, left, right = (node.params[name] for name in ("input", "left", "right"))
-    one, two, out = _matmul_labels(len(left.shape), len(right.shape))
-    product = _contracted(node, (left, right), (one, two), out)
-    if not isinstance(term, Operand):
-        return product
-    return (broadcast(term.shape, node.shape, term.index), *product)
-
-
-for _name, _factors in {
-    "addmm": "mat1, mat2",
-    "addmv": "mat, vec",
-    "baddbmm": "batch1, batch2",
-}.items():
-
-    def _factored(params: Params, shapes: Sequence[Shape], names: str = _factors) -> Params:
-        left, right = (params[name] for name in names.split(", "))
-        return {**params, "left": left, "right": right}
-
-    rule(
-        *spellings(_name),
-        name=_name,
-        signature=f"input, {_factors}, *, beta=1, alpha=1",
-        normalize=_factored,
-    )(added_product)
-
-
-def _normalize_einsum(params: Params, shapes: Sequence[Shape]) -> Params:
-    """`labels` of each operand and `output` labels; `...` becomes numbers counted from the right."""
-    left, arrow, right = params["equation"].replace(" ", "").partition("->")
-    terms = left.split(",")
-    if not arrow:
-        letters = "".join(terms).replace("...", "")
-        right = ("..." if "..." in left else "") + "".join(
-            sorted(letter for letter in letters if letters.count(letter) == 1)
-        )
-    ranks = [len(tensor.shape) for tensor in params["operands"]]
-    hidden = [
-        rank - len(term.replace("...", "")) if "..." in term else 0
-        for term, rank in zip(terms, ranks, strict=True)
-    ]
-    labels = [_labels(term, count) for term, count in zip(terms, hidden, strict=True)]
-    return {**params, "labels": labels, "output": _labels(right, max(hidden))}
-
-
-def _labels(term: str, hidden: int) -> list[object]:
-    before, dots, after = term.partition("...")
-    return [*before, *(range(-hidden, 0) if dots else ()), *after]
-
-
-@rule(*spellings("einsum"), signature="equation, *operands", normalize=_normalize_einsum)
-def einsum(node: Node) -> Reads:
-    """Einstein summation.
-
-    Reads:      along a labelled dim, the output's position of that label; all of a summed dim.
-    Formula:    out[labels] reads each factor at its own labels; labels that the output lacks are whole.
-    Example:    'bij,bjk->bik': output (0, 1, 2) reads the factors at (0, 1, :) and (0, :, 2).
-    Precision:  exact. Conservative for a label that one factor repeats and the output lacks: all of
-                its dims are read, not their diagonal alone.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.einsum.html
-    """
-    params = node.params
-    return _contracted(node, params["operands"], params["labels"], params["output"])
 
 
 @rule(
@@ -316,3 +132,133 @@ def cosine_similarity(node: Node) -> Reads:
         Read(i, tuple(of(rank - len(own) + d, size) for d, size in enumerate(own)))
         for i, own in enumerate(node.operand_shapes)
     )
+
+
+def quantile(node: Node) -> Reads:
+    """Quantiles over a dim: one, or one for each entry of `q` along a new first dim.
+
+    Reads:      all of the dim; its own position elsewhere. The quantile's own entry of a computed `q`.
+    Formula:    R(o) = every position of dim.
+    Example:    quantile(x, 0.5, dim=1) on (2, 5): output 1 reads (1, 0 .. 4).
+    Precision:  exact. Conservative where the quantile is the least or the greatest, chosen by data.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.quantile.html
+    """
+    params = node.params
+    q, given = params["q"], params["input"]
+    several = isinstance(q, Operand | torch.Tensor) and len(q.shape) > 0
+    reads = []
+    if isinstance(given, Operand):
+        summed = all_dims(params["dim"], len(given.shape))
+        dims = reduced(node, summed, "statistics", params["keepdim"])
+        behind = (moved(d, d.dims[0] + several) if d.dims else d for d in dims)
+        reads.append(Read(0, tuple(behind)))
+    if isinstance(q, Operand):
+        reads.append(Read(q.index, tuple(along(0) for _ in q.shape)))
+    return tuple(reads)
+
+
+for _name in ("quantile", "nanquantile"):
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature="input, q, dim=None, keepdim=False, *, interpolation='linear', out=None",
+    )(quantile)
+
+
+def paired(node: Node) -> Reads:
+    """Distances of two tensors over a dim: pairwise_distance; over all dims: dist.
+
+    Reads:      all of the dim of both; its own position elsewhere, a dim that is broadcast at 0.
+    Formula:    R(o) = every position of the dim.
+    Example:    pairwise_distance on (2, 8): output 1 reads (1, 0 .. 7) of both.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PairwiseDistance.html
+    """
+    kept = node.params["keepdim"]
+    shape = (*node.shape[: len(node.shape) - kept], -1)
+    reads = []
+    for i, own in enumerate(node.operand_shapes):
+        if node.op == "dist":
+            reads.append(whole(len(own), "pooling", i))
+        else:
+            reads.append(Read(i, (*broadcast(own[:-1], shape[:-1]).dims, Whole("linear"))))
+    return tuple(reads)
+
+
+rule(
+    *spellings("pairwise_distance", nn.PairwiseDistance),
+    name="pairwise_distance",
+    signature="x1, x2, p=2.0, eps=1e-6, keepdim=False",
+)(paired)
+rule(*spellings("dist"), name="dist", signature="input, other, p=2, *, keepdim=False")(paired)
+
+
+def trapezoid(node: Node) -> Reads:
+    """Integrals by the trapezoid rule along a dim, of values at equal distances or at those of `x`.
+
+    Reads:      all of the dim of both; its own position elsewhere.
+    Formula:    R(o) = every position of dim.
+    Example:    trapezoid over the last dim of (2, 5): output 1 reads (1, 0 .. 4).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.trapezoid.html
+    """
+    rank = len(node.shape) + 1
+    summed = nonnegative(node.params["dim"], rank)
+    full = (*node.shape[:summed], -1, *node.shape[summed:])
+
+    def of(dim: int, size: int) -> DimRead:
+        if dim == summed:
+            return Whole("pooling")
+        position = dim - (dim > summed)
+        return Fixed(0) if size == 1 != full[dim] else along(position)
+
+    def read(i: int, own: Shape) -> Read:
+        if len(own) == 1:
+            return whole(1, "pooling", i)
+        return Read(i, tuple(of(rank - len(own) + d, size) for d, size in enumerate(own)))
+
+    return tuple(read(i, own) for i, own in enumerate(node.operand_shapes))
+
+
+for _name in ("trapezoid", "trapz"):
+    rule(*spellings(_name), name=_name, signature="y, x=None, *, dx=None, dim=-1")(trapezoid)
+
+
+@rule(*spellings("renorm"), signature="input, p, dim, maxnorm")
+def renorm(node: Node) -> Reads:
+    """Slices along `dim`, scaled down to a greatest norm.
+
+    Reads:      its own position along `dim`; all of the other dims.
+    Formula:    R(o) = {o} along dim.
+    Example:    renorm(x, 2, 1, 1.0) on (3, 5): output (0, 2) reads (0 .. 2, 2).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.renorm.html
+    """
+    rank = len(node.shape)
+    dim = nonnegative(node.params["dim"], rank)
+    return (mixed(rank, (d for d in range(rank) if d != dim), "statistics"),)
+
+
+@rule(*spellings("diff"), signature="input, n=1, dim=-1, prepend=None, append=None, *, out=None")
+def diff(node: Node) -> Reads:
+    """Differences of neighbours along `dim`, `n` times, after others are put before and behind.
+
+    Reads:      a window of n + 1 positions.
+    Formula:    R(o) = {o .. o + n} along dim, less what is put before.
+    Example:    diff(x, 2): output 3 reads {3, 4, 5}.
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.diff.html
+    """
+    params, rank, start = node.params, len(node.shape), 0
+    dim, alone = nonnegative(params["dim"], rank), len(node.operand_shapes) == 1
+    reads = []
+    for given in (params["prepend"], params["input"], params["append"]):
+        if isinstance(given, Operand):
+            law = Relation.window(params["n"] + 1, 1, 1, start)
+            own = (
+                along(dim, law) if alone else Table(dim, law.at, None, "diff puts tensors together")
+            )
+            dims = (own if d == dim else along(d) for d in range(rank))
+            reads.append(Read(given.index, tuple(dims)))
+        start += 0 if given is None else given.shape[dim]
+    return tuple(reads)

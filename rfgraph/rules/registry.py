@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from rfgraph.graph.calls import python
 from rfgraph.language.vocabulary import (
     Infer,
     Masks,
@@ -78,13 +79,14 @@ def rule(
 
 
 def spellings(name: str, *others: Target | tuple[Target, str]) -> list[Any]:
-    """Every spelling torch itself has of `name` (functions, in-place too, and methods), and `others`."""
+    """Every spelling of `name`: torch's functions, in-place too, and methods; Python's; and `others`."""
     found: dict[Any, None] = {}
     for namespace in (torch, F, torch.special, torch.linalg, torch.fft):
-        for spelled in (name, name + "_"):
+        for spelled in (name, name + "_", name + "_copy"):
             function = getattr(namespace, spelled, None)
             if callable(function) and not isinstance(function, type):
                 found[function] = None
     if hasattr(torch.Tensor, name):
         found[name] = None
+    found.update(dict.fromkeys(python(name)))
     return [*found, *(other for other in others if other not in found)]

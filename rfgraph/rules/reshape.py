@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Fixed, Read, Reads, along, broadcast, regrouped
+from rfgraph.language.reads import DimRead, Fixed, Read, Reads, Whole, along, broadcast, regrouped
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
 from rfgraph.rules.masks import kept, reshaped
@@ -157,3 +157,30 @@ for _name, _signature in {
     "expand_as": "input, other",
 }.items():
     rule(*spellings(_name), name=_name, signature=_signature, masks=kept, values=("input",))(expand)
+
+
+@rule(*spellings("broadcast_tensors"), signature="*tensors")
+def broadcast_tensors(node: Node) -> Reads:
+    """Every tensor, repeated to the shape of all of them together.
+
+    Reads:      output number i reads tensor number i at its own position, a dim of size 1 at 0.
+    Formula:    R(o) = o, with 0 in the dims that are repeated.
+    Example:    of (2, 1) and (4,): the first output reads (1, 0) at (1, 3).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.broadcast_tensors.html
+    """
+    given = node.params["tensors"][node.output]
+    return (broadcast(given.shape, node.shape, given.index),) if isinstance(given, Operand) else ()
+
+
+@rule(*spellings("view_as_complex"), signature="input")
+def view_as_complex(node: Node) -> Reads:
+    """Complex numbers of pairs along the last dim.
+
+    Reads:      both entries of the last dim; its own position elsewhere.
+    Formula:    out[o] reads input[o, :].
+    Example:    of (3, 2): output 1 reads (1, 0) and (1, 1).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.view_as_complex.html
+    """
+    return (Read(0, (*map(along, range(len(node.shape))), Whole("linear"))),)

@@ -5,7 +5,6 @@ In: their nodes. Out: reads.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -96,8 +95,7 @@ def _without_values(entry: Any) -> Any:
 
 
 @rule(
-    "__getitem__",
-    operator.getitem,
+    *spellings("getitem", "__getitem__"),
     name="getitem",
     signature="input, index",
     normalize=normalize_index,
@@ -298,7 +296,8 @@ def _normalize_pieces(params: Params, shapes: Sequence[Shape]) -> Params:
             starts = [i * each + min(i, rest) for i in range(sections)]
             return {**params, "starts": tuple(starts), "fixed": False}
         return {**params, "starts": (0, *(i % size for i in sections)), "fixed": min(sections) >= 0}
-    sizes: Any = params.get("split_size", params.get("split_size_or_sections"))
+    named = ("split_sizes", "split_size_or_sections", "split_size")
+    sizes: Any = next(params[name] for name in named if name in params)
     if isinstance(sizes, int):
         return {**params, "starts": tuple(range(0, max(size, 1), sizes)), "fixed": True}
     return {**params, "starts": tuple(sum(sizes[:i]) for i in range(len(sizes))), "fixed": True}
@@ -316,5 +315,22 @@ for _name, _targets, _signature in (
         [(torch.split, "tensor, split_size_or_sections, dim=0"), "split"],
         "input, split_size, dim=0",
     ),
+    ("split_with_sizes", spellings("split_with_sizes"), "input, split_sizes, dim=0"),
+    ("unsafe_chunk", spellings("unsafe_chunk"), "input, chunks, dim=0"),
+    ("unsafe_split", spellings("unsafe_split"), "input, split_size, dim=0"),
+    ("unsafe_split_with_sizes", spellings("unsafe_split_with_sizes"), "input, split_sizes, dim=0"),
 ):
     rule(*_targets, name=_name, signature=_signature, normalize=_normalize_pieces)(split)
+
+
+@rule(*spellings("one_hot"), signature="input, num_classes=-1")
+def one_hot(node: Node) -> Reads:
+    """One row of zeros and a one for each index.
+
+    Reads:      the index at the output's own position; nothing along the new dim.
+    Formula:    R(o) = {o} along each dim of the indices.
+    Example:    indices (2, 5): output (1, 3, 6) reads index (1, 3).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.one_hot.html
+    """
+    return (same(len(node.shape) - 1),)

@@ -92,6 +92,9 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "_reshape_alias": [(aten._reshape_alias.default, x(2, 6), [3, 4], [4, 1])],
     "view_copy": [(aten.view_copy.default, x(2, 6), [3, -1])],
     "rsub": [(aten.rsub.Scalar, x(2, 7), 3.0, 2), (aten.rsub.Tensor, x(2, 7), x(7))],
+    "split_copy": [(aten.split_copy.Tensor, x(2, 7), 3, 1)],
+    "_cdist_forward": [(aten._cdist_forward.default, x(2, 3), x(4, 3), 2.0, None)],
+    "tensordot": [(aten.tensordot.default, x(2, 3, 4), x(3, 2), [1, 0], [0, 1])],
     "split_with_sizes": [(aten.split_with_sizes.default, x(2, 7), [3, 4], 1)],
     "convolution": [
         (aten.convolution.default, x(1, 4, 7), held(2, 2, 3), held(2), [2], [1], [1], False, [0], 2),

@@ -112,7 +112,8 @@ FAILURES = {
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("fail", FAILURES)
-def test_a_messy_model_is_untouched_on_success_and_on_failure(fail, mode):
+def test_a_messy_model_is_untouched_on_success_and_on_failure(fail, mode, untaught):
+    untaught("msort")
     model = Messy(fail)
     model.register_forward_hook(lambda module, args, out: out * 1)
     model.conv(torch.ones(1, 3, 5, 5)).sum().backward()

@@ -90,5 +90,9 @@ DRAWS: dict[str, Callable[[tuple[int, ...], torch.Generator], Tensor]] = {
     "integer": _drawn(torch.randint, 0, 9, dtype=torch.int64),
     "index": _drawn(torch.randint, 0, 3, dtype=torch.int64),
     "complex": _drawn(torch.randn, dtype=torch.complex128),
+    "half real": lambda shape, g: torch.complex(
+        torch.randn(shape, generator=g), torch.randint(0, 2, shape, generator=g).float()
+    ),
+    "single": _drawn(torch.randn, dtype=torch.float32),
 }
 """How operands are drawn. What saturates, compares or rounds needs a draw that shows it doing so."""

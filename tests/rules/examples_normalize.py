@@ -134,8 +134,8 @@ def _soft(name: str, module: type[nn.Module]) -> list[Example]:
 
 def _fourier() -> dict[str, list[Example]]:
     found: dict[str, list[Example]] = {}
-    for name in ("fft", "ifft", "rfft", "irfft"):
-        draw = "complex" if name == "irfft" else "normal"
+    for name in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"):
+        draw = "complex" if name in ("irfft", "hfft") else "normal"
         one, two, n = (getattr(torch.fft, name + suffix) for suffix in ("", "2", "n"))
         found[name] = [
             ex(one, (2, 5), draw=draw),

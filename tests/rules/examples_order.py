@@ -36,6 +36,7 @@ def _ordered() -> dict[str, list[Example]]:
             ex(lambda x, n=name: getattr(x, n)(dim=-1), (2, 3)),
             ex(lambda x, f=function: f(x, dim=0), (3,)),
         ]
+    found["msort"] = [ex(torch.msort, (3, 2)), ex(lambda x: x.msort(), (4,))]
     for name in ("sort", "argsort"):
         function = getattr(torch, name)
         found[name] = [

@@ -90,6 +90,7 @@ for _name, _shape in {
     _add(_name, ex(_class(0.4), _shape), ex(_class(0.4), _shape, training=True))
     _add(_name, ex(lambda x, f=_function: f(x, 0.3, True), _shape))
 _add("dropout", ex(lambda x: F.dropout(x, 0.3, True, True), (5,)))
+_add("feature_dropout", ex(lambda x: torch.feature_dropout(x, 0.4, True), (2, 2, 3)))
 
 # --- casts, copies -------------------------------------------------------------------------------
 _add("identity", ex(nn.Identity(), _SHAPE))
@@ -133,14 +134,18 @@ _add("cuda", ex(_method("cuda"), _SHAPE, reference=torch.clone))
 # --- one operand ---------------------------------------------------------------------------------
 _UNARY = {
     "normal": "neg abs absolute negative exp exp2 expm1 square sin cos tan sinh cosh tanh asinh erf "
-    "erfc sinc expit deg2rad rad2deg sgn atan",
-    "positive": "log log2 log10 log1p sqrt rsqrt reciprocal lgamma digamma",
-    "unit": "logit asin acos atanh erfinv",
-    "above one": "acosh",
-    "wide": "floor ceil round trunc frac",
+    "erfc sinc expit deg2rad rad2deg sgn atan arcsinh arctan signbit i0 airy_ai bessel_j0 bessel_j1 "
+    "erfcx i0e i1 i1e log_ndtr modified_bessel_i0 modified_bessel_i1 ndtr spherical_bessel_j0 frexp",
+    "positive": "log log2 log10 log1p sqrt rsqrt reciprocal lgamma digamma bessel_y0 bessel_y1 entr "
+    "gammaln modified_bessel_k0 modified_bessel_k1 psi scaled_modified_bessel_k0 "
+    "scaled_modified_bessel_k1",
+    "unit": "logit asin acos atanh erfinv arccos arcsin arctanh ndtri",
+    "above one": "acosh arccosh",
+    "wide": "floor ceil round trunc frac fix",
     "signs": "sign logical_not angle",
-    "special": "isnan isinf isfinite",
-    "complex": "angle conj",
+    "special": "isnan isinf isfinite isneginf isposinf",
+    "complex": "angle conj conj_physical resolve_conj resolve_neg",
+    "half real": "isreal",
 }
 for _draw, _names in _UNARY.items():
     for _name in _names.split():
@@ -163,11 +168,13 @@ _add(
 # --- two operands and more, broadcast --------------------------------------------------------------
 _BINARY = {
     "normal": "add sub mul div multiply subtract divide true_divide rsub maximum minimum fmax fmin "
-    "atan2 hypot logaddexp logaddexp2 lt le gt ge copysign",
-    "signs": "eq ne heaviside logical_and logical_or logical_xor",
-    "positive": "pow float_power xlogy ldexp",
-    "above one": "floor_divide remainder fmod",
-    "integer": "bitwise_and bitwise_or bitwise_xor",
+    "atan2 hypot logaddexp logaddexp2 lt le gt ge copysign arctan2 complex polar greater "
+    "greater_equal less less_equal",
+    "single": "nextafter",
+    "signs": "eq ne heaviside logical_and logical_or logical_xor isclose not_equal",
+    "positive": "pow float_power xlogy ldexp igamma igammac gammainc gammaincc xlog1py",
+    "above one": "floor_divide remainder fmod zeta",
+    "integer": "bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift gcd lcm",
 }
 _PYTHON: dict[str, tuple[Callable[..., Any], ...]] = {
     "add": (
@@ -191,10 +198,12 @@ _PYTHON: dict[str, tuple[Callable[..., Any], ...]] = {
     "bitwise_and": (operator.and_, operator.iand),
     "bitwise_or": (operator.or_, operator.ior),
     "bitwise_xor": (operator.xor, operator.ixor),
+    "bitwise_left_shift": (operator.lshift, operator.ilshift),
+    "bitwise_right_shift": (operator.rshift, operator.irshift),
 }
 for _draw, _names in _BINARY.items():
     for _name in _names.split():
-        _function = getattr(torch, _name)
+        _function = getattr(torch, _name, None) or getattr(torch.special, _name)
         _add(_name, ex(_function, (2, 3), (2, 3), draw=_draw))
         _add(_name, ex(_function, (2, 1, 3), (4, 1), draw=_draw))
         _add(_name, ex(_function, (3,), (2, 3), draw=_draw))
@@ -207,6 +216,20 @@ _add(
     ex(lambda x: x + w(4, 1, 1), _SHAPE),
 )
 _add("add", ex(lambda x, y: y + x, (1, 3), (2, 1)))
+for _name in (
+    "chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w "
+    "hermite_polynomial_h hermite_polynomial_he laguerre_polynomial_l legendre_polynomial_p "
+    "shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v "
+    "shifted_chebyshev_polynomial_w"
+).split():
+    _function = getattr(torch.special, _name)
+    _add(_name, ex(lambda x, n, f=_function: f(x, n), (2, 1), (3,), draw=("unit", "index")))
+_add("polygamma", ex(lambda x: torch.polygamma(2, x), _SHAPE, draw="positive"))
+for _name, _function in {
+    "mvlgamma": torch.mvlgamma,
+    "multigammaln": torch.special.multigammaln,
+}.items():
+    _add(_name, ex(lambda x, f=_function: f(x, 2), _SHAPE, draw="above one"))
 _add("sub", ex(lambda x: 2 - x, _SHAPE), ex(lambda x: w(3, 1) - x, (2,)))
 _add("mul", ex(lambda x: w(2, 1, 3) * x, (4, 1)), ex(lambda x: x.mul_(2.0), (3,)))
 _add("div", ex(lambda x: 1 / x, _SHAPE, draw="positive"))

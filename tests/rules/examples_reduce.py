@@ -5,7 +5,6 @@ In: tables of names and shapes. Out: `EXAMPLES`. Callers: `tests.rules`.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
@@ -52,6 +51,23 @@ def _reductions() -> dict[str, list[Example]]:
         ex(lambda x: x.mean(dim=(1,), dtype=torch.float32), (2, 3)),
     ]
     found["sum"] += [ex(lambda x: x.sum(dim=()), (2, 3)), ex(lambda x: x.sum(-1, True), (2, 3))]
+    for name in ("aminmax", "nanmedian", "count_nonzero"):
+        function, draw = getattr(torch, name), "signs" if name == "count_nonzero" else "normal"
+        found[name] = [
+            ex(function, (2, 3), draw=draw),
+            ex(lambda x, f=function: f(x, dim=1), (2, 3, 2), draw=draw),
+            ex(lambda x, n=name: getattr(x, n)(dim=0), (4, 2), draw=draw),
+        ]
+    found["aminmax"].append(ex(_call(torch.aminmax, dim=-1, keepdim=True), (2, 3)))
+    found["count_nonzero"].append(
+        ex(_call(torch.count_nonzero, dim=(0, 2)), (2, 2, 3), draw="signs")
+    )
+    found["matrix_norm"] = [
+        ex(torch.linalg.matrix_norm, (2, 2, 3)),
+        ex(lambda x: torch.linalg.matrix_norm(x, dim=(0, 2), keepdim=True), (2, 2, 3)),
+    ]
+    found["nuclear_norm"] = [ex(torch.nuclear_norm, (2, 3))]
+    found["frobenius_norm"] = [ex(_call(torch.frobenius_norm, dim=(0, 1)), (2, 3))]
     for name in ("max", "min"):
         function = getattr(torch, name)
         found[name].append(ex(function, (2, 3), (3,)))
@@ -80,55 +96,17 @@ def _reductions() -> dict[str, list[Example]]:
     return found
 
 
-_READ_WHOLE = "a weight computed from the input is read whole"
-_DIAGONAL = "a label repeated in one factor reads the diagonal"
-
-
-def _products() -> dict[str, list[Example]]:
+def _distances() -> dict[str, list[Example]]:
     return {
-        "linear": [
-            ex(nn.Linear(3, 4), (2, 2, 3)),
-            ex(lambda x: F.linear(x, w(2, 3), w(2)), (2, 3)),
-            ex(lambda x: F.linear(x, w(3)), (2, 3)),
-            ex(nn.Linear(4, 1, bias=False), (4,)),
-            ex(lambda x, k: F.linear(x, k), (2, 3), (4, 3), conservative=_READ_WHOLE),
-            ex(lambda x, k, b: F.linear(x, k, b), (3,), (2, 3), (2,), conservative=_READ_WHOLE),
+        "pairwise_distance": [
+            ex(F.pairwise_distance, (2, 3), (2, 3)),
+            ex(nn.PairwiseDistance(1, keepdim=True), (2, 2, 3), (2, 3)),
+            ex(lambda x: F.pairwise_distance(x, w(2, 3)), (1, 3)),
         ],
-        "matmul": [
-            ex(torch.matmul, (2, 2, 3), (2, 3, 4)),
-            ex(operator.matmul, (2, 3), (3, 4)),
-            ex(lambda x: x @ w(3, 2), (2, 1, 3)),
-            ex(lambda x: w(4, 2) @ x, (2, 2, 3)),
-            ex(torch.matmul, (3,), (3,)),
-            ex(torch.matmul, (3,), (2, 3, 2)),
-            ex(torch.matmul, (2, 2, 3), (3,)),
-            ex(torch.matmul, (2, 1, 2, 2), (3, 2, 1)),
-            ex(lambda x, y: x.matmul(other=y), (1, 2, 3), (2, 3, 1)),
-        ],
-        "bmm": [ex(torch.bmm, (2, 2, 3), (2, 3, 1)), ex(lambda x: x.bmm(w(2, 3, 2)), (2, 2, 3))],
-        "mm": [ex(torch.mm, (2, 3), (3, 4)), ex(lambda x: x.mm(w(3, 2)), (2, 3))],
-        "mv": [ex(torch.mv, (2, 3), (3,)), ex(lambda x: x.mv(w(3)), (2, 3))],
-        "addmm": [
-            ex(torch.addmm, (2, 4), (2, 3), (3, 4)),
-            ex(lambda x: torch.addmm(w(4), x, w(3, 4), beta=2), (2, 3)),
-            ex(lambda c, x: c.addmm(x, w(3, 4)), (4,), (2, 3)),
-        ],
-        "addmv": [ex(torch.addmv, (2,), (2, 3), (3,)), ex(lambda v: w(2).addmv(w(2, 3), v), (3,))],
-        "baddbmm": [
-            ex(torch.baddbmm, (2, 2, 1), (2, 2, 3), (2, 3, 4)),
-            ex(lambda x: torch.baddbmm(w(1, 1, 2), x, w(2, 3, 2), alpha=0.5), (2, 2, 3)),
-        ],
-        "einsum": [
-            ex(lambda x, y: torch.einsum("bij,bjk->bik", x, y), (2, 2, 3), (2, 3, 2)),
-            ex(lambda x, y: torch.einsum("bhid, bhjd -> bhij", [x, y]), (1, 2, 2, 3), (1, 2, 3, 3)),
-            ex(lambda x: torch.einsum("nchw,dc->ndhw", x, w(2, 3)), (1, 3, 2, 2)),
-            ex(lambda x, y: torch.einsum("...ij,...jk", x, y), (2, 1, 2, 3), (3, 3, 2)),
-            ex(lambda x: torch.einsum("ba", x), (2, 3)),
-            ex(lambda x: torch.einsum("i...->...", x), (3, 2, 2)),
-            ex(lambda x, y: torch.einsum("i,j->ji", x, y), (2,), (3,)),
-            ex(lambda x, y: torch.einsum("ij,ij->i", x, y), (2, 1), (2, 3)),
-            ex(lambda x: torch.einsum("ii->i", x), (3, 3)),
-            ex(lambda x: torch.einsum("bii->b", x), (2, 3, 3), conservative=_DIAGONAL),
+        "dist": [ex(torch.dist, (2, 3), (3,)), ex(lambda x: x.dist(w(2, 3), 1), (2, 1))],
+        "renorm": [
+            ex(lambda x: torch.renorm(x, 2, 1, 0.1), (3, 2)),
+            ex(lambda x: x.renorm(1, -1, 0.1), (2, 2, 3)),
         ],
         "cosine_similarity": [
             ex(F.cosine_similarity, (2, 3), (2, 3)),
@@ -140,4 +118,45 @@ def _products() -> dict[str, list[Example]]:
     }
 
 
-EXAMPLES: dict[str, list[Example]] = {**_reductions(), **_products()}
+def _integrals() -> dict[str, list[Example]]:
+    found: dict[str, list[Example]] = {}
+    for name in ("trapezoid", "trapz", "cumulative_trapezoid"):
+        function = getattr(torch, name)
+        found[name] = [
+            ex(function, (2, 4)),
+            ex(lambda y, f=function: f(y, dx=2.0, dim=0), (3, 2)),
+            ex(lambda y, x, f=function: f(y, x, dim=1), (2, 3, 2), (2, 3, 2)),
+            ex(lambda y, f=function: f(y, w(4)), (2, 4)),
+            ex(function, (2, 3), (3,)),
+        ]
+    found["diff"] = [
+        ex(torch.diff, (2, 4)),
+        ex(lambda x: x.diff(2, 0), (4, 2)),
+        ex(lambda x: torch.diff(x, prepend=w(2, 1), append=w(2, 2)), (2, 3)),
+        ex(lambda x, y: torch.diff(x, 2, -1, y), (2, 3), (2, 2)),
+    ]
+    return found
+
+
+def _quantiles() -> dict[str, list[Example]]:
+    several = torch.tensor([0.2, 0.7], dtype=torch.float64)
+    found: dict[str, list[Example]] = {}
+    for name in ("quantile", "nanquantile"):
+        function = getattr(torch, name)
+        found[name] = [
+            ex(lambda x, f=function: f(x, 0.3), (2, 3)),
+            ex(lambda x, f=function: f(x, several, 1), (2, 4)),
+            ex(lambda x, n=name: getattr(x, n)(0.5, dim=-2, keepdim=True), (2, 3, 2)),
+            ex(lambda x, q, f=function: f(x, q, dim=0), (4, 2), (3,), draw=("normal", "unit")),
+            ex(lambda x, q, f=function: f(x, q), (4,), (), draw=("normal", "unit")),
+            ex(lambda q, f=function: f(w(2, 3), q, dim=1), (3,), draw="unit"),
+        ]
+    return found
+
+
+EXAMPLES: dict[str, list[Example]] = {
+    **_reductions(),
+    **_distances(),
+    **_integrals(),
+    **_quantiles(),
+}

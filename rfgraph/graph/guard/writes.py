@@ -14,24 +14,13 @@ from typing import Any
 import torch.nn.functional as F
 from torch._ops import OpOverload, OpOverloadPacket
 
-from rfgraph.graph.calls import is_of_torch
+from rfgraph.graph.calls import STATISTICS, TABLES, is_inplace, is_of_torch
 
-_OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
+# What these hand out is memory, through which anyone may write.
 _FIRST = frozenset(
-    (
-        *("__setitem__", "__set__", *(f"__i{name}__" for name in _OPERATORS)),
-        # What they hand out is memory, through which anyone may write:
-        *("numpy", "__array__", "data_ptr", "untyped_storage", "storage", "_typed_storage"),
-        *("__dlpack__", "apply_", "map_", "register_hook", "register_post_accumulate_grad_hook"),
-    )
+    "__set__ numpy __array__ data_ptr untyped_storage storage _typed_storage __dlpack__ apply_ map_ "
+    "register_hook register_post_accumulate_grad_hook".split()
 )
-_STATISTICS = frozenset(
-    ("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit")
-)
-_TABLES: dict[str, Callable[..., Any]] = {
-    "embedding": F.embedding,
-    "embedding_bag": F.embedding_bag,
-}
 
 
 def written(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -67,11 +56,11 @@ def _kind(func: Callable[..., Any]) -> str:
 @lru_cache(maxsize=1 << 12)
 def _kind_of(func: Callable[..., Any]) -> str:
     name = getattr(func, "__name__", "")
-    if name in _FIRST or (name.endswith("_") and not name.endswith("__")):
+    if name in _FIRST or is_inplace(name):
         return "first"
-    if name in _STATISTICS:
+    if name in STATISTICS:
         return "statistics"
-    if name in _TABLES:
+    if name in TABLES:
         return name
     if isinstance(func, OpOverload | OpOverloadPacket):
         return "all" if _is_mutable(func) else ""
@@ -80,7 +69,7 @@ def _kind_of(func: Callable[..., Any]) -> str:
 
 def _renormalises(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """An embedding scales the rows that it looks up where it has a `max_norm`."""
-    place = list(inspect.signature(_TABLES[name]).parameters).index("max_norm")
+    place = list(inspect.signature(getattr(F, name)).parameters).index("max_norm")
     return (kwargs.get("max_norm") if len(args) <= place else args[place]) is not None
 
 

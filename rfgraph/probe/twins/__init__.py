@@ -3,6 +3,6 @@
 Importing the package teaches every twin.
 """
 
-from rfgraph.probe.twins import places, products, recurrent, values
+from rfgraph.probe.twins import matrices, places, products, recurrent, values
 
-__all__ = ["places", "products", "recurrent", "values"]
+__all__ = ["matrices", "places", "products", "recurrent", "values"]

@@ -23,6 +23,7 @@ from rfgraph.probe.twins.twin import (
     average,
     encoded_number,
     mean,
+    nothing,
     plain,
     traced,
     twin,
@@ -35,15 +36,18 @@ _ROUNDING = 1e-9  # a linear interpolation at an integer position leaves this mu
 @twin(
     "reshape flatten unflatten squeeze unsqueeze permute transpose t movedim moveaxis swapaxes "
     "swapdims expand broadcast_to broadcast_tensors repeat tile repeat_interleave cat "
-    "concat concatenate stack hstack vstack dstack column_stack split chunk tensor_split "
+    "concat concatenate stack hstack vstack row_stack dstack column_stack block_diag meshgrid "
+    "split chunk tensor_split "
     "split_with_sizes unbind narrow select roll flip fliplr flipud rot90 pixel_shuffle "
-    "pixel_unshuffle channel_shuffle native_channel_shuffle diagonal diag_embed unfold fold tril "
-    "triu ravel atleast_1d atleast_2d atleast_3d hsplit vsplit dsplit adjoint "
+    "pixel_unshuffle channel_shuffle native_channel_shuffle diagonal diag diagflat diag_embed fftshift "
+    "ifftshift cartesian_prod combinations diagonal_scatter select_scatter slice_scatter unsafe_chunk "
+    "unsafe_split unsafe_split_with_sizes unfold fold tril "
+    "triu trace ravel atleast_1d atleast_2d atleast_3d hsplit vsplit dsplit adjoint "
     "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
 )
 def as_it_is(call: Called, *args: Any, **kwargs: Any) -> Any:
     if call.setting.cut and "pool" in call.name:
-        return _nothing(call)
+        return nothing(call)
     if call.name in _MEANS:
         args = (Twin.make(without_low(args[0].value), args[0].dtype, call.setting), *args[1:])
     return call.function(*map(plain, args), **{name: plain(v) for name, v in kwargs.items()})
@@ -83,14 +87,7 @@ def _everything(call: Called) -> Any:
     return tuple(total.expand(entry.shape) for entry in real)
 
 
-def _nothing(call: Called) -> Any:
-    real, device = call.shapes(), traced((call.args, call.kwargs))[0].device
-    shapes = [real.shape] if isinstance(real, Tensor) else [entry.shape for entry in real]
-    made = [torch.ones(shape, dtype=torch.float64, device=device) for shape in shapes]
-    return made[0] if isinstance(real, Tensor) else tuple(made)
-
-
-@twin("getitem __getitem__")
+@twin("getitem")
 def getitem(call: Called, value: Any, index: Any) -> Any:
     if traced(index):
         return _everything(call)
@@ -98,7 +95,7 @@ def getitem(call: Called, value: Any, index: Any) -> Any:
     return found
 
 
-@twin("setitem __setitem__ assigned")
+@twin("__setitem__ assigned")
 def setitem(call: Called, value: Any, index: Any, written: Any) -> Tensor:
     if traced(index):
         everything = average(*(without_low(v).mean() for v in traced((value, index, written))))
@@ -118,6 +115,25 @@ def copied(call: Called, value: Any, src: Any, *args: Any, **kwargs: Any) -> Ten
 def filled(call: Called, value: Any, number: Any) -> Tensor:
     held = plain(number) if isinstance(number, Tensor) else torch.tensor(encoded_number(number))
     return held.to(torch.float64).expand(value.shape).clone()
+
+
+@twin("fill_diagonal")
+def filled_diagonal(call: Called, value: Any, number: Any, wrap: bool = False) -> Tensor:
+    made: Tensor = plain(value).clone()
+    return made.fill_diagonal_(encoded_number(number), wrap)
+
+
+@twin("diff")
+def diff(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    """The mean of each window, of what is put together."""
+    p = arguments("input, n=1, dim=-1, prepend=None, append=None", args, kwargs)
+    parts = [plain(p[name]) for name in ("prepend", "input", "append") if p[name] is not None]
+    return torch.cat(parts, p["dim"]).unfold(p["dim"], p["n"] + 1, 1).mean(-1)
+
+
+@twin("one_hot")
+def one_hot(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+    return value.value.unsqueeze(-1).expand(call.shape())
 
 
 @twin("zero normal uniform random exponential geometric log_normal")
@@ -187,7 +203,7 @@ def sort(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
     place = int(call.name == "topk")
     dim = kwargs.get("dim", args[place] if len(args) > place else 0 if call.name == "msort" else -1)
     if call.setting.cut:
-        return _nothing(call)
+        return nothing(call)
     real, made = call.shapes(), mean(value.value, [dim])
     if isinstance(real, Tensor):
         return made.expand(real.shape)
@@ -211,7 +227,7 @@ def grid_sample(call: Called, image: Any, grid: Any, *args: Any, **kwargs: Any) 
     dims = list(range(2, len(shape)))
     terms = [] if call.setting.cut else [mean(v, dims).expand(shape) for v in traced(image)]
     terms += [mean(v, [-1], keepdim=False).unsqueeze(1).expand(shape) for v in traced(grid)]
-    return average(*terms) if terms else _nothing(call)
+    return average(*terms) if terms else nothing(call)
 
 
 @twin("affine_grid")
@@ -229,7 +245,7 @@ def deformed(call: Called, image: Any, *args: Any, **kwargs: Any) -> Tensor:
     for value in traced((args, kwargs)):
         own = value.ndim == 4 and tuple(value.shape[2:]) == shape[2:]
         terms.append(mean(value, [1]).expand(shape) if own else value.mean().expand(shape))
-    return average(*terms) if terms else _nothing(call)
+    return average(*terms) if terms else nothing(call)
 
 
 # --- pooling and resampling ---------------------------------------------------------------------
@@ -283,7 +299,7 @@ def lp_pool(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 )
 def adaptive_max_pool(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
     if call.setting.cut:
-        return _nothing(call)
+        return nothing(call)
     real = call.shapes()
     shape = (real if isinstance(real, Tensor) else real[0]).shape
     spatial = int(call.name.removeprefix("adaptive_max_pool")[0])

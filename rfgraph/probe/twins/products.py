@@ -25,6 +25,7 @@ from rfgraph.probe.twins.twin import (
     average,
     kept,
     mean,
+    nothing,
     traced,
     twin,
     without_low,
@@ -100,7 +101,7 @@ def linear(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     p = arguments("input, weight, bias=None", args, kwargs)
     x, weight = p["input"], p["weight"]
     if call.setting.cut:
-        return _nothing(call)
+        return nothing(call)
     if isinstance(weight, Twin):
         return biased(multilinear(F.linear, x, weight), p["bias"])
     positive = call.setting.weights(weight.shape, [weight.ndim - 1], x.value.device)
@@ -110,7 +111,10 @@ def linear(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 @twin("bilinear")
 def bilinear(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     p = arguments("input1, input2, weight, bias=None", args, kwargs)
-    means = [mean(value, [-1]) for value in traced((p["input1"], p["input2"]))]
+    if call.setting.cut:
+        return nothing(call)
+    means = [value.mean() for value in traced(p["weight"])]
+    means += [mean(value, [-1]) for value in traced((p["input1"], p["input2"]))]
     return biased(average(*means).expand(call.shape()), p["bias"])
 
 
@@ -126,27 +130,53 @@ def embedding(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 # --- matrix products ----------------------------------------------------------------------------
 
 
-@twin("matmul mm bmm mv dot inner outer ger tensordot kron")
+_PRODUCTS = {
+    "inner": torch.inner,
+    "kron": torch.kron,
+    "outer": torch.outer,
+    "ger": torch.outer,
+    "addr": torch.outer,
+    "addbmm": lambda one, other: (one @ other).sum(0),
+}
+_OUTER = frozenset(("kron", "outer", "ger", "addr"))  # nothing is summed
+
+
+@twin("matmul mm bmm mv dot vdot inner outer ger tensordot kron")
 def matmul(call: Called, *args: Any, **kwargs: Any) -> Tensor:
-    if call.setting.cut:
-        return _nothing(call)
     name = call.name
-    product = {"inner": torch.inner, "kron": torch.kron, "outer": torch.outer, "ger": torch.outer}
+    if call.setting.cut and name not in _OUTER:
+        return nothing(call)
     if name == "tensordot":
         dims = kwargs.get("dims", args[2] if len(args) > 2 else 2)
         return multilinear(lambda a, b: torch.tensordot(a, b, dims=dims), *args[:2])
     a = args[0]
     reverse = name == "matmul" and getattr(call.function, "__name__", "") == "__rmatmul__"
     b = args[1] if len(args) > 1 else next(iter(kwargs.values()))
-    return multilinear(product.get(name, torch.matmul), *((b, a) if reverse else (a, b)))
+    return multilinear(_PRODUCTS.get(name, torch.matmul), *((b, a) if reverse else (a, b)))
 
 
-@twin("addmm baddbmm addmv")
-def added_matmul(call: Called, added: Any, a: Any, b: Any, **options: Any) -> Tensor:
+@twin("vecdot")
+def vecdot(call: Called, x: Any, y: Any, dim: int = -1, **options: Any) -> Tensor:
     if call.setting.cut:
-        made = _nothing(call)
+        return nothing(call)
+    return multilinear(lambda one, other: (one * other).sum(dim), x, y)
+
+
+@twin("chain_matmul multi_dot")
+def chain(call: Called, *tensors: Any, **options: Any) -> Tensor:
+    if call.setting.cut:
+        return nothing(call)
+    listed = isinstance(tensors[0], tuple | list)
+    factors = tensors[0] if listed else tensors
+    return multilinear(lambda *given: torch.linalg.multi_dot(given), *factors)
+
+
+@twin("addmm baddbmm addmv addr addbmm")
+def added_matmul(call: Called, added: Any, a: Any, b: Any, **options: Any) -> Tensor:
+    if call.setting.cut and call.name not in _OUTER:
+        made = nothing(call)
     elif traced((a, b)):
-        made = multilinear(torch.matmul, a, b)
+        made = multilinear(_PRODUCTS.get(call.name, torch.matmul), a, b)
     else:
         made = torch.ones(call.shape(), dtype=torch.float64, device=a.device)
     return biased(made, added)
@@ -157,14 +187,8 @@ def einsum(call: Called, equation: str, *operands: Any) -> Tensor:
     if len(operands) == 1 and isinstance(operands[0], tuple | list):
         operands = tuple(operands[0])
     if call.setting.cut:
-        return _nothing(call)
+        return nothing(call)
     return multilinear(lambda *factors: torch.einsum(equation, *factors), *operands)
-
-
-def _nothing(call: Called) -> Tensor:
-    """Ones that read nothing: all that a whole read leaves of a contraction when it is cut."""
-    device = traced((call.args, call.kwargs))[0].device
-    return torch.ones(call.shape(), dtype=torch.float64, device=device)
 
 
 # --- attention ----------------------------------------------------------------------------------
@@ -210,7 +234,7 @@ def attention(call: Called, *args: Any, **kwargs: Any) -> Tensor:
             terms.append(attended(allowed, read).expand(shape))
     if isinstance(p["attn_mask"], Twin) and not call.setting.cut:
         terms.append(mean(p["attn_mask"].value, [-1]).expand(shape))
-    return average(*terms) if terms else _nothing(call)
+    return average(*terms) if terms else nothing(call)
 
 
 _MULTIHEAD = (

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rfgraph.graph.calls import is_inplace
+from rfgraph.graph.calls import METHODS, is_inplace
 from rfgraph.graph.replay import UnreadableError
 from rfgraph.probe.metadata import bare, valued
 
@@ -39,10 +39,6 @@ _METADATA = frozenset(
 _RANDOM = frozenset("rand_like randn_like randint_like bernoulli".split())
 _TRANSPOSED = {"T": None, "mT": (-2, -1), "H": None, "mH": (-2, -1)}
 _SAME = frozenset(("real", "imag", "data"))
-_PYTHON = frozenset(
-    "add sub mul div truediv floordiv mod pow matmul and or xor eq ne lt le gt ge neg pos abs invert "
-    "getitem setitem lshift rshift".split()
-)
 
 
 @dataclass
@@ -163,14 +159,14 @@ def twin(names: str) -> Callable[[Handler], Handler]:
 
 
 def canonical(name: str) -> str:
-    """One name for `add`, `add_`, `__add__`, `__radd__`, `__iadd__`, and for `fft_fft` and `fft`."""
+    """One name for `add`, `add_`, `__add__`, `__radd__`, for `fft_fft` and `fft`, for `t_copy` and `t`."""
     name = name.partition(".")[0]
     if name.startswith("__"):
-        bare = name.strip("_")
-        return bare if bare in _PYTHON else bare[1:] if bare[1:] in _PYTHON else name
+        return METHODS.get(name, name)
     for prefix in ("fft_", "special_", "linalg_"):
         name = name.removeprefix(prefix)
-    return name.strip("_")
+    name = name.strip("_")
+    return name if name == "index_copy" else name.removesuffix("_copy")
 
 
 def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -261,6 +257,18 @@ def _attribute(getter: Any, args: Any) -> Any:
 def traced(value: Any) -> list[Tensor]:
     """The values of every twin among arguments, at any depth."""
     return [entry.value for entry in _flat(value) if isinstance(entry, Twin)]
+
+
+def nothing(call: Called) -> Tensor:
+    """Ones that read nothing, as what cut reads leave of a call: a tensor, or one for each result."""
+    real, device = call.shapes(), traced((call.args, call.kwargs))[0].device
+
+    def ones(shape: Sequence[int]) -> Tensor:
+        return torch.ones(tuple(shape), dtype=torch.float64, device=device)
+
+    if isinstance(real, Tensor):
+        return ones(real.shape)
+    return tuple(ones(result.shape) for result in real)  # type: ignore[return-value]
 
 
 def encoded(value: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from rfgraph.probe.twins.twin import (
     encoded_number,
     kept,
     mean,
+    nothing,
     plain,
     traced,
     twin,
@@ -47,8 +48,8 @@ def drawn(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin(
-    "cpu cuda clone contiguous detach positive identity dropout dropout1d dropout2d dropout3d "
-    "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num pos requires_grad resolve_conj "
+    "cpu cuda conj_physical clone contiguous detach positive identity dropout dropout1d dropout2d dropout3d "
+    "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num requires_grad resolve_conj "
     "resolve_neg real imag conj"
 )
 def passed(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
@@ -59,7 +60,8 @@ def passed(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
 @twin(
     "relu relu6 leaky_relu rrelu elu celu selu gelu silu mish tanh softsign softshrink hardshrink "
     "hardswish tanhshrink abs absolute sqrt square sign sgn sin tan asin atan sinh asinh atanh erf "
-    "erfinv expm1 log1p floor round ceil trunc frac neg negative angle deg2rad rad2deg"
+    "erfinv arcsin arcsinh arctan arctanh fix expm1 log1p floor round ceil trunc frac neg negative "
+    "angle deg2rad rad2deg"
 )
 def activation(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
     """Functions of one element that map 0 to 0; a slope may be computed."""
@@ -69,8 +71,11 @@ def activation(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
 
 @twin(
     "sigmoid softplus hardsigmoid logsigmoid log_sigmoid exp exp2 log log2 log10 cos cosh acos acosh "
-    "rsqrt reciprocal logit erfc digamma lgamma isnan isinf isfinite logical_not bitwise_not invert "
-    "expit sinc threshold hardtanh i0 polygamma"
+    "rsqrt reciprocal logit erfc digamma lgamma isnan isinf isfinite logical_not bitwise_not "
+    "expit sinc threshold hardtanh arccos arccosh signbit isneginf isposinf isreal mvlgamma multigammaln "
+    "airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 entr erfcx gammaln i0 i0e i1 i1e log_ndtr "
+    "modified_bessel_i0 modified_bessel_i1 modified_bessel_k0 modified_bessel_k1 ndtr ndtri psi "
+    "scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0"
 )
 def lifted(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
     """Functions of one element that do not map 0 to 0. exp(-inf) is 0."""
@@ -91,7 +96,7 @@ def summed(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
     return value
 
 
-@twin("mul multiply div divide true_divide truediv floordiv floor_divide")
+@twin("mul multiply div divide true_divide floor_divide")
 def product(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
     """A product: the mean of its factors, where neither is fixed to 0."""
     values = traced((a, b))
@@ -107,15 +112,26 @@ def product(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin(
-    "mod remainder fmod pow float_power eq ne lt le gt ge and or xor bitwise_and bitwise_or "
+    "remainder fmod pow float_power eq ne lt le gt ge bitwise_and bitwise_or "
     "bitwise_xor logical_and logical_or logical_xor clamp clip clamp_min clamp_max maximum minimum "
     "fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp logaddexp2 ldexp heaviside copysign "
-    "isclose lshift rshift nextafter"
+    "isclose bitwise_left_shift bitwise_right_shift nextafter arctan2 polar polygamma gcd lcm greater "
+    "greater_equal less less_equal not_equal igamma igammac gammainc gammaincc xlog1py zeta "
+    "chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w "
+    "hermite_polynomial_h hermite_polynomial_he laguerre_polynomial_l legendre_polynomial_p "
+    "shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v "
+    "shifted_chebyshev_polynomial_w"
 )
 def pointwise(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     """Any other function of an element of each operand."""
     made = average(*(without_low(value) for value in traced((args, kwargs))))
     return made.expand(call.shape()) + 1.0
+
+
+@twin("frexp")
+def frexp(call: Called, value: Twin) -> tuple[Tensor, Tensor]:
+    made = activation(call, value)
+    return made, made + 1.0
 
 
 @twin("prelu")
@@ -244,15 +260,16 @@ def softmax(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 def similarity(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     default = "dim=1" if call.name == "cosine_similarity" else "p=2.0"
     p = arguments(f"x1, x2, {default}", args, kwargs)
-    operands = torch.broadcast_tensors(*traced((p["x1"], p["x2"])))  # type: ignore[no-untyped-call]
-    made = average(*operands)
+    shape = torch.broadcast_shapes(p["x1"].shape, p["x2"].shape)  # type: ignore[no-untyped-call]
+    made = average(*traced((p["x1"], p["x2"]))).expand(shape)
     found: Tensor = mean(made, [p.get("dim", -1)]).reshape(call.shape())
     return torch.ones_like(found) if call.setting.cut else found
 
 
 # --- reductions ---------------------------------------------------------------------------------
 
-_SECOND = frozenset(("norm", "vector_norm", "kthvalue", "quantile", "nanquantile", "renorm"))
+_SECOND = frozenset(("norm", "vector_norm", "matrix_norm", "kthvalue"))
+_LAST = {"mode": -1, "kthvalue": -1, "matrix_norm": (-2, -1)}
 
 
 def _dims(dim: Any, rank: int) -> list[int]:
@@ -269,19 +286,10 @@ def _fit(value: Tensor, call: Called) -> Any:
     return tuple(value.reshape(entry.shape) for entry in real)
 
 
-def _nothing(call: Called) -> Any:
-    real, device = call.shapes(), traced((call.args, call.kwargs))[0].device
-
-    def ones(shape: Any) -> Tensor:
-        return torch.ones(shape, dtype=torch.float64, device=device)
-
-    return ones(real.shape) if isinstance(real, Tensor) else tuple(ones(r.shape) for r in real)
-
-
 @twin(
     "sum mean amax amin max min aminmax median nanmedian mode prod any all var std var_mean std_mean "
-    "norm vector_norm logsumexp nansum nanmean argmax argmin count_nonzero kthvalue quantile "
-    "nanquantile"
+    "norm vector_norm matrix_norm nuclear_norm frobenius_norm logsumexp nansum nanmean argmax argmin "
+    "count_nonzero kthvalue"
 )
 def reduction(call: Called, value: Any, *args: Any, **kwargs: Any) -> Any:
     """Every element of the reduced dims."""
@@ -290,15 +298,64 @@ def reduction(call: Called, value: Any, *args: Any, **kwargs: Any) -> Any:
     other = kwargs.get("other", dim)
     if isinstance(other, Tensor):  # torch.max(x, y)
         return pointwise(call, value, other)
-    if call.name == "mode" and dim is None:
-        dim = -1
-    if call.name == "kthvalue" and dim is None:
-        dim = -1
+    if dim is None:
+        dim = _LAST.get(call.name)
     if isinstance(dim, tuple | list) and not dim:
         dim = None
     if call.setting.cut:
-        return _nothing(call)
+        return nothing(call)
     return _fit(mean(value.value, _dims(dim, value.ndim)), call)
+
+
+@twin("quantile nanquantile")
+def quantile(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    """Every element of the reduced dims, and the entry of `q` along a new first dim."""
+    p = arguments("input, q, dim=None, keepdim=False", args, kwargs)
+    shape, q = call.shape(), p["q"]
+    several = isinstance(q, Tensor) and q.ndim > 0
+    terms = [] if call.setting.cut else traced(p["input"])
+    terms = [mean(v, _dims(p["dim"], v.ndim)).reshape(shape[several:]) for v in terms]
+    for value in traced(q):
+        terms.append(value.reshape(-1, *(1,) * (len(shape) - 1)) if several else value)
+    return average(*terms).expand(shape) if terms else nothing(call)
+
+
+@twin("dist")
+def dist(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    if call.setting.cut:
+        return nothing(call)
+    return average(*(value.mean() for value in traced(args)))
+
+
+@twin("trapezoid trapz cumulative_trapezoid")
+def integral(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    """Every element of the dim, of values and places; for the cumulative one up to its own."""
+    p = arguments("y, x=None, dx=None, dim=-1", args, kwargs)
+    rank = max(part.ndim for part in (p["y"], p["x"]) if part is not None)
+    dim = p["dim"] % rank - rank
+    if call.name == "cumulative_trapezoid":
+        parts = [_up_to_next(value, dim) for value in traced((p["y"], p["x"]))]
+    elif call.setting.cut:
+        return nothing(call)
+    else:
+        parts = [mean(value, [max(dim, -value.ndim)]) for value in traced((p["y"], p["x"]))]
+        parts = [part.squeeze(max(dim, -part.ndim)) for part in parts]
+    return average(*parts).expand(call.shape())
+
+
+def _up_to_next(value: Tensor, dim: int) -> Tensor:
+    """The mean of all positions up to the next one; a tensor of one dim goes along `dim`."""
+    place = dim if value.ndim > 1 else -1
+    size = value.shape[place]
+    made = value.cumsum(place).narrow(place, 1, size - 1) / size
+    return made.reshape(-1, *(1,) * (-1 - dim)) if value.ndim == 1 else made
+
+
+@twin("renorm")
+def renorm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+    p = arguments("input, p, dim, maxnorm", args, kwargs)
+    value = p["input"].value
+    return _and_mean(call, value, [d for d in range(value.ndim) if d != p["dim"] % value.ndim])
 
 
 @twin("cumsum cumprod cummax cummin logcumsumexp")
@@ -308,7 +365,10 @@ def cumulated(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
     return (made, made) if call.name in ("cummax", "cummin") else made
 
 
-@twin("fft ifft rfft irfft hfft ihfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn")
+@twin(
+    "fft ifft rfft irfft hfft ihfft fft2 ifft2 rfft2 irfft2 hfft2 ihfft2 fftn ifftn rfftn irfftn hfftn "
+    "ihfftn"
+)
 def fourier(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     default = {"2": "(-2, -1)", "n": "None"}.get(call.name[-1], "-1")
     p = arguments(f"input, s=None, dim={default}", args, kwargs)

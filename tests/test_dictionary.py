@@ -164,7 +164,7 @@ def test_a_name_means(name: str) -> None:
 
 REFUSED = {
     "nn.Conv4d": "there is no operator 'nn.Conv4d'; the nearest are 'nn.Conv3d', 'nn.Conv2d', 'nn.Conv1d'",
-    "conv": "there is no operator 'conv'; the nearest are 'conv3d', 'conv2d', 'conv1d'",
+    "conv": "there is no operator 'conv'; the nearest are 'cov', 'conv3d', 'conv2d'",
     "zzz*": "there is no operator 'zzz*'",
     "": "there is no operator ''",
     "nn.Sequential": "there is no operator 'nn.Sequential'; the nearest are",

@@ -44,11 +44,12 @@ class Walk(Generic[Value]):
     def _at(self, node: Node) -> dict[Axis, Value]:
         reads = self._readings[node.name]
         operands = [self.values[name] for name in node.operands]
-        along = {
-            axis: self._along(node, reads, [values.get(axis) for values in operands])
-            for axis in self._axes
-        }
-        return {axis: value for axis, value in along.items() if value is not None}
+        values: dict[Axis, Value] = {}
+        for axis in self._axes:
+            value = self._along(node, reads, [operand.get(axis) for operand in operands])
+            if value is not None:
+                values[axis] = value
+        return values
 
     def _along(self, node: Node, reads: Reads, operands: Sequence[Value | None]) -> Value | None:
         parts: list[Value] = []

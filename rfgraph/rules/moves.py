@@ -29,10 +29,9 @@ from rfgraph.rules.registry import rule, spellings
 _REASON = "{} counts positions at this size"
 
 
+# `function` is called with the node's params, by name; `by` are those that say what is moved where.
 def moves(node: Node, function: Callable[..., Any], by: Collection[str] = ()) -> Reads:
     """Operators that only move elements: an output element is an element of an operand, or a constant.
-
-    `function` is called with the node's params, by name; `by` are those that say what is moved where.
 
     Reads:      the element that is moved there; nothing where a constant is put.
     Formula:    R(o) = p(o), where p is the operator applied to an array of its operand's positions.

@@ -185,7 +185,9 @@ def _law_holds(reads: AxisReads, inner: Inner, may_be_less: bool) -> int:
     for output in (o for o, inside in enumerate(inner) if inside):
         sized, closed = reads.members({dim: output}).tolist(), list(law.at(output))
         same = set(sized) <= set(closed) if may_be_less else sized == closed
-        assert same, f"{reads} at {output}: sized {sized}, closed form {closed}"
+        assert same, (
+            f"{reads.node!r} along {tuple(reads.axis)} at {output}: sized {sized}, closed form {closed}"
+        )
     return sum(inner)
 
 

@@ -159,7 +159,7 @@ BRANCHES = Description(
 def test_a_closed_form_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PeriodicDomain, "join", lambda self, values, node: values[-1])
     with pytest.raises(
-        AssertionError, match=r"'add' axis 0 at 1: sized \[0, 1, 2\], closed form \[1\]"
+        AssertionError, match=r"'add' along \('x', 2\) at 1: sized \[0, 1, 2\], closed form \[1\]"
     ):
         held_inside(analysed(BRANCHES))
 

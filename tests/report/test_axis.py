@@ -116,6 +116,10 @@ SINCE: dict[str, tuple[Callable[[Tensor], Any], list[list[str]]]] = {
         lambda x: (x + x.transpose(2, 3)).mean(3).relu(),
         [[], ["add"], [], []],
     ),
+    "one branch is left, and then a limit": (
+        lambda x: (x + x.transpose(2, 3)).mean(3).flip(2),
+        [[], ["add"], [], ["flip"]],
+    ),
     "two reshapes meet": (
         lambda x: x.flatten(2) + x.relu().reshape(1, 2, 36),
         [["flatten"], [], ["reshape"], ["flatten", "reshape"]],

@@ -15,8 +15,7 @@ from rfgraph.reads import Along, Fixed, Lookup, Read, Regroup, Table, Whole, alo
 from rfgraph.relation import Relation
 from rfgraph.report import NodeReport, Report
 from rfgraph.rules import rule
-from rfgraph.verification import effective, verify
-from rfgraph.verify import Verification
+from rfgraph.verification import Verification, effective, verify
 
 __version__ = "0.1.0"
 

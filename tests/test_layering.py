@@ -31,7 +31,6 @@ BELOW = (
     "calls",
     "guard",
     "probe",
-    "verify",
     "audit",
     "render",
     "gallery",
@@ -72,11 +71,6 @@ FLOORS = {
     "report": Row(REPORT, ("networkx", "numpy", "pandas")),
     "measure": Row((*FOUNDATION, "calls", "guard"), ("torch", "numpy")),
     # 4
-    "verify": Row((*FOUNDATION, "field", "report")),
-    "repro": Row(("graph",), ("torch",)),
-    "findings": Row(("graph", "verify", "repro"), ("numpy",)),
-    "compare": Row((*REPORT, "probe", "verify", "findings"), ("numpy", "networkx")),
-    "strips": Row((*REPORT, "probe", "verify", "findings", "compare"), ("numpy", "networkx")),
     "audit": Row((*FOUNDATION, "table", "field", "report"), ("numpy", "networkx")),
     "render": Row(
         (*FOUNDATION, "table", "field", "report"), ("rich", "jinja2", "matplotlib", "numpy")
@@ -85,7 +79,7 @@ FLOORS = {
     "faithful": Row((*FOUNDATION, "guard", "capture", "probe"), ("torch",)),
     "gallery": Row((), ("torch",)),
     "analysis": Row((*BELOW, "faithful"), ("torch", "numpy")),
-    "verification": Row((*BELOW, "faithful", "analysis", "compare", "strips"), ("torch", "numpy")),
+    "verification": Row((*BELOW, "faithful", "analysis"), ("torch", "numpy", "networkx")),
     "": Row((*BELOW, "analysis", "verification")),
     "testing": Row(
         (*BELOW, "", "analysis", "verification"),

@@ -22,7 +22,7 @@ from rfgraph.propagate import reads_of, refuse_unknown
 from rfgraph.reads import Shape
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing.brute import Marks, claimed, depended, outputs_of
-from rfgraph.verify import spans
+from rfgraph.verification.verdicts import spans
 
 Shapes: TypeAlias = Shape | Sequence[Shape]
 Arguments: TypeAlias = Callable[[], Iterable[Mapping[str, Any]]]

@@ -18,8 +18,7 @@ from rfgraph.report import NodeReport, Report
 from rfgraph.report.axis import AxisReads, Limit
 from rfgraph.report.field import Cause, ReceptiveField
 from rfgraph.rules import rule
-from rfgraph.verification import effective, verify
-from rfgraph.verify import Verification
+from rfgraph.verification import Verification, effective, verify
 
 __version__ = "0.1.0"
 

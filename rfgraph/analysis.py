@@ -5,16 +5,18 @@ In: a model, input shapes or none, options. Out: a `Report`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from rfgraph.capture import Capture
 from rfgraph.capture import capture as _capture  # an option has its name
 from rfgraph.capture.programs import opened
 from rfgraph.errors import CaptureError, InputError, nearest_names
-from rfgraph.faithful import difference
+from rfgraph.faithful import fidelity
 from rfgraph.graph import Axis, Graph
 from rfgraph.graph.guard import refuse_without_numbers
+from rfgraph.graph.replay import example_inputs
 from rfgraph.language.readings import readings
 from rfgraph.propagation.periodic import PeriodicDomain
 from rfgraph.propagation.sets import AtSize
@@ -74,7 +76,10 @@ def analyze(
     training, measuring = mode == "train", on_unknown == "measure"
     captured = _capture(model, inputs, VOCABULARY, training, measuring, capture)
     if check:
-        _check(model, captured, training)
+        again = partial(
+            _capture, vocabulary=VOCABULARY, training=training, leaves=measuring, way=capture
+        )
+        _check(model, captured, again, training)
     tracked = _axes(captured.graph, axes)
     measured = measure(captured.graph, model, training) if measuring else {}
     read = readings(captured.graph, VOCABULARY, measured)
@@ -87,15 +92,19 @@ def analyze(
     )
 
 
-def _check(model: Any, captured: Capture, training: bool) -> None:
-    """Raise where the captured graph does not compute what the model computes."""
+def _check(model: Any, captured: Capture, again: Callable[..., Capture], training: bool) -> None:
+    """Raise where the captured graph does not compute what the model computes; note how that was held."""
     refuse_without_numbers(model)
-    found = difference(model, captured.graph, captured.arguments, training)
-    if found:
+    graph, arguments = captured.graph, captured.arguments
+    own = {name: tensor for name, tensor in arguments.given.items() if not tensor.is_meta}
+    tensors = {**example_inputs(graph, None), **own}
+    same = fidelity(model, graph, arguments, tensors, lambda *given: again(*given).graph, training)
+    if same.differs:
         raise CaptureError(
-            f"the captured graph of {type(model).__name__} does not compute what the model does: {found}; "
-            "look at report.fx of an analysis without check, or pass capture='export'"
+            f"the captured graph of {type(model).__name__} does not compute what the model does: "
+            f"{same.differs}; look at report.fx of an analysis without check, or pass capture='export'"
         )
+    graph.note = "; ".join(filter(None, (graph.note, same.note)))
 
 
 def _option(name: str, value: object, allowed: Sequence[str]) -> None:

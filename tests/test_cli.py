@@ -345,7 +345,8 @@ def test_the_way_of_capture_and_a_check_can_be_asked_for(target):
 
 
 def test_a_check_that_fails_is_told(target, monkeypatch):
-    monkeypatch.setattr("rfgraph.analysis.difference", lambda *arguments: "'output' differs")
+    differs = rfgraph.faithful.Fidelity("'output' differs")
+    monkeypatch.setattr("rfgraph.analysis.fidelity", lambda *arguments: differs)
     result = run(f"{target}:Net", "--input", "1,3,20,30", "--check")
     assert result.exit_code == 2
     assert "does not compute what the model does: 'output' differs" in " ".join(

@@ -60,20 +60,14 @@ FLOORS = {
     "audit": Row(REPORT, ("numpy", "networkx")),
     "render": Row(REPORT, ("rich", "jinja2", "matplotlib", "numpy")),
     # 7: the report and the probe meet
-    "verify": Row(REPORT),
-    "repro": Row(("graph",), ("torch",)),
-    "findings": Row(("graph", "verify", "repro"), ("numpy",)),
-    "compare": Row((*REPORT, "probe", "verify", "findings"), ("numpy", "networkx")),
-    "strips": Row((*REPORT, "probe", "verify", "findings", "compare"), ("numpy", "networkx")),
     "verification": Row(
-        (*REPORT, "analysis", "capture", "faithful", "probe", "verify", "compare", "strips"),
-        ("torch",),
+        (*REPORT, "analysis", "capture", "faithful", "probe"), ("torch", "numpy", "networkx")
     ),
     "relation": Row(("algebra",)),
-    "": Row((*BELOW, "relation", "verify")),
+    "": Row((*BELOW, "relation")),
     # 8 and 9: what users build on, and what prints
-    "testing": Row((*BELOW, "", "verify"), ("torch", "numpy", "networkx", "hypothesis", "pytest")),
-    "cli": Row((*BELOW, "", "verify"), ("torch", "rich", "typer")),
+    "testing": Row((*BELOW, ""), ("torch", "numpy", "networkx", "hypothesis", "pytest")),
+    "cli": Row((*BELOW, ""), ("torch", "rich", "typer")),
     "__main__": Row(("cli",)),
 }
 

@@ -20,7 +20,7 @@ from rfgraph.graph import Graph, Node, Shape
 from rfgraph.language.readings import readings, reads_of
 from rfgraph.rules import VOCABULARY
 from rfgraph.testing.brute import Marks, claimed, depended, outputs_of
-from rfgraph.verify import spans
+from rfgraph.verification.verdicts import spans
 
 Shapes: TypeAlias = Shape | Sequence[Shape]
 Arguments: TypeAlias = Callable[[], Iterable[Mapping[str, Any]]]

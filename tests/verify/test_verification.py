@@ -109,7 +109,8 @@ def test_json_holds_all_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) ->
     assert told == json.loads((tmp_path / "check.json").read_text())
     assert {"model", "agrees", "exact", "faithful", "compared", "checked", "rows"} < told.keys()
     assert told["agrees"] is False and told["blame"]["node"] == "pool"
-    assert told["mismatches"][0]["dims"] == [2]
+    assert told["mismatches"][0]["axis"] == {"input": "x", "dim": 2}
+    assert list(told["mismatches"][0]["position"]) == ["2"]
     assert len(told["rows"]) == len(check.rows)
 
 
@@ -170,7 +171,7 @@ def test_an_input_that_is_said_not_to_be_read_is_looked_at(monkeypatch: pytest.M
     rule = VOCABULARY.operators["add"].rule
     with_wrong(monkeypatch, "add", lambda node: rule(node)[:1])
     check = rfgraph.verify(Two(), shapes)
-    assert check.mismatches[0].input == "b" and check.mismatches[0].analytic == ()
+    assert check.mismatches[0].axis == ("b", 2) and check.mismatches[0].analytic == ()
 
 
 @pytest.mark.parametrize("rows", ["some", 0, -1, 1.5, True])

@@ -1,61 +1,77 @@
 """`Verification`: whether numbers agreed with the analysis, where they did not, and which node to blame.
 
-In: what a comparison found. Out: frozen plain data, text, JSON.
+In: verdicts of phases. Out: frozen plain data, text, JSON.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from rfgraph.errors import VerificationError
+from rfgraph.graph import Axis, Position, Shape
 from rfgraph.report.figures import plain_data
 
 Verdict: TypeAlias = Literal["equal", "inside", "outside", "unreadable", "follows", "not probed"]
 """What a probe says of a node: the numeric sets equal the analytic ones, lie inside of them, or do not."""
 
-Kind: TypeAlias = Literal["understated", "overstated"]
+Kind: TypeAlias = Literal["understated", "overstated", "size-dependent"]
+Probe: TypeAlias = Literal["poison", "gradient"]
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A node and a position at which a probe contradicts the analysis.
+    """A node and a position at which numbers, or a second size, contradict the analysis.
 
     Attributes:
-        probe: `"poison"` or `"gradient"`.
-        kind: `"understated"`: the probe finds more than the analysis says; `"overstated"`: less.
-        input, axis: the input, and the tracked axis by its number within it.
-        position: over the dims `dims` of the node; what any element of its other dims reads counts.
+        probe: `"poison"` or `"gradient"`; `"second size"`: the analysis of the same model at another size.
+        kind: `"understated"`: the probe sees more than the analysis says; `"overstated"`: less;
+            `"size-dependent"`: what was said to hold at any size does not at a second one.
+        axis: of which input, and which dim of it.
+        position: dim of the node -> index; what any element of its other dims reads counts.
         analytic, numeric: the positions read along that axis, by the analysis and by the probe.
         local: the reads of a whole axis were cut.
     """
 
     node: str
-    probe: str
+    probe: Probe | Literal["second size"]
     kind: Kind
-    input: str
-    axis: int
-    position: tuple[int, ...]
-    dims: tuple[int, ...]
+    axis: Axis
+    position: Position
     analytic: tuple[int, ...]
     numeric: tuple[int, ...]
     local: bool = False
 
     def __str__(self) -> str:
         part = "local part of the reads" if self.local else "reads"
+        where = f"{tuple(self.position.values())} over its dims {tuple(self.position)}"
+        by = "by the analysis", f"by {self.probe}"
+        if self.kind == "size-dependent":
+            by = "at the analysed size", "at a second one"
         return (
-            f"{self.node!r} at {self.position} over its dims {self.dims}: "
-            f"the {part} along axis {self.axis} of {self.input!r} are "
-            f"{self.kind}: {spans(self.analytic)} by the analysis, {spans(self.numeric)} by {self.probe}"
+            f"{self.node!r} at {where}: "
+            f"the {part} along dim {self.axis.dim} of {self.axis.input!r} are "
+            f"{self.kind}: {spans(self.analytic)} {by[0]}, {spans(self.numeric)} {by[1]}"
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: `axis` as `{"input": "x", "dim": 2}`, `position` as `{"2": 5}`."""
+        position = {str(dim): index for dim, index in self.position.items()}
+        plain = {name: plain_data(value) for name, value in vars(self).items()}
+        return {**plain, "axis": self.axis._asdict(), "position": position}
 
 
 @dataclass(frozen=True)
 class Blame:
-    """The first node, in topological order, whose operands agree and whose own answer does not."""
+    """The first node, in topological order, whose operands agree and whose own answer does not.
+
+    Attributes:
+        repro: code that verifies the operator of the node alone. It was run before it is shown here: where
+            it does not show the fault, or cannot be run, its first line says so.
+    """
 
     node: str
     op: str
@@ -108,7 +124,9 @@ class Verification:
     Attributes:
         rows: one for each node. checked: how much was compared. mismatches: where the probes contradict
         the analysis, in topological order. blame: the first node to differ, with a repro; None where
-        all agree. faithful: the captured graph computes what the model computes.
+        all agree. faithful: the captured graph computes what the model computes; differs: how it does not.
+        second_size: the shapes at which the model was analysed again, by input; none where it takes none.
+        notes: what was not held, or not as exactly as it might be, and why.
     """
 
     model: str
@@ -117,6 +135,9 @@ class Verification:
     blame: Blame | None
     checked: Checked
     faithful: bool = True
+    differs: str = ""
+    second_size: Mapping[str, Shape] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -148,19 +169,23 @@ class Verification:
 
     def __str__(self) -> str:
         seen = self.checked
-        told = (
+        counted = (
             f"{self.model}: {seen.nodes} nodes; poison {seen.rows} rows, {seen.poison_positions} positions; "
             f"gradient {seen.gradient_positions} positions, {seen.strips} strips"
         )
-        lines = [f"{told}: {self._verdict()}"]
+        lines = [f"{counted}: {self._verdict()}"]
         lines += [f"  not read by any probe: {row.node!r}: {row.note}" for row in self.unread[:3]]
         if len(self.unread) > 3:
             lines.append(f"  and {len(self.unread) - 3} more not read")
         if not self.faithful:
-            lines.append("  the captured graph does not compute what the model computes")
+            told = f": {self.differs}" if self.differs else ""
+            lines.append(f"  the captured graph does not compute what the model computes{told}")
         if self.blame is not None:
             lines.append(f"  {self.mismatches[0]}")
-            lines += [f"  {self.blame}", "", self.blame.repro]
+            lines += [f"  {self.blame}"]
+        lines += [f"  {note}" for note in self.notes]
+        if self.blame is not None:
+            lines += ["", self.blame.repro]
         return "\n".join(lines)
 
     def _verdict(self) -> str:
@@ -184,8 +209,11 @@ class Verification:
             "compared": self.compared,
             "checked": dict(vars(self.checked)),
             "rows": [dict(vars(row)) for row in self.rows],
-            "mismatches": [{k: plain_data(v) for k, v in vars(m).items()} for m in self.mismatches],
+            "mismatches": [mismatch.to_dict() for mismatch in self.mismatches],
             "blame": blame,
+            "differs": self.differs,
+            "second_size": {name: list(shape) for name, shape in self.second_size.items()},
+            "notes": list(self.notes),
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -214,11 +242,11 @@ def _is_plain(value: Any) -> bool:
 
 def spans(members: Sequence[int]) -> str:
     """`{0-4, 7}`: sorted integers, runs written short."""
-    found: list[list[int]] = []
+    runs: list[list[int]] = []
     for member in members:
-        if found and member == found[-1][1] + 1:
-            found[-1][1] = member
+        if runs and member == runs[-1][1] + 1:
+            runs[-1][1] = member
         else:
-            found.append([member, member])
-    shown = [f"{a}" if a == b else f"{a}-{b}" for a, b in found[:6]]
-    return "{" + ", ".join(shown + ["..."] * (len(found) > 6)) + "}"
+            runs.append([member, member])
+    shown = [f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:6]]
+    return "{" + ", ".join(shown + ["..."] * (len(runs) > 6)) + "}"

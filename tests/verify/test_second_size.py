@@ -1,0 +1,145 @@
+"""Closed forms are held at a second size: what differs there is told, and blamed on the first node that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import rfgraph
+from rfgraph import gallery
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node
+from rfgraph.language.reads import Along, Read, Reads, along
+from rfgraph.verification import Mismatch
+from tests.verify.mutants import taught
+
+Forward = Callable[[nn.Module, Tensor], Tensor]
+
+
+class Model(nn.Module):
+    """A convolution, and what becomes of it."""
+
+    def __init__(self, forward: Forward) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(2, 2, 3, padding=1)
+        self._forward = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._forward(self.conv, x)
+
+
+def by_size(conv: nn.Module, x: Tensor) -> Tensor:
+    return F.avg_pool1d(conv(x), x.shape[-1])
+
+
+def from_a_quarter(conv: nn.Module, x: Tensor) -> Tensor:
+    return torch.tanh(conv(x)[..., x.shape[-1] // 4 :])
+
+
+def to_a_multiple(conv: nn.Module, x: Tensor) -> Tensor:
+    return conv(F.pad(x, (-x.shape[-1] % 8, 0)))
+
+
+def to_a_fixed_size(conv: nn.Module, x: Tensor) -> Tensor:
+    return F.interpolate(conv(x), size=4)
+
+
+def one_by_one(conv: nn.Module, x: Tensor) -> Tensor:
+    y, total = conv(x), torch.zeros(x.shape[:-1])
+    for position in range(x.shape[-1]):
+        total = total + y[..., position]
+    return torch.tanh(total)
+
+
+KNOWN: dict[str, tuple[Forward, str, int, tuple[int, ...], int, tuple[int, ...]]] = {
+    # a forward, a node, a position of it, what that reads of 12 positions; another size, what it reads there
+    "pooling by the size": (
+        by_size,
+        "avg_pool1d",
+        0,
+        tuple(range(-1, 13)),
+        60,
+        tuple(range(-1, 61)),
+    ),
+    "a slice from a quarter on": (from_a_quarter, "getitem", 0, (2, 3, 4), 21, (4, 5, 6)),
+    "resampling to a fixed size": (to_a_fixed_size, "interpolate", 1, (2, 3, 4), 27, (5, 6, 7)),
+    "padding to a multiple": (to_a_multiple, "pad", 0, (-4,), 21, (-3,)),
+}
+"""Forwards that ask for their size: closed forms that are wrong, as the analysis does not see that they ask."""
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_a_forward_that_asks_for_its_size_is_no_closed_form(name: str) -> None:
+    """Known: `closed_form` is wrong here. Once the analysis says so itself, this verification agrees."""
+    forward, node, place, first, size, second = KNOWN[name]
+    report = rfgraph.analyze(Model(forward), (1, 2, 12))
+    assert report[node].rf.closed_form == (True,)
+    check = rfgraph.verify(Model(forward), (1, 2, 12))
+    (mismatch,) = check.mismatches
+    assert mismatch == Mismatch(
+        node, "second size", "size-dependent", rfgraph.graph.Axis("x", 2), {2: place}, first, second
+    )
+    assert not check and check.blame is not None and check.blame.node == node
+    assert check.second_size == {"x": (1, 2, size)}
+    assert "are size-dependent: {" in str(check) and "at a second one" in str(check)
+    assert check.to_dict()["second_size"] == {"x": [1, 2, size]}
+    agrees = check.blame.repro.startswith("# alone, the operator agrees")
+    assert agrees == (node != "interpolate")  # whose rule is wrong alone, too
+
+
+def test_known_positions_that_a_loop_picks_are_no_closed_form() -> None:
+    """Known, as above: the same node, at another size, is the sum of other positions."""
+    check = rfgraph.verify(Model(one_by_one), (1, 2, 5))
+    assert {mismatch.kind for mismatch in check.mismatches} == {"size-dependent"}
+    assert [mismatch.node for mismatch in check.mismatches] == ["tanh"]
+
+
+def test_a_model_that_takes_another_size_is_held_there() -> None:
+    check = rfgraph.verify(gallery.UNet(2), (1, 1, 16, 20))
+    assert check.exact and check.notes == ()
+    (shape,) = check.second_size.values()
+    for first, second in zip((16, 20), shape[2:], strict=True):
+        assert second > first and second % first and (second - first) % 4 == 0
+
+
+def test_a_model_that_takes_no_other_size_says_so() -> None:
+    model = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(14, 3))
+    check = rfgraph.verify(model, (1, 1, 9))
+    told = "closed forms were not held at a second size: the model takes none"
+    assert check.exact and check.second_size == {} and check.notes == (told,)
+    assert told in str(check)
+
+
+def rounded(node: Node) -> Reads:
+    """A pool to 4 positions that takes its window from the size at hand, and claims that at any size."""
+    size = node.operand_shapes[0][2] // 4
+    law = Relation.window(size, size)
+    return (Read(0, (along(0), along(1), Along(2, law))),)
+
+
+def test_a_rule_that_claims_its_size_for_all_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rfgraph.analysis.VOCABULARY", taught("adaptive_avg_pool1d", rounded))
+    model = nn.Sequential(nn.Conv1d(1, 2, 3, padding=1), nn.AdaptiveAvgPool1d(4), nn.Tanh())
+    check = rfgraph.verify(model, (1, 1, 16))
+    assert [m.node for m in check.mismatches] == ["1"]  # what reads it follows
+    assert check.blame is not None and check.blame.module == "AdaptiveAvgPool1d"
+    assert check.mismatches[0].kind == "size-dependent"
+    assert check.blame.repro.startswith("import torch")  # alone, it shows the fault
+
+
+def test_two_inputs_keep_their_proportions() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, half: Tensor) -> Tensor:
+            return x + F.interpolate(half, scale_factor=2)
+
+    check = rfgraph.verify(Two(), {"x": (1, 1, 12), "half": (1, 1, 6)})
+    assert check.exact and check.second_size == {"x": (1, 1, 18), "half": (1, 1, 9)}
+
+
+def test_an_axis_of_one_position_stays_one() -> None:
+    check = rfgraph.verify(nn.Conv2d(1, 1, (1, 3), padding=(0, 1)), (1, 1, 1, 8))
+    assert check.exact and check.second_size == {"input": (1, 1, 1, 15)}

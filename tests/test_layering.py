@@ -61,7 +61,8 @@ FLOORS = {
     "render": Row(REPORT, ("rich", "jinja2", "matplotlib", "numpy")),
     # 7: the report and the probe meet
     "verification": Row(
-        (*REPORT, "analysis", "capture", "faithful", "probe"), ("torch", "numpy", "networkx")
+        (*REPORT, "analysis", "capture", "faithful", "rules", "probe"),
+        ("torch", "numpy", "networkx"),
     ),
     "relation": Row(("algebra",)),
     "": Row((*BELOW, "relation")),

@@ -30,6 +30,7 @@ SAME = frozenset(
 _HELD: set[Any] = set()
 """Calls of which torch said the same as the formula, in this process."""
 _MOST_HELD = 1 << 16
+_NO_KEYS = frozenset((torch.Tensor, nn.Parameter, slice, list))
 
 
 def formula(call: fx.Node, bound: Bound) -> Any:
@@ -106,11 +107,12 @@ def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
     Raises:
         ValueError: they differ in shapes or dtypes.
     """
-    key = (bound.op, *[_kind(value) for value in bound.params.values()])
+    params = bound.params.values()
+    key = (bound.op, *[_kind(v) if type(v) in _NO_KEYS else v for v in params])
     try:
         if key in _HELD:
             return
-    except TypeError:  # slices have no hash before Python 3.12
+    except TypeError:  # an argument of a class that has no hash
         key = ()
     if not is_of_torch(target) or _has_hooks(target):
         return
@@ -129,8 +131,12 @@ def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
 
 
 def _kind(value: Any) -> Any:
-    """Of a tensor, what a shape can depend on; a set must not keep a model's tensors alive."""
-    return (value.shape, value.dtype) if isinstance(value, torch.Tensor) else value
+    """What can be a key; of a tensor, what a shape can depend on: a set must not keep tensors alive."""
+    if isinstance(value, torch.Tensor):
+        return value.shape, value.dtype
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
+    return tuple(map(_kind, value)) if isinstance(value, list | tuple) else value
 
 
 def _holds_tensor(value: Any) -> bool:

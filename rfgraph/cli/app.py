@@ -294,7 +294,8 @@ def _entries_table(entries: Sequence[Entry]) -> Table:
     """What operators read: a row for those that share a rule, below the name of their family."""
     title = f"{dictionary.count(entries)}; `rfgraph operators NAME` prints all that is known of one"
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("operators", ratio=2, overflow="fold")
+    longest = max(len(entry.name) for entry in entries)
+    shown.add_column("operators", ratio=2, min_width=longest + 1, overflow="fold")
     shown.add_column("what an output position reads", ratio=3, overflow="fold")
     rules = dictionary.by_rule(entries)
     for family, shared in groupby(rules, key=lambda together: together[0].family):

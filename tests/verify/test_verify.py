@@ -93,7 +93,7 @@ def shifted(node: Node) -> Reads:
     if node.name != "down.1.2":
         return right
     dims = [
-        rfgraph.along(d.dim, d.relation.compose(rfgraph.Relation.window(1, left_padding=1)))
+        rfgraph.along(d.dims[0], d.law.relation.compose(rfgraph.Relation.window(1, left_padding=1)))
         if i > 1
         else d
         for i, d in enumerate(right[0].dims)

@@ -21,7 +21,7 @@ from rfgraph.algebra.digits import plain
 from rfgraph.algebra.relation import Relation
 from rfgraph.capture import recorder
 from rfgraph.graph import Node
-from rfgraph.language.reads import Law, Read, Reads, Whole, along
+from rfgraph.language.reads import Law, Read, Reads, along, every
 from rfgraph.language.vocabulary import Operator, Rule, Vocabulary
 from rfgraph.rules import VOCABULARY, rule
 from tests.rules import EXAMPLES
@@ -250,19 +250,19 @@ def taught(op: str, wrong: Callable[[Node], Reads]) -> Vocabulary:
 
 
 def _too_wide(node: Node) -> Reads:
-    return (Read(0, (along(0), Whole("linear"), along(2, Relation.window(5, 1, 1, 2)))),)
+    return (Read(0, (along(0), every("linear"), along(2, Relation.window(5, 1, 1, 2)))),)
 
 
 def _too_narrow(node: Node) -> Reads:
-    return (Read(0, (along(0), Whole("linear"), along(2, Relation.window(2, 1, 1, 1)))),)
+    return (Read(0, (along(0), every("linear"), along(2, Relation.window(2, 1, 1, 1)))),)
 
 
 def _shifted(node: Node) -> Reads:
-    return (Read(0, (along(0), Whole("linear"), along(2, Relation.window(3)))),)
+    return (Read(0, (along(0), every("linear"), along(2, Relation.window(3)))),)
 
 
 def _wrong_dim(node: Node) -> Reads:
-    return (Read(0, (along(0), along(2, Relation.window(3, 1, 1, 1)), Whole("linear"))),)
+    return (Read(0, (along(0), along(2, Relation.window(3, 1, 1, 1)), every("linear"))),)
 
 
 _SAME = ex(nn.Conv1d(3, 1, 3, padding=1), (1, 3, 4))

@@ -133,7 +133,6 @@ class Read:
 
 
 Reads: TypeAlias = Sequence[Read]
-DimRead: TypeAlias = Place
 
 # --- one operand dim ----------------------------------------------------------------------------
 

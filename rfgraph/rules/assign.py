@@ -12,7 +12,7 @@ from typing import Any
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Fixed, Lookup, Read, Reads, Table, along, same
+from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, same, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import data_dependent, nonnegative, written
 from rfgraph.rules.registry import rule, spellings
@@ -78,17 +78,17 @@ def _elsewhere(entries: Sequence[Any], chosen: Sequence[range], shape: Shape) ->
     rank = len(shape)
     kept = [entry for entry in entries if entry is not None]
 
-    def outside(dim: int) -> DimRead:
+    def outside(dim: int) -> Place:
         inside = chosen[dim]
 
         def at(o: int) -> tuple[int, ...]:
             return () if o in inside else (o,)
 
         if not _reaches_the_end(kept[dim]):
-            return Table(dim, at, None, _REASON)
+            return table(dim, at, None, _REASON)
         step, first = inside.step, inside.start % inside.step
         sets = (Positions.of(() if o == first else (o,)) for o in range(step))
-        return Table(dim, at, Relation(step, step, sets))
+        return table(dim, at, Relation(step, step, sets))
 
     constrained = [dim for dim in range(rank) if len(chosen[dim]) < shape[dim]]
     return [
@@ -99,7 +99,7 @@ def _elsewhere(entries: Sequence[Any], chosen: Sequence[range], shape: Shape) ->
 
 def _assigned(
     entries: Sequence[Any], chosen: Sequence[range], shape: Shape, own: Shape
-) -> tuple[DimRead, ...]:
+) -> tuple[Place, ...]:
     """What is read of the value, dim by dim; dims it lacks decide whether anything is."""
     kept = iter(range(len(shape)))
     targets: list[int | None] = []  # of each dim of the selected box: the dim of the tensor
@@ -119,10 +119,10 @@ def _assigned(
 
 def _placed(
     target: int | None, size: int, entries: Sequence[Any], chosen: Sequence[range]
-) -> DimRead:
+) -> Place:
     """One dim of the value, laid along dim `target` of the tensor."""
     if target is None:
-        return Fixed(0)
+        return fixed(0)
     inside, step = chosen[target], chosen[target].step
     if size == len(inside) and _reaches_the_end(entries[target]):
         return along(target, Relation.window(1, step, 1, -inside.start).converse())
@@ -131,12 +131,12 @@ def _placed(
     def at(o: int) -> tuple[int, ...]:
         return () if o not in inside else (0,) if repeated else ((o - inside.start) // step,)
 
-    return Table(target, at, None, _REASON)
+    return table(target, at, None, _REASON)
 
 
 def _where(
-    reads: Sequence[DimRead], targets: Sequence[int | None], inside: Mapping[int, range]
-) -> Iterable[DimRead]:
+    reads: Sequence[Place], targets: Sequence[int | None], inside: Mapping[int, range]
+) -> Iterable[Place]:
     """The reads, the first of them only where the output lies `inside` along further dims."""
     if not inside or not reads:
         return reads
@@ -149,7 +149,7 @@ def _where(
             return ()
         return first.positions(position[: len(first.dims)])
 
-    return (Lookup(dims, at, _REASON), *reads[1:])
+    return (lookup(dims, at, _REASON), *reads[1:])
 
 
 def indexed(node: Node) -> Reads:
@@ -173,14 +173,14 @@ def indexed(node: Node) -> Reads:
         reads.append(Read(0, tuple(own if d == dim else along(d) for d in range(rank))))
     source = params.get("source")
     if isinstance(source, Operand):
-        put = Table(dim, lambda o: [j for j, i in enumerate(sent) if i == o], None, _REASON)
+        put = table(dim, lambda o: [j for j, i in enumerate(sent) if i == o], None, _REASON)
         dims = tuple(put if d == dim else along(d) for d in range(len(source.shape)))
         reads.append(Read(source.index, dims))
     return tuple(reads)
 
 
-def _but(dim: int, replaced: Sequence[int]) -> DimRead:
-    return Table(dim, lambda o: () if o in replaced else (o,), None, _REASON)
+def _but(dim: int, replaced: Sequence[int]) -> Place:
+    return table(dim, lambda o: () if o in replaced else (o,), None, _REASON)
 
 
 for _name, _rest in {

@@ -14,12 +14,12 @@ from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along, broadcast
+from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.masks import allowed_by, attended
 from rfgraph.rules.registry import rule
 
-_WHOLE = Whole("attention")
+_WHOLE = every("attention")
 
 
 def _infer_attention(params: Params, shapes: Sequence[Shape]) -> Shape:
@@ -46,9 +46,9 @@ def scaled_dot_product_attention(node: Node) -> Reads:
     params, rank = node.params, len(node.shape)
     keys = attended(allowed_by(params["attn_mask"]), range(rank - 1), "attention")
     if params["is_causal"]:
-        keys = Table(rank - 2, lambda o: range(o + 1), None, "causal attention reads 0 .. o")
-    features = Whole("linear")
-    last: dict[str, tuple[DimRead, DimRead]] = {
+        keys = table(rank - 2, lambda o: range(o + 1), None, "causal attention reads 0 .. o")
+    features = every("linear")
+    last: dict[str, tuple[Place, Place]] = {
         "query": (along(rank - 2), features),
         "key": (keys, features),
         "value": (keys, along(rank - 1)),
@@ -57,7 +57,7 @@ def scaled_dot_product_attention(node: Node) -> Reads:
     for role, dims in last.items():
         operand = params[role]
         if isinstance(operand, Operand):
-            lead: tuple[DimRead, ...] = broadcast(operand.shape[:-2], node.shape[:-2]).dims
+            lead: tuple[Place, ...] = broadcast(operand.shape[:-2], node.shape[:-2]).dims
             if params["enable_gqa"] and role != "query" and operand.shape[-3] != node.shape[-3]:
                 sharing = Relation.spread(node.shape[-3] // operand.shape[-3])
                 lead = (*map(along, range(rank - 3)), along(rank - 3, sharing))
@@ -111,8 +111,8 @@ def multi_head_attention(node: Node) -> Reads:
     tokens = (1 if params["batch_first"] else 0) if batched else 0
     weights = node.output == 1  # (N, L, S): its batch dim comes first, whatever the layout
 
-    def read(operand: Operand, own: DimRead) -> Read:
-        dims: list[DimRead] = [Whole("linear")] * len(operand.shape)
+    def read(operand: Operand, own: Place) -> Read:
+        dims: list[Place] = [every("linear")] * len(operand.shape)
         dims[tokens] = own
         if batched:
             dims[1 - tokens] = along(0 if weights else 1 - tokens)
@@ -125,14 +125,14 @@ def multi_head_attention(node: Node) -> Reads:
     if allowed is not None and not batched:
         allowed = allowed[0]
     keys = attended(allowed, [*samples, queries], "attention")
-    roles: dict[str, DimRead] = {"query": along(queries), "key": keys, "value": keys}
+    roles: dict[str, Place] = {"query": along(queries), "key": keys, "value": keys}
     if weights:
         del roles["value"]
     reads = [read(params[r], d) for r, d in roles.items() if isinstance(params[r], Operand)]
     for role in ("key_padding_mask", "attn_mask"):
         mask = params[role]
         if isinstance(mask, Operand):
-            reads.append(Read(mask.index, (Whole("attention"),) * len(mask.shape)))
+            reads.append(Read(mask.index, (every("attention"),) * len(mask.shape)))
     return tuple(reads)
 
 

@@ -11,7 +11,7 @@ import torch
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along, whole
+from rfgraph.language.reads import Place, Read, Reads, along, every, table, whole
 from rfgraph.language.vocabulary import Params
 
 Fold = Callable[[int, int], int]
@@ -62,16 +62,16 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
 
 
 @lru_cache(maxsize=512)
-def channels(inputs: int, outputs: int, groups: int) -> DimRead:
+def channels(inputs: int, outputs: int, groups: int) -> Place:
     """What an output channel reads of the input channels, `groups` blocks apart."""
     if groups == 1:
-        return Whole("linear")
+        return every("linear")
     each, per_group = inputs // groups, outputs // groups
     block = Positions.progression(0, 1, each)
     return along(1, Relation(per_group, each, (block,) * per_group))
 
 
-def moved(read: DimRead, dim: int) -> DimRead:
+def moved(read: Place, dim: int) -> Place:
     """The same read along another output dim."""
     return read if read.law is None else along(dim, read.law.relation)
 
@@ -94,26 +94,26 @@ def circular(index: int, size: int) -> int:
 FOLDS: dict[str, Fold] = {"reflect": reflect, "replicate": replicate, "circular": circular}
 
 
-def padded(dim: int, relation: Relation, size: int, mode: str) -> DimRead:
+def padded(dim: int, relation: Relation, size: int, mode: str) -> Place:
     """`relation` over an operand dim of `size`, padded by `mode`: zeros read nothing, others fold back."""
     fold = FOLDS.get(mode)
     if fold is None:
         return along(dim, relation)
-    return Table(dim, lambda o: sorted({fold(i, size) for i in relation.at(o)}), relation)
+    return table(dim, lambda o: sorted({fold(i, size) for i in relation.at(o)}), relation)
 
 
 def reduced(node: Node, dims: Sequence[int], kind: Any, keepdim: bool, operand: int = 0) -> Any:
     """One read for a reduction over `dims`: whole there, the same position elsewhere."""
-    read: list[DimRead] = []
+    read: list[Place] = []
     position = 0
     for dim in range(len(node.operand_shapes[operand])):
         gone = dim in dims
-        read.append(Whole(kind) if gone else along(position))
+        read.append(every(kind) if gone else along(position))
         position += keepdim or not gone
     return tuple(read)
 
 
-def along_dim(node: Node, dim: int, read: DimRead) -> Reads:
+def along_dim(node: Node, dim: int, read: Place) -> Reads:
     """`read` along `dim` of the first operand; the same position elsewhere."""
     rank = len(node.operand_shapes[0])
     return (Read(0, tuple(read if d == dim else along(d) for d in range(rank))),)

@@ -14,7 +14,7 @@ from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Read, Reads, Whole, along
+from rfgraph.language.reads import Place, Read, Reads, along, every
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import channels, moved, padded, per_dim
 from rfgraph.rules.registry import rule
@@ -90,14 +90,14 @@ def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
     return (*shapes[0][: -spatial - 1], params["out_channels"], *sizes)
 
 
-def _reads(node: Node, relations: Sequence[DimRead]) -> Reads:
+def _reads(node: Node, relations: Sequence[Place]) -> Reads:
     shape = node.operand_shapes[0]
     spatial = len(relations)
     lead = len(shape) - spatial - 1
     mix = channels(shape[lead], node.shape[lead], node.params["groups"])
     read = Read(0, (*map(along, range(lead)), moved(mix, lead), *relations))
     weights = [
-        Read(index, (Whole("linear"),) * len(node.operand_shapes[index]))
+        Read(index, (every("linear"),) * len(node.operand_shapes[index]))
         for index in range(1, len(node.operand_shapes))
     ]
     return (read, *weights)  # weights that are computed from the input are read whole

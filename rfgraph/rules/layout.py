@@ -16,7 +16,7 @@ from torch import nn
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import DimRead, Read, Reads, Table, along
+from rfgraph.language.reads import Place, Read, Reads, along, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules import masks
 from rfgraph.rules.common import (
@@ -120,12 +120,12 @@ def _infer_pad(params: Params, shapes: Sequence[Shape]) -> Shape:
     return sizes
 
 
-def _padded(dim: int, size: int, left: int, right: int, mode: str) -> DimRead:
+def _padded(dim: int, size: int, left: int, right: int, mode: str) -> Place:
     law = Relation.window(1, 1, 1, left)
     if mode != "circular" or min(left, right) >= 0:
         return padded(dim, law, size, mode if left or right else "")
     first, last = max(0, -left), size - max(0, -right)  # torch crops, then goes round
-    return Table(dim, lambda o: (first + (o - left - first) % (last - first),), law)
+    return table(dim, lambda o: (first + (o - left - first) % (last - first),), law)
 
 
 def pad(node: Node) -> Reads:
@@ -195,7 +195,7 @@ def _rolled(node: Node, dims: Sequence[int]) -> Reads:
     for dim, shift in zip(dims, shifts, strict=True):
         by_dim[nonnegative(dim, len(shape))] = by_dim.get(nonnegative(dim, len(shape)), 0) + shift
 
-    def read(dim: int) -> DimRead:
+    def read(dim: int) -> Place:
         shift = by_dim.get(dim, 0)
         return (
             padded(dim, Relation.window(1, 1, 1, shift), shape[dim], "circular")
@@ -218,9 +218,9 @@ def flip(node: Node) -> Reads:
     asked = node.params["dims"]
     dims = () if asked == () else all_dims(asked, len(node.shape))  # no dims are none, not all
 
-    def read(dim: int) -> DimRead:
+    def read(dim: int) -> Place:
         law = Relation(1, -1, (Positions.of([node.shape[dim] - 1]),))
-        return Table(dim, law.at, law, "flip counts from the end") if dim in dims else along(dim)
+        return table(dim, law.at, law, "flip counts from the end") if dim in dims else along(dim)
 
     return (Read(0, tuple(map(read, range(len(node.shape))))),)
 
@@ -245,10 +245,10 @@ def repeat(node: Node) -> Reads:
     own, shape = node.operand_shapes[0], node.shape
     lead = len(shape) - len(own)
 
-    def read(dim: int, size: int) -> DimRead:
+    def read(dim: int, size: int) -> Place:
         if shape[lead + dim] == size:
             return along(lead + dim)
-        return Table(lead + dim, _modulo(size), None, f"repeats {size} positions")
+        return table(lead + dim, _modulo(size), None, f"repeats {size} positions")
 
     return (Read(0, tuple(read(dim, size) for dim, size in enumerate(own))),)
 

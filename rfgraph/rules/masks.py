@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from rfgraph.graph import Masked, Operand, Shape
-from rfgraph.language.reads import DimRead, Kind, Lookup, Table, Whole
+from rfgraph.language.reads import Kind, Place, every, lookup, table
 from rfgraph.language.vocabulary import Params
 
 _MINUS_INFINITY = -1e4
@@ -150,10 +150,10 @@ def triangle(name: str) -> Callable[[Params, Shape], Masked]:
     return masks
 
 
-def attended(allowed: torch.Tensor | None, dims: Sequence[int], kind: Kind) -> DimRead:
+def attended(allowed: torch.Tensor | None, dims: Sequence[int], kind: Kind) -> Place:
     """All keys; or those that `allowed`, over `dims` of the output and the keys, does not mask out."""
     if allowed is None or bool(allowed.all()):
-        return Whole(kind)
+        return every(kind)
     lead = len(dims) - (allowed.ndim - 1)
     varying = [dim for dim in range(allowed.ndim - 1) if allowed.shape[dim] > 1]
     rows = allowed.permute(*varying, *(d for d in range(allowed.ndim) if d not in varying))
@@ -165,8 +165,8 @@ def attended(allowed: torch.Tensor | None, dims: Sequence[int], kind: Kind) -> D
     targets = tuple(dims[lead + dim] for dim in varying)
     if len(targets) <= 1:  # one mask for all queries is a table along the last of them
         target = targets[0] if targets else dims[-1]
-        return Table(target, lambda o: at((o,) if targets else ()), None, _REASON)
-    return Lookup(targets, at, _REASON)
+        return table(target, lambda o: at((o,) if targets else ()), None, _REASON)
+    return lookup(targets, at, _REASON)
 
 
 def allowed_by(mask: Any) -> torch.Tensor | None:

@@ -14,7 +14,7 @@ from torch import nn
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along, broadcast, whole
+from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, table, whole
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
 from rfgraph.rules.products import Labels, contracted
@@ -151,16 +151,16 @@ def kron(node: Node) -> Reads:
     return tuple(reads)
 
 
-def _quotient(dim: int, one: int, other: int, alone: bool) -> DimRead:
+def _quotient(dim: int, one: int, other: int, alone: bool) -> Place:
     law = Relation.spread(other)
-    return along(dim, law) if alone else Table(dim, law.at, law, "kron counts the other factor")
+    return along(dim, law) if alone else table(dim, law.at, law, "kron counts the other factor")
 
 
-def _remainder(dim: int, one: int, other: int, alone: bool) -> DimRead:
+def _remainder(dim: int, one: int, other: int, alone: bool) -> Place:
     return (
         along(dim)
         if one == 1
-        else Table(dim, lambda o: (o % other,), None, f"repeats {other} positions")
+        else table(dim, lambda o: (o % other,), None, f"repeats {other} positions")
     )
 
 
@@ -220,7 +220,7 @@ def bilinear(node: Node) -> Reads:
     lead = tuple(along(dim) for dim in range(len(node.shape) - 1))
     rest = (i for i in range(len(node.operand_shapes)) if i not in numbers)
     return (
-        *(Read(i, (*lead, Whole("linear"))) for i in numbers),
+        *(Read(i, (*lead, every("linear"))) for i in numbers),
         *(whole(len(node.operand_shapes[i]), "linear", i) for i in rest),
     )
 
@@ -274,7 +274,7 @@ def covariance(node: Node) -> Reads:
     """
     if len(node.operand_shapes[0]) < 2:
         return (whole(len(node.operand_shapes[0]), "statistics"),)
-    return tuple(Read(0, (along(dim), Whole("statistics"))) for dim in range(2))
+    return tuple(Read(0, (along(dim), every("statistics"))) for dim in range(2))
 
 
 for _name in ("cov", "corrcoef"):
@@ -292,7 +292,7 @@ def pdist(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pdist.html
     """
     pairs = torch.combinations(torch.arange(node.operand_shapes[0][0])).tolist()
-    return (Read(0, (Table(0, pairs.__getitem__, None, "pairs are counted"), Whole("linear"))),)
+    return (Read(0, (table(0, pairs.__getitem__, None, "pairs are counted"), every("linear"))),)
 
 
 @rule(*spellings("trace"), signature="input")
@@ -319,7 +319,7 @@ def of_matrix(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/linalg.html
     """
     lead = map(along, range(len(node.operand_shapes[0]) - 2))
-    return (Read(0, (*lead, Whole("linear"), Whole("linear"))),)
+    return (Read(0, (*lead, every("linear"), every("linear"))),)
 
 
 for _name in (
@@ -349,10 +349,10 @@ def solved(node: Node) -> Reads:
     if isinstance(matrix, Operand):
         batch = tuple(matrix.shape[:-2])
         lead = broadcast(batch, node.shape[: rank - 2 + vector]).dims
-        reads.append(Read(matrix.index, (*lead, Whole("linear"), Whole("linear"))))
+        reads.append(Read(matrix.index, (*lead, every("linear"), every("linear"))))
     if isinstance(sides, Operand):
         own = list(broadcast(sides.shape, node.shape).dims)
-        own[summed - rank] = Whole("linear")
+        own[summed - rank] = every("linear")
         reads.append(Read(sides.index, tuple(own)))
     return tuple(reads)
 

@@ -22,7 +22,7 @@ from rfgraph.errors import UnsupportedOperatorError
 from rfgraph.graph import Graph, Node, Shape
 from rfgraph.graph.calls import outputs_of
 from rfgraph.graph.guard import untouched
-from rfgraph.language.reads import DimRead, Lookup, Read, Reads, Table, Whole
+from rfgraph.language.reads import Place, Read, Reads, every, lookup, table
 
 Marks: TypeAlias = npt.NDArray[np.bool_]
 """Which positions of one operand dim are read: over the output's dims, then that dim."""
@@ -61,25 +61,25 @@ def _read(node: Node, graph: Graph, operand: int) -> Read:
     return Read(operand, dims)
 
 
-def _along(node: Node, graph: Graph, operand: int, dim: int) -> DimRead:
+def _along(node: Node, graph: Graph, operand: int, dim: int) -> Place:
     """What is read along one dim of one operand."""
     size = node.operand_shapes[operand][dim]
     if size * np.prod(node.shape, dtype=float) > _MOST_MARKS:
-        return Whole("measured")
+        return every("measured")
     marks = _Trial(node, graph, node.operand_shapes).marks(operand, dim)
     varying = _varying(marks)
     if not varying and bool(marks.all()) and size > 1:
-        return Whole("measured")
+        return every("measured")
     if size == 1 and node.shape[dim : dim + 1] == (1,):
         varying = [dim]  # a dim of size 1 that stays where it is, such as one sample's batch dim
     if len(varying) > 1:
-        return Lookup(tuple(varying), _looked_up(marks, varying), _REASON)
+        return lookup(tuple(varying), _looked_up(marks, varying), _REASON)
     target = varying[0] if varying else 0
     rows = _rows(marks, target)
     law = _law(rows, size)
     if law is not None and law is _law_at_second_size(node, graph, operand, dim, target):
-        return Table(target, rows.__getitem__, law, mark=_INFERRED)
-    return Table(target, rows.__getitem__, law, _REASON)
+        return table(target, rows.__getitem__, law, mark=_INFERRED)
+    return table(target, rows.__getitem__, law, _REASON)
 
 
 def _varying(marks: Marks) -> list[int]:

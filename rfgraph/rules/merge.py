@@ -13,7 +13,7 @@ import torch
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Lookup, Read, Reads, Table, along
+from rfgraph.language.reads import Place, Read, Reads, along, lookup, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
 from rfgraph.rules.registry import rule, spellings
@@ -68,9 +68,9 @@ def cat(node: Node) -> Reads:
 def _piece(operand: int, dim: int, start: int, rank: int, alone: bool) -> Read:
     # Positions of other pieces fall outside this operand, as if into padding: they read nothing.
     shifted = Relation.window(1, 1, 1, start)
-    own: DimRead = along(dim, shifted)
+    own: Place = along(dim, shifted)
     if not alone:
-        own = Table(dim, shifted.at, None, f"concatenation along dim {dim}")
+        own = table(dim, shifted.at, None, f"concatenation along dim {dim}")
     return Read(operand, tuple(own if d == dim else along(d) for d in range(rank)))
 
 
@@ -101,13 +101,13 @@ def stack(node: Node) -> Reads:
     )
 
 
-def _at_place(own: Sequence[int], new: int, place: int) -> Iterator[DimRead]:
+def _at_place(own: Sequence[int], new: int, place: int) -> Iterator[Place]:
     """The same position, but only at one place along the new dim: the first dim carries that."""
     for number, dim in enumerate(own):
         if number:
             yield along(dim)
         else:
-            yield Lookup(
+            yield lookup(
                 (dim, new),
                 lambda o: o[:1] if o[1] == place else (),
                 "stack puts it in one place",

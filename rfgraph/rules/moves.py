@@ -21,7 +21,7 @@ from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
 from rfgraph.graph.calls import outputs_of
-from rfgraph.language.reads import DimRead, Fixed, Lookup, Read, Reads, Table, along
+from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import data_dependent, written
 from rfgraph.rules.registry import rule, spellings
@@ -88,8 +88,8 @@ def _applied(
 ) -> list[_Part]:
     """The parts of an output, of the call with one dim twice as large: that of the operands, or of all."""
 
-    def sized(shape: Sequence[int], fixed: bool) -> Shape:
-        large = None if fixed else grows
+    def sized(shape: Sequence[int], settled: bool) -> Shape:
+        large = None if settled else grows
         return tuple(max(size * 2, 3) if d == large else size for d, size in enumerate(shape))
 
     shapes = [sized(shape, False) for shape in node.operand_shapes]
@@ -149,7 +149,7 @@ class _Line(NamedTuple):
 
 
 def _decided(part: _Part, of: int) -> tuple[tuple[int, ...], Tensor]:
-    """The fewest output dims that decide what is read along an operand dim, and a table over them."""
+    """The fewest output dims that decide what is read along an operand dim, and a grid over them."""
     high = part.index(of)
     low = high.where(part.read, part.own[of])
     dims = list(range(high.ndim))
@@ -161,9 +161,9 @@ def _decided(part: _Part, of: int) -> tuple[tuple[int, ...], Tensor]:
     return tuple(dims), high.reshape([high.shape[dim] for dim in dims])
 
 
-def _line(dims: Sequence[int], table: Tensor) -> _Line | None:
-    """The line through the entries of a table over one dim; None: there is none, or more than one."""
-    entries = [pair for pair in enumerate(table.tolist()) if pair[1] >= 0] if len(dims) == 1 else []
+def _line(dims: Sequence[int], grid: Tensor) -> _Line | None:
+    """The line through the entries of a grid over one dim; None: there is none, or more than one."""
+    entries = [pair for pair in enumerate(grid.tolist()) if pair[1] >= 0] if len(dims) == 1 else []
     if len(entries) < 2:
         return None
     (first, value), (second, other) = entries[:2]
@@ -195,26 +195,26 @@ class _Moved:
             reads[number] = self.only(number, reads[number], dims[number])
         return Read(self.here.operand, tuple(reads))
 
-    def along(self, dim: int) -> tuple[DimRead, tuple[int, ...]]:
+    def along(self, dim: int) -> tuple[Place, tuple[int, ...]]:
         """What is read along an operand dim, and the output dims that say it."""
-        dims, table = _decided(self.here, dim)
+        dims, grid = _decided(self.here, dim)
         grown = self.grown[dim]
-        far, values = ((), table - 1) if grown is None else _decided(grown, dim)
+        far, values = ((), grid - 1) if grown is None else _decided(grown, dim)
         law = _line(far, values)
         if law is not None and self.holds(law, dim):
             return self.lawful(law), (law.dim,)
         if law is not None and not dims and self.here.number.shape[law.dim] == 1:
-            law = law._replace(start=int(table))
-            return Table(law.dim, law.law().at, law.law(), self.reason), (law.dim,)
+            law = law._replace(start=int(grid))
+            return table(law.dim, law.law().at, law.law(), self.reason), (law.dim,)
         if not dims:
-            fixed = not far and bool(values == table)
-            return Fixed(int(table), "" if fixed else self.reason), ()
+            settled = not far and bool(values == grid)
+            return fixed(int(grid), "" if settled else self.reason), ()
         if len(dims) > 1:
-            return Lookup(dims, _lookup(table), "moves positions across dims"), dims
-        line = _line(dims, table)
+            return lookup(dims, _lookup(grid), "moves positions across dims"), dims
+        line = _line(dims, grid)
         if line is not None and not (self.fills(dims[0]) and line.fits(self.here, dim)):
             line = None
-        return Table(dims[0], _entries(table), line and line.law(), self.reason), dims
+        return table(dims[0], _entries(grid), line and line.law(), self.reason), dims
 
     def holds(self, law: _Line, dim: int) -> bool:
         """True where a law is right at every size that was asked."""
@@ -225,10 +225,10 @@ class _Moved:
         """True where no other operand is read at some positions of an output dim."""
         return len(self.node.operand_shapes) == 1 or bool(self.here.along([dim]).all())
 
-    def lawful(self, law: _Line) -> DimRead:
+    def lawful(self, law: _Line) -> Place:
         if self.fills(law.dim):
             return along(law.dim, law.law())
-        return Table(law.dim, law.law().at, None, self.reason)
+        return table(law.dim, law.law().at, None, self.reason)
 
     def carrier(self, dims: Sequence[Collection[int]]) -> int:
         """The operand dim that says where nothing is read: one that goes along such output dims."""
@@ -236,25 +236,25 @@ class _Moved:
         chosen = (number for number, own in enumerate(dims) if own and varying.issuperset(own))
         return next(chosen, 0)
 
-    def only(self, number: int, read: DimRead, dims: Collection[int]) -> DimRead:
+    def only(self, number: int, read: Place, dims: Collection[int]) -> Place:
         """What is read along operand dim `number`, and nothing where nothing of the operand is read."""
         every = range(self.here.number.ndim)
         wanted = tuple(dim for dim in every if dim in dims or self.here.varies(dim))
         others = [dim for dim in every if dim not in wanted]
         index = self.here.index(number)
-        table = index.amax(others) if others else index
+        grid = index.amax(others) if others else index
         law = read if read.at is None and read.dims else None
-        return Lookup(wanted, _lookup(table), self.reason, law=law)
+        return lookup(wanted, _lookup(grid), self.reason, law=law)
 
 
-def _entries(table: Tensor) -> Callable[[int], tuple[int, ...]]:
-    values = table.tolist()
+def _entries(grid: Tensor) -> Callable[[int], tuple[int, ...]]:
+    values = grid.tolist()
     return lambda o: (values[o],) if values[o] >= 0 else ()
 
 
-def _lookup(table: Tensor) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+def _lookup(grid: Tensor) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
     def at(o: tuple[int, ...]) -> tuple[int, ...]:
-        position = int(table[o])
+        position = int(grid[o])
         return (position,) if position >= 0 else ()
 
     return at

@@ -16,7 +16,7 @@ from torch import nn
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import Kind, Read, Reads, Whole, along, broadcast, mixed, same
+from rfgraph.language.reads import Kind, Read, Reads, along, broadcast, every, mixed, same
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, dim_of, unchanged
 from rfgraph.rules.masks import softened
@@ -134,7 +134,7 @@ def group_norm(node: Node) -> Reads:
     """
     rank, each = len(node.shape), node.shape[1] // node.params["num_groups"]
     group = along(1, Relation(each, each, (Positions.progression(0, 1, each),) * each))
-    space = (Whole("statistics"),) * (rank - 2)
+    space = (every("statistics"),) * (rank - 2)
     return same(rank), Read(0, (along(0), group, *space)), *_per_channel(node)
 
 

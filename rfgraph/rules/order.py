@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Read, Reads, Table, Whole, along, mixed
+from rfgraph.language.reads import Read, Reads, along, every, mixed, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
@@ -27,7 +27,7 @@ def cumulative(node: Node) -> Reads:
     """
     rank = len(node.shape)
     dim = nonnegative(node.params["dim"], rank)
-    past = Table(dim, lambda o: range(o + 1), None, "a cumulative operator reads 0 .. o")
+    past = table(dim, lambda o: range(o + 1), None, "a cumulative operator reads 0 .. o")
     return (Read(0, tuple(past if d == dim else along(d) for d in range(rank))),)
 
 
@@ -48,7 +48,7 @@ def ranked(node: Node) -> Reads:
     dim = nonnegative(node.params["dim"], len(own))
     gone = len(own) > len(shape)
     dims = (
-        Whole("data-dependent") if d == dim else along(d - (gone and d > dim))
+        every("data-dependent") if d == dim else along(d - (gone and d > dim))
         for d in range(len(own))
     )
     return (Read(0, tuple(dims)),)
@@ -85,7 +85,7 @@ def grid_sample(node: Node) -> Reads:
     if isinstance(image, Operand):
         reads.append(mixed(rank, spatial, "data-dependent", image.index))
     if isinstance(grid, Operand):
-        reads.append(Read(grid.index, (along(0), *map(along, spatial), Whole("linear"))))
+        reads.append(Read(grid.index, (along(0), *map(along, spatial), every("linear"))))
     return tuple(reads)
 
 
@@ -160,7 +160,7 @@ def cumulative_trapezoid(node: Node) -> Reads:
     """
     rank = len(node.shape)
     dim = nonnegative(node.params["dim"], rank)
-    past = Table(dim, lambda o: range(o + 2), None, "a cumulative operator reads 0 .. o")
+    past = table(dim, lambda o: range(o + 2), None, "a cumulative operator reads 0 .. o")
 
     def read(i: int, own: Shape) -> Read:
         if len(own) == 1:

@@ -12,7 +12,7 @@ from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Fixed, Read, Reads, Table, Whole, along, broadcast, same
+from rfgraph.language.reads import Read, Reads, along, broadcast, every, fixed, same, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import broadcast_shapes, unchanged
 from rfgraph.rules.masks import chosen, filled, kept, multiplied, summed, triangle
@@ -141,7 +141,7 @@ def prelu(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PReLU.html
     """
     slopes = (
-        Read(i, tuple(Fixed(0) if size == 1 else along(1) for size in own))
+        Read(i, tuple(fixed(0) if size == 1 else along(1) for size in own))
         for i, own in enumerate(node.operand_shapes)
         if i
     )
@@ -258,13 +258,13 @@ def embedding(node: Node) -> Reads:
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html
     """
-    index, table = node.params["input"], node.params["weight"]
+    index, rows = node.params["input"], node.params["weight"]
     reads: list[Read] = []
     if isinstance(index, Operand):
         reads.append(same(len(index.shape), index.index))
-    if isinstance(table, Operand):
-        dims = Whole("data-dependent"), along(len(node.shape) - 1)
-        reads.append(Read(table.index, dims))
+    if isinstance(rows, Operand):
+        dims = every("data-dependent"), along(len(node.shape) - 1)
+        reads.append(Read(rows.index, dims))
     return tuple(reads)
 
 
@@ -281,5 +281,5 @@ def glu(node: Node) -> Reads:
     rank, dim = len(node.shape), node.params["dim"] % len(node.shape)
     half = node.shape[dim]
     gate = Relation.window(2, 1, half, 0)
-    table = Table(dim, gate.at, gate, f"glu pairs positions {half} apart at this size")
-    return (Read(0, tuple(table if d == dim else along(d) for d in range(rank))),)
+    paired = table(dim, gate.at, gate, f"glu pairs positions {half} apart at this size")
+    return (Read(0, tuple(paired if d == dim else along(d) for d in range(rank))),)

@@ -16,7 +16,7 @@ from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along
+from rfgraph.language.reads import Place, Read, Reads, along, every, table
 from rfgraph.language.vocabulary import Infer, Normalize, Params
 from rfgraph.rules.common import per_dim
 from rfgraph.rules.registry import rule
@@ -86,7 +86,7 @@ def _infer_adaptive(params: Params, shapes: Sequence[Shape]) -> Shape | tuple[Sh
     return (shape, shape) if params.get("return_indices") else shape
 
 
-def cells(dim: int, size: int, count: int, what: str) -> DimRead:
+def cells(dim: int, size: int, count: int, what: str) -> Place:
     """`size` inputs shared out over `count` cells that may overlap: adaptive pooling, `area` resampling."""
 
     def at(cell: int) -> range:
@@ -94,7 +94,7 @@ def cells(dim: int, size: int, count: int, what: str) -> DimRead:
 
     each, rest = divmod(size, count)
     law = None if rest else Relation.window(each, each)
-    return Table(dim, at, law, f"{what} to {count} holds at this size ({size})")
+    return table(dim, at, law, f"{what} to {count} holds at this size ({size})")
 
 
 def adaptive_pool(node: Node) -> Reads:
@@ -110,7 +110,7 @@ def adaptive_pool(node: Node) -> Reads:
     lead = len(node.shape) - len(wanted)
     sizes = node.operand_shapes[0][lead:]
     reads = [
-        Whole("pooling") if count == 1 else cells(lead + dim, size, count, "adaptive pooling")
+        every("pooling") if count == 1 else cells(lead + dim, size, count, "adaptive pooling")
         for dim, (size, count) in enumerate(zip(sizes, wanted, strict=True))
     ]
     return (Read(0, (*map(along, range(lead)), *reads)),)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from rfgraph.graph import Masked, Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Fixed, Kind, Read, Reads, Whole, along, broadcast, whole
+from rfgraph.language.reads import Kind, Place, Read, Reads, along, broadcast, every, fixed, whole
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import broadcast_shapes
 from rfgraph.rules.masks import attended, of_operand
@@ -53,7 +53,7 @@ def linear(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
     """
     own = node.operand_shapes[0]
-    first = Read(0, (*map(along, range(len(own) - 1)), Whole("linear")))
+    first = Read(0, (*map(along, range(len(own) - 1)), every("linear")))
     rest = enumerate(node.operand_shapes[1:], start=1)
     return (first, *(whole(len(shape), "linear", i) for i, shape in rest))
 
@@ -68,15 +68,15 @@ def contracted(
     kind = _mixing(node)
     positions = {label: dim for dim, label in enumerate(output)}
 
-    def of(own: int, label: object, size: int) -> DimRead:
+    def of(own: int, label: object, size: int) -> Place:
         if label in positions:
             dim = positions[label]
-            return Fixed(0) if size == 1 != node.shape[dim] else along(dim)
+            return fixed(0) if size == 1 != node.shape[dim] else along(dim)
         for other, factor in enumerate(factors):
             masked = of_operand(factor, (0.0,)) if other != own else None
             if masked is not None and label in labels[other]:
                 return _where_not_zero(masked, labels[other], label, positions, kind)
-        return Whole(kind)
+        return every(kind)
 
     return tuple(
         Read(
@@ -90,7 +90,7 @@ def contracted(
 
 def _where_not_zero(
     masked: Masked, labels: Labels, summed: object, positions: Mapping[object, int], kind: Kind
-) -> DimRead:
+) -> Place:
     """The positions of a summed dim at which a factor is not fixed to 0, by output position."""
     allowed = ~masked.where
     own = labels[len(labels) - allowed.ndim :]
@@ -98,10 +98,10 @@ def _where_not_zero(
         if label != summed and label not in positions:
             allowed = allowed.any(dim, keepdim=True)
     if summed not in own:
-        return Whole(kind)
+        return every(kind)
     last = allowed.movedim(own.index(summed), -1)
     dims = [positions.get(label, 0) for label in own if label != summed]
-    return attended(last, dims, kind) if dims else Whole(kind)
+    return attended(last, dims, kind) if dims else every(kind)
 
 
 def _matmul_labels(left: int, right: int) -> tuple[list[object], list[object], list[object]]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from torch import nn
 
 from rfgraph.graph import Node, Operand
-from rfgraph.language.reads import DimRead, Read, Reads, Table, Whole, along
+from rfgraph.language.reads import Place, Read, Reads, along, every, table
 from rfgraph.rules.registry import rule
 
-_WHOLE = Whole("recurrent")
+_WHOLE = every("recurrent")
 
 
 def recurrent(node: Node) -> Reads:
@@ -30,10 +30,10 @@ def recurrent(node: Node) -> Reads:
     batched = len(sequence.shape) == 3
     time = 1 if batched and params["batch_first"] else 0
     states = node.output > 0
-    own: DimRead = _WHOLE  # last states, and outputs of both directions together
+    own: Place = _WHOLE  # last states, and outputs of both directions together
     if not states and not params["bidirectional"]:
-        own = Table(time, lambda o: range(o + 1), None, "a recurrent layer reads 0 .. o")
-    dims: list[DimRead] = [Whole("linear")] * len(sequence.shape)
+        own = table(time, lambda o: range(o + 1), None, "a recurrent layer reads 0 .. o")
+    dims: list[Place] = [every("linear")] * len(sequence.shape)
     dims[time] = own
     sample = along(1 if states else 1 - time)
     if batched:
@@ -42,7 +42,7 @@ def recurrent(node: Node) -> Reads:
     initial = params["hx"] if isinstance(params["hx"], tuple | list) else (params["hx"],)
     for state in initial:
         if isinstance(state, Operand):
-            kept: list[DimRead] = [_WHOLE] * len(state.shape)
+            kept: list[Place] = [_WHOLE] * len(state.shape)
             if batched:
                 kept[1] = sample
             reads.append(Read(state.index, tuple(kept)))

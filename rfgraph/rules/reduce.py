@@ -14,16 +14,16 @@ from torch import nn
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
 from rfgraph.language.reads import (
-    DimRead,
-    Fixed,
     Kind,
+    Place,
     Read,
     Reads,
-    Table,
-    Whole,
     along,
     broadcast,
+    every,
+    fixed,
     mixed,
+    table,
     whole,
 )
 from rfgraph.language.vocabulary import Params
@@ -122,11 +122,11 @@ def cosine_similarity(node: Node) -> Reads:
     rank = len(node.shape) + 1
     summed = nonnegative(node.params["dim"], rank)
 
-    def of(dim: int, size: int) -> DimRead:
+    def of(dim: int, size: int) -> Place:
         if dim == summed:
-            return Whole("linear")
+            return every("linear")
         position = dim - (dim > summed)
-        return Fixed(0) if size == 1 != node.shape[position] else along(position)
+        return fixed(0) if size == 1 != node.shape[position] else along(position)
 
     return tuple(
         Read(i, tuple(of(rank - len(own) + d, size) for d, size in enumerate(own)))
@@ -181,7 +181,7 @@ def paired(node: Node) -> Reads:
         if node.op == "dist":
             reads.append(whole(len(own), "pooling", i))
         else:
-            reads.append(Read(i, (*broadcast(own[:-1], shape[:-1]).dims, Whole("linear"))))
+            reads.append(Read(i, (*broadcast(own[:-1], shape[:-1]).dims, every("linear"))))
     return tuple(reads)
 
 
@@ -206,11 +206,11 @@ def trapezoid(node: Node) -> Reads:
     summed = nonnegative(node.params["dim"], rank)
     full = (*node.shape[:summed], -1, *node.shape[summed:])
 
-    def of(dim: int, size: int) -> DimRead:
+    def of(dim: int, size: int) -> Place:
         if dim == summed:
-            return Whole("pooling")
+            return every("pooling")
         position = dim - (dim > summed)
-        return Fixed(0) if size == 1 != full[dim] else along(position)
+        return fixed(0) if size == 1 != full[dim] else along(position)
 
     def read(i: int, own: Shape) -> Read:
         if len(own) == 1:
@@ -256,7 +256,7 @@ def diff(node: Node) -> Reads:
         if isinstance(given, Operand):
             law = Relation.window(params["n"] + 1, 1, 1, start)
             own = (
-                along(dim, law) if alone else Table(dim, law.at, None, "diff puts tensors together")
+                along(dim, law) if alone else table(dim, law.at, None, "diff puts tensors together")
             )
             dims = (own if d == dim else along(d) for d in range(rank))
             reads.append(Read(given.index, tuple(dims)))

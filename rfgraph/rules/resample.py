@@ -17,7 +17,7 @@ from torch import nn
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import DimRead, Lookup, Read, Reads, Table, along
+from rfgraph.language.reads import Place, Read, Reads, along, lookup, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import replicate
 from rfgraph.rules.pool import cells
@@ -107,7 +107,7 @@ def _law(mode: str, rate: Fraction, corners: bool, antialias: bool) -> Relation 
     return Relation(period, advance, (Positions.of(taps(o)) for o in range(period)))
 
 
-def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Params) -> DimRead:
+def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Params) -> Place:
     mode = params["mode"]
     if mode == "area":
         return cells(dim, size, out, "area resampling")
@@ -118,7 +118,7 @@ def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Par
         reason = f"align_corners=True resamples {size} to {out} at a rate of this size"
     elif rate not in (None, 1) and out == size and (params["antialias"] or mode in _COPYING):
         copied = Relation.identity()
-        return Table(dim, copied.at, copied, f"resampling {size} to {size} copies at this size")
+        return table(dim, copied.at, copied, f"resampling {size} to {size} copies at this size")
     elif rate is None:
         rate = Fraction(size, out)
         if 1 not in (rate.numerator, rate.denominator):
@@ -132,7 +132,7 @@ def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Par
         kept = {replicate(i, size) for i in read} if clamp else {i for i in read if 0 <= i < size}
         return sorted(kept)
 
-    return Table(dim, at, law, reason)
+    return table(dim, at, law, reason)
 
 
 def interpolate(node: Node) -> Reads:
@@ -183,7 +183,7 @@ def pixel_shuffle(node: Node) -> Reads:
     """
     factor = node.params["upscale_factor"]
     lead = len(node.shape) - 3
-    block = Lookup(
+    block = lookup(
         (lead, lead + 1, lead + 2),
         lambda o: (o[0] * factor**2 + o[1] % factor * factor + o[2] % factor,),
         "channels of a block are laid out in space",
@@ -210,8 +210,8 @@ def pixel_unshuffle(node: Node) -> Reads:
     lead = len(node.shape) - 3
     window = Relation.window(factor, factor)
 
-    def pixel(dim: int, places: Callable[[int], int]) -> DimRead:
-        return Lookup(
+    def pixel(dim: int, places: Callable[[int], int]) -> Place:
+        return lookup(
             (lead, dim),
             lambda o: (factor * o[1] + places(o[0]) % factor,),
             "a block of pixels is laid out over channels",

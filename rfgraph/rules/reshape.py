@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Fixed, Read, Reads, Whole, along, broadcast, regrouped
+from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, fixed, regrouped
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
 from rfgraph.rules.masks import kept, reshaped
@@ -51,7 +51,7 @@ def reshape(node: Node) -> Reads:
     if not isinstance(node.params["input"], Operand):
         return ()  # reshape_as, of a tensor of the model
     own, shape = node.operand_shapes[0], node.shape
-    read: list[DimRead] = [Fixed(0)] * len(own)
+    read: list[Place] = [fixed(0)] * len(own)
     for before, after in groups(own, shape):
         wide_before = [d for d in before if own[d] != 1]
         wide_after = [d for d in after if shape[d] != 1]
@@ -112,11 +112,11 @@ def squeeze(node: Node) -> Reads:
     """
     own = node.operand_shapes[0]
     asked = {nonnegative(d, len(own)) for d in node.params["dim"]} or set(range(len(own)))
-    read: list[DimRead] = []
+    read: list[Place] = []
     position = 0
     for dim, size in enumerate(own):
         gone = size == 1 and dim in asked
-        read.append(Fixed(0) if gone else along(position))
+        read.append(fixed(0) if gone else along(position))
         position += not gone
     return (Read(0, tuple(read)),)
 
@@ -183,4 +183,4 @@ def view_as_complex(node: Node) -> Reads:
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.view_as_complex.html
     """
-    return (Read(0, (*map(along, range(len(node.shape))), Whole("linear"))),)
+    return (Read(0, (*map(along, range(len(node.shape))), every("linear"))),)

@@ -14,7 +14,7 @@ import torch
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import DimRead, Fixed, Lookup, Read, Reads, Table, Whole, along, same
+from rfgraph.language.reads import Place, Read, Reads, along, every, fixed, lookup, same, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import along_dim, data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
@@ -22,29 +22,29 @@ from rfgraph.rules.registry import rule, spellings
 _MASKS = (torch.bool, torch.uint8)
 
 
-def stepped(dim: int, start: int, step: int = 1, from_end: bool = False) -> DimRead:
+def stepped(dim: int, start: int, step: int = 1, from_end: bool = False) -> Place:
     """Output `o` reads `start + step * o`; `from_end`: the start was counted from the end."""
     law = Relation.window(1, step, 1, -start)
     return (
-        Table(dim, law.at, law, "counts from the end at this size") if from_end else along(dim, law)
+        table(dim, law.at, law, "counts from the end at this size") if from_end else along(dim, law)
     )
 
 
-def picked(dim: int, indices: Sequence[int]) -> DimRead:
+def picked(dim: int, indices: Sequence[int]) -> Place:
     """Output `o` reads `indices[o]`, which the model fixes: a law where they are equally spaced."""
     gaps = {b - a for a, b in pairwise(indices)}
     law = None
     if len(gaps) == 1:
         (gap,) = gaps
         law = Relation(1, gap, (Positions.of(indices[:1]),))
-    return Table(dim, lambda o: (indices[o],), law, "constant index")
+    return table(dim, lambda o: (indices[o],), law, "constant index")
 
 
-def one(index: int, size: int) -> DimRead:
+def one(index: int, size: int) -> Place:
     """A single position; one counted from the end holds at this size only."""
     if not -size <= index < size:
         raise ValueError(f"index {index} is out of range for a size of {size}")
-    return Fixed(index) if index >= 0 else Fixed(index + size, "counts from the end at this size")
+    return fixed(index) if index >= 0 else fixed(index + size, "counts from the end at this size")
 
 
 def normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
@@ -117,7 +117,7 @@ def getitem(node: Node) -> Reads:
     if indices is None:
         return data_dependent(node)
     start, rank = _where_indexed(entries, indices)
-    read: list[DimRead] = []
+    read: list[Place] = []
     position, taken = 0, iter(indices)
     for entry in entries:
         if position == start:
@@ -161,7 +161,7 @@ def _where_indexed(entries: Sequence[Any], indices: Sequence[torch.Tensor]) -> t
     return first if all(slots[first : first + count]) else 0, indices[0].ndim
 
 
-def looked_up(dims: Sequence[int], index: torch.Tensor) -> DimRead:
+def looked_up(dims: Sequence[int], index: torch.Tensor) -> Place:
     """The output position over `dims` reads at the constant `index`: a table of the dims it varies on."""
     varying = [
         dim for dim in range(index.ndim) if not bool((index == index.narrow(dim, 0, 1)).all())
@@ -171,10 +171,10 @@ def looked_up(dims: Sequence[int], index: torch.Tensor) -> DimRead:
             index = index.narrow(dim, 0, 1)
     values = index.reshape([index.shape[dim] for dim in varying])
     if not varying and index.numel():
-        return Fixed(int(values))
+        return fixed(int(values))
     if len(varying) <= 1:
         return picked(dims[varying[0]] if varying else dims[0], values.flatten().tolist())
-    return Lookup(
+    return lookup(
         tuple(dims[dim] for dim in varying), lambda o: (int(values[o]),), "constant index"
     )
 
@@ -211,7 +211,7 @@ def select(node: Node) -> Reads:
     return (Read(0, _without(dim, len(own), one(node.params["index"], own[dim]))),)
 
 
-def _without(dim: int, rank: int, read: DimRead) -> tuple[DimRead, ...]:
+def _without(dim: int, rank: int, read: Place) -> tuple[Place, ...]:
     """`read` at `dim`, which the output lacks; the same position elsewhere."""
     return tuple(read if d == dim else along(d - (d > dim)) for d in range(rank))
 
@@ -230,7 +230,7 @@ def index_select(node: Node) -> Reads:
     dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
     if is_constant(index):
         return along_dim(node, dim, looked_up((dim,), index.detach().cpu().reshape(-1)))
-    reads = along_dim(node, dim, Whole("data-dependent"))
+    reads = along_dim(node, dim, every("data-dependent"))
     rest = enumerate(node.operand_shapes[1:], start=1)
     return (*reads, *(Read(i, (along(dim),) * len(shape)) for i, shape in rest))
 
@@ -249,7 +249,7 @@ def gather(node: Node) -> Reads:
     dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
     if is_constant(index):
         return along_dim(node, dim, looked_up(range(rank), index.detach().cpu()))
-    return (*along_dim(node, dim, Whole("data-dependent")), same(rank, index.index))
+    return (*along_dim(node, dim, every("data-dependent")), same(rank, index.index))
 
 
 @rule(*spellings("unbind"), signature="input, dim=0")
@@ -264,7 +264,7 @@ def unbind(node: Node) -> Reads:
     """
     rank = len(node.operand_shapes[0])
     dim = nonnegative(node.params["dim"], rank)
-    return (Read(0, _without(dim, rank, Fixed(node.output))),)
+    return (Read(0, _without(dim, rank, fixed(node.output))),)
 
 
 def split(node: Node) -> Reads:

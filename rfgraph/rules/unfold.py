@@ -15,7 +15,7 @@ from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import DimRead, Lookup, Read, Reads, along, regrouped
+from rfgraph.language.reads import Place, Read, Reads, along, lookup, regrouped
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative, per_dim
 from rfgraph.rules.registry import rule
@@ -36,13 +36,13 @@ def unfold(node: Node) -> Reads:
     own, rank = node.operand_shapes[0], len(node.shape)
     dim = nonnegative(node.params["dimension"], len(own))
     size, step = node.params["size"], node.params["step"]
-    read: DimRead
+    read: Place
     if not own:  # one window of one element
         return (Read(0, ()),)
     if size == step and own[dim] % size == 0:
         (read,) = regrouped((dim,), (own[dim],), (dim, rank - 1), (node.shape[dim], size))
     else:
-        read = Lookup((dim, rank - 1), lambda o: (step * o[0] + o[1],), _REASON)
+        read = lookup((dim, rank - 1), lambda o: (step * o[0] + o[1],), _REASON)
     return (Read(0, tuple(read if d == dim else along(d) for d in range(len(own)))),)
 
 
@@ -93,7 +93,7 @@ def im2col(node: Node) -> Reads:
 
         return at
 
-    image = (Lookup((lead, lead + 1), pixel(axis), _REASON) for axis in (0, 1))
+    image = (lookup((lead, lead + 1), pixel(axis), _REASON) for axis in (0, 1))
     channel = along(lead, Relation.spread(prod(taps)))
     return (Read(0, (*map(along, range(lead)), channel, *image)),)
 
@@ -140,6 +140,6 @@ def col2im(node: Node) -> Reads:
     reads = []
     for number, place in enumerate(product(*map(range, taps))):
         channel = along(lead, Relation.window(1, prod(taps), 1, -number))
-        column = Lookup((lead + 1, lead + 2), window(place), _REASON)
+        column = lookup((lead + 1, lead + 2), window(place), _REASON)
         reads.append(Read(0, (*map(along, range(lead)), channel, column)))
     return tuple(reads)

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from rfgraph.algebra.digits import Digit, plain
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import DimRead, Fixed, Read, Regroup, Table, Whole, along, same
+from rfgraph.language.reads import (
+    Fixed,
+    Place,
+    Read,
+    Regroup,
+    Table,
+    Whole,
+    along,
+    every,
+    fixed,
+    same,
+)
 from rfgraph.propagation.periodic import Periodic, PeriodicDomain, Scan
 from tests.domains import dense
 from tests.domains.strategies import factorizations
@@ -48,14 +59,14 @@ class Tensor:
         truth = dense.apply([self.truth], reads, shape)
         return Tensor(shape, value, truth, self.padded or padded, self.domain)
 
-    def slid(self, dim: int, size: int, *dim_reads: DimRead, padded: bool = False) -> Tensor:
+    def slid(self, dim: int, size: int, *dim_reads: Place, padded: bool = False) -> Tensor:
         """Reads along `dim` alone, which then has `size` positions."""
         shape = (*self.shape[:dim], size, *self.shape[dim + 1 :])
         reads = (keep(len(shape), {dim: dim_read}) for dim_read in dim_reads)
         return self.through(shape, *reads, padded=padded)
 
 
-def keep(rank: int, replaced: dict[int, DimRead]) -> Read:
+def keep(rank: int, replaced: dict[int, Place]) -> Read:
     """Every dim as it is, but for those that are replaced."""
     return Read(0, tuple(replaced.get(dim, along(dim)) for dim in range(rank)))
 
@@ -137,15 +148,15 @@ def table(draw: st.DrawFn, tensor: Tensor, dim: int) -> Tensor:
 
 
 def softmax(draw: st.DrawFn, tensor: Tensor, dim: int) -> Tensor:
-    return tensor.slid(dim, tensor.shape[dim], Whole("softmax"))
+    return tensor.slid(dim, tensor.shape[dim], every("softmax"))
 
 
 def reduce(draw: st.DrawFn, tensor: Tensor, dim: int) -> Tensor:
-    return without(tensor, dim, Whole("pooling"))
+    return without(tensor, dim, every("pooling"))
 
 
 def select(draw: st.DrawFn, tensor: Tensor, dim: int) -> Tensor:
-    return without(tensor, dim, Fixed(draw(st.integers(0, tensor.shape[dim] - 1))))
+    return without(tensor, dim, fixed(draw(st.integers(0, tensor.shape[dim] - 1))))
 
 
 def without(tensor: Tensor, dim: int, gone: Whole | Fixed) -> Tensor:
@@ -260,7 +271,7 @@ def test_an_input_reads_itself_along_the_tracked_dim(dim: int) -> None:
 def test_a_value_that_stays_where_it_is_is_the_same_object() -> None:
     value = moving(WINDOW)
     assert DOMAIN.compose(value, same(4), node((1, 8, 9, 7))) is value
-    along_other_dims = keep(4, {1: Whole("linear"), 3: along(3, WINDOW)})
+    along_other_dims = keep(4, {1: every("linear"), 3: along(3, WINDOW)})
     assert DOMAIN.compose(value, along_other_dims, node((1, 8, 9, 7))) is value
 
 
@@ -273,10 +284,10 @@ def test_an_operator_is_composed_after_what_its_operand_reads() -> None:
 
 def test_one_position_of_the_axis_is_a_constant_that_nothing_moves() -> None:
     shape = (1, 8, 9)
-    read = Read(0, (along(0), along(1), Fixed(3)))
+    read = Read(0, (along(0), along(1), fixed(3)))
     constant = DOMAIN.compose(moving(WINDOW), read, node(shape))
     assert constant.local == (Scan(Relation.constant([5, 6, 7]), ()),)
-    further = DOMAIN.compose(constant, Read(0, (along(0), Whole("linear"))), node((1, 8)))
+    further = DOMAIN.compose(constant, Read(0, (along(0), every("linear"))), node((1, 8)))
     assert further.local == constant.local
 
 
@@ -284,7 +295,7 @@ def test_a_constant_beside_what_moves_survives_the_next_operator() -> None:
     """As in `conv(x - x[..., :1])`."""
     shape = (1, 8, 9)
     moves = moving(Relation.identity())
-    first = DOMAIN.compose(moves, Read(0, (along(0), along(1), Fixed(0))), node(shape))
+    first = DOMAIN.compose(moves, Read(0, (along(0), along(1), fixed(0))), node(shape))
     both = DOMAIN.join([moves, first], node(shape, shape))
     after = DOMAIN.compose(both, keep(3, {2: along(2, WINDOW)}), node(shape))
     assert set(after.local) == {Scan(WINDOW, plain(2)), Scan(Relation.constant([0]), ())}
@@ -292,7 +303,7 @@ def test_a_constant_beside_what_moves_survives_the_next_operator() -> None:
 
 
 def test_a_whole_read_leaves_nothing_local_and_tells_its_node_and_kind() -> None:
-    pooled = Read(0, (along(0), along(1), Whole("pooling")))
+    pooled = Read(0, (along(0), along(1), every("pooling")))
     value = DOMAIN.compose(moving(WINDOW), pooled, node((1, 8, 9), name="layer1.pool"))
     assert value.local == ()
     assert origins(value.whole) == [("layer1.pool", "pooling")]
@@ -302,7 +313,7 @@ def test_a_whole_read_leaves_nothing_local_and_tells_its_node_and_kind() -> None
 def test_whole_and_local_reads_stand_side_by_side() -> None:
     """As in squeeze-excite: the gate reads everything, the gated tensor its window."""
     shape = (1, 8, 9)
-    gate = DOMAIN.compose(moving(WINDOW), keep(3, {2: Whole("pooling")}), node(shape, name="se"))
+    gate = DOMAIN.compose(moving(WINDOW), keep(3, {2: every("pooling")}), node(shape, name="se"))
     gated = DOMAIN.join([moving(WINDOW), gate], node(shape, shape, name="mul"))
     assert gated.local == (Scan(WINDOW, plain(2)),)
     assert origins(gated.whole) == [("se", "pooling")]
@@ -369,7 +380,7 @@ def test_a_table_without_a_law_says_only_along_which_dim_it_varies() -> None:
     value = DOMAIN.compose(moving(WINDOW), keep(3, {2: table}), node((1, 8, 8), name="index"))
     assert value.local == (Scan(None, plain(2)),)
     assert origins(value.limits) == [("index", "an index table")]
-    pooled = DOMAIN.compose(value, keep(3, {2: Whole("pooling")}), node((1, 8, 8), name="pool"))
+    pooled = DOMAIN.compose(value, keep(3, {2: every("pooling")}), node((1, 8, 8), name="pool"))
     assert pooled.local == ()
     assert origins(pooled.whole) == [("pool", "pooling")]
 
@@ -403,7 +414,7 @@ def prepend(value: Periodic) -> Periodic:
 
 def test_the_class_token_before_any_attention_reads_nothing() -> None:
     class_token = DOMAIN.compose(
-        prepend(tokens(2)), Read(0, (along(0), Fixed(0), along(1))), node((1, 36, 8))
+        prepend(tokens(2)), Read(0, (along(0), fixed(0), along(1))), node((1, 36, 8))
     )
     assert class_token.local == ()
     assert class_token.whole is None
@@ -411,14 +422,14 @@ def test_the_class_token_before_any_attention_reads_nothing() -> None:
 
 def test_a_patch_token_after_the_class_token_reads_its_own_patch() -> None:
     tenth = DOMAIN.compose(
-        prepend(tokens(2)), Read(0, (along(0), Fixed(10), along(1))), node((1, 36, 8))
+        prepend(tokens(2)), Read(0, (along(0), fixed(10), along(1))), node((1, 36, 8))
     )
     # token 10 is patch 9: row 1 of 7 a row
     assert tenth.local == (Scan(Relation.constant(range(16, 32)), ()),)
 
 
 def test_all_tokens_read_whole_are_the_whole_axis() -> None:
-    attended = keep(3, {1: Whole("attention")})
+    attended = keep(3, {1: every("attention")})
     value = DOMAIN.compose(prepend(tokens(3)), attended, node((1, 36, 8), name="attention"))
     assert value.local == ()
     assert origins(value.whole) == [("attention", "attention")]
@@ -433,14 +444,14 @@ def windows() -> Periodic:
 
 
 def test_all_places_of_a_window_read_whole_are_a_window_and_not_the_axis() -> None:
-    value = DOMAIN.compose(windows(), keep(3, {2: Whole("attention")}), node((1, 3, 7)))
+    value = DOMAIN.compose(windows(), keep(3, {2: every("attention")}), node((1, 3, 7)))
     assert value.whole is None
     assert claimed(value, (0, 2, 5)) == {*range(14, 21)}
     assert "reads a group of positions whole" in origins(value.limits)[0][1]
 
 
 def test_all_windows_read_whole_at_one_place_are_a_grid_with_holes() -> None:
-    value = DOMAIN.compose(windows(), keep(3, {1: Whole("attention")}), node((1, 3, 7)))
+    value = DOMAIN.compose(windows(), keep(3, {1: every("attention")}), node((1, 3, 7)))
     assert value.whole is None
     assert claimed(value, (0, 0, 5)) == {5, 12, 19}
     assert value.local[0].relation.holes == 12
@@ -448,14 +459,14 @@ def test_all_windows_read_whole_at_one_place_are_a_grid_with_holes() -> None:
 
 def test_windows_and_places_both_read_whole_are_the_whole_axis() -> None:
     value = DOMAIN.compose(
-        windows(), keep(3, {1: Whole("attention"), 2: Whole("attention")}), node((1, 3, 7))
+        windows(), keep(3, {1: every("attention"), 2: every("attention")}), node((1, 3, 7))
     )
     assert value.local == ()
     assert value.whole is not None
 
 
 def test_one_window_taken_out_leaves_its_places() -> None:
-    value = DOMAIN.compose(windows(), Read(0, (along(0), Fixed(2), along(1))), node((1, 3, 7)))
+    value = DOMAIN.compose(windows(), Read(0, (along(0), fixed(2), along(1))), node((1, 3, 7)))
     assert claimed(value, (0, 4)) == {18}
     assert value.whole is None
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import rfgraph
 from rfgraph.algebra.relation import Relation
-from rfgraph.language.reads import Along, Fixed, Lookup, Read, Table
+from rfgraph.language.reads import Along, Fixed, Lookup, Read, Table, along
 from rfgraph.rules import VOCABULARY, moves
 from tests.rules import examples_layout, examples_moves
 from tests.rules.claims import Claim
@@ -86,7 +86,7 @@ def _from_here(self: moves._Moved, dim: int) -> tuple[Along, tuple[int, ...]]:
     dims, table = moves._decided(self.here, dim)
     line = moves._line(dims, table)
     assert line is not None
-    return Along(line.dim, line.law()), dims
+    return along(line.dim, line.law()), dims
 
 
 # --- closed forms ---------------------------------------------------------------------------------
@@ -100,13 +100,13 @@ def reads_of(function: Callable[..., Tensor], *shapes: tuple[int, ...]) -> list[
 def test_what_an_operand_alone_fills_has_a_law_at_any_size() -> None:
     """A class token of the model before the patches, in another spelling than `cat`."""
     (read,) = reads_of(lambda x: torch.hstack((w(2, 1), x)), (2, 3))
-    assert read.dims == (Along(0, Relation.identity()), Along(1, Relation.window(1, 1, 1, 1)))
+    assert read.dims == (along(0, Relation.identity()), along(1, Relation.window(1, 1, 1, 1)))
 
 
 def test_a_turn_keeps_the_dim_that_it_does_not_count() -> None:
     (read,) = reads_of(torch.rot90, (2, 3))
     kept, turned = read.dims
-    assert kept == Along(1, Relation.identity())
+    assert kept == along(1, Relation.identity())
     assert isinstance(turned, Table) and turned.reason and turned.relation is not None
     assert turned.relation.advance == -1
 
@@ -114,14 +114,14 @@ def test_a_turn_keeps_the_dim_that_it_does_not_count() -> None:
 def test_a_diagonal_keeps_its_law_and_reads_nothing_beside_it() -> None:
     (read,) = reads_of(torch.diag_embed, (2, 3))
     first, last = read.dims
-    assert first == Along(0, Relation.identity())
-    assert isinstance(last, Lookup) and last.law == Along(1, Relation.identity())
+    assert first == along(0, Relation.identity())
+    assert isinstance(last, Lookup) and last.law == along(1, Relation.identity())
     assert list(last.at((2, 2))) == [2] and list(last.at((2, 1))) == []
 
 
 def test_where_several_tensors_stand_there_is_no_law() -> None:
     for read in reads_of(lambda x, y: torch.hstack((x, y)), (2, 3), (2, 4)):
-        assert read.dims[0] == Along(0, Relation.identity())
+        assert read.dims[0] == along(0, Relation.identity())
         assert isinstance(read.dims[1], Table) and read.dims[1].relation is None
 
 

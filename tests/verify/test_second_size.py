@@ -13,7 +13,7 @@ import rfgraph
 from rfgraph import gallery
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node
-from rfgraph.language.reads import Along, Read, Reads, along
+from rfgraph.language.reads import Read, Reads, along
 from rfgraph.verification import Mismatch
 from tests.verify.mutants import taught
 
@@ -118,7 +118,7 @@ def rounded(node: Node) -> Reads:
     """A pool to 4 positions that takes its window from the size at hand, and claims that at any size."""
     size = node.operand_shapes[0][2] // 4
     law = Relation.window(size, size)
-    return (Read(0, (along(0), along(1), Along(2, law))),)
+    return (Read(0, (along(0), along(1), along(2, law))),)
 
 
 def test_a_rule_that_claims_its_size_for_all_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import rfgraph
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node
-from rfgraph.language.reads import Along, Read, Reads, Whole, along
+from rfgraph.language.reads import Read, Reads, along, every
 from rfgraph.rules import VOCABULARY
 from tests.verify.mutants import taught
 
@@ -41,7 +41,7 @@ class Stack(nn.Module):
 
 def wrong_pool(node: Node) -> Reads:
     """A pool of 2 that is said to start one further."""
-    return (Read(0, (along(0), along(1), Along(2, Relation.window(2, 2, 1, -1)))),)
+    return (Read(0, (along(0), along(1), along(2, Relation.window(2, 2, 1, -1)))),)
 
 
 def with_wrong(monkeypatch: pytest.MonkeyPatch, op: str, rule: Any) -> None:
@@ -82,7 +82,7 @@ def test_a_read_that_is_too_wide_is_overstated(monkeypatch: pytest.MonkeyPatch) 
     with_wrong(
         monkeypatch,
         "max_pool1d",
-        lambda node: (Read(0, (along(0), along(1), Whole("pooling"))),),
+        lambda node: (Read(0, (along(0), along(1), every("pooling"))),),
     )
     check = rfgraph.verify(Stack(), (1, 1, 20))
     assert check.blame is not None and check.blame.node == "pool"

@@ -124,8 +124,9 @@ class PeriodicDomain:
                 whole = extend(whole, node.name, step.whole)
             if step.limit:
                 limits = extend(limits, node.name, step.limit)
-            for mark in {read.dims[digit.dim].mark for digit in scan.digits} - {""}:
-                marks = extend(marks, node.name, mark)
+            for digit in scan.digits:
+                if read.dims[digit.dim].mark:
+                    marks = extend(marks, node.name, read.dims[digit.dim].mark)
             if step.scan is not None:
                 scans.setdefault(step.scan)
         trails = whole, limits, marks, value.reshapes, value.meetings
@@ -302,13 +303,17 @@ def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, bool]:
 
 def _since(value: Periodic, node: Node) -> Periodic:
     """What this node makes, with since which nodes its scans are not one along one dim, if they are not."""
-    reshapes, meetings = value.reshapes, value.meetings
-    spread = [scan for scan in value.local if not is_plain(scan.digits)]
+    reshapes, meetings, local = value.reshapes, value.meetings, value.local
+    if reshapes is meetings is None and (
+        not local or (len(local) == 1 and is_plain(local[0].digits))
+    ):
+        return value  # as most are
+    spread = [scan for scan in local if not is_plain(scan.digits)]
     if not spread:
         reshapes = None
     elif reshapes is None and any(scan.relation is not None for scan in spread):
         reshapes = extend(None, node.name, RESHAPE)
-    if len({scan.digits for scan in value.local}) < 2:
+    if len({scan.digits for scan in local}) < 2:
         meetings = None
     elif meetings is None:
         meetings = extend(None, node.name, MEETING)

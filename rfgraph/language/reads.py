@@ -137,23 +137,19 @@ Reads: TypeAlias = Sequence[Read]
 # --- one operand dim ----------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)
 def along(dim: int, relation: Relation = _IDENTITY) -> Place:
     """Output position `o` along `dim` reads `relation(o)`; without a relation, the same position.
 
     One object for equal arguments.
     """
-    return unmoved(dim) if relation is _IDENTITY else _along(dim, relation)
+    return unmoved(dim) if relation is _IDENTITY else Place((dim,), law=Law(plain(dim), relation))
 
 
 @lru_cache(maxsize=64)
 def unmoved(dim: int) -> Place:
     """`along(dim)`: the same position."""
     return Place((dim,), law=Law(plain(dim)))
-
-
-@lru_cache(maxsize=256)
-def _along(dim: int, relation: Relation) -> Place:
-    return Place((dim,), law=Law(plain(dim), relation))
 
 
 @lru_cache(maxsize=256)

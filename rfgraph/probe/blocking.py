@@ -70,7 +70,10 @@ def blocked(
         return "what bernoulli draws holds no NaN"
     for operand in (operand for operand in _read(node, graph) if operand not in constants):
         if values[operand].is_floating_point() or values[operand].is_complex():
-            why = _stops(node, graph, operand, values)
+            try:
+                why = _stops(node, graph, operand, values)
+            except RuntimeError as error:  # a decomposition, for one
+                return f"torch refuses a NaN in {name}: {str(error).splitlines()[0]}"
             if why:
                 return why
     return ""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.graph import Graph, Node
-from rfgraph.graph.replay import example_inputs, guarded, replay
+from rfgraph.graph.replay import Unreadable, example_inputs, guarded, replay
 from rfgraph.probe.blocking import blocked, overcounted, reads_nothing
 
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
@@ -81,7 +81,7 @@ class PoisonProbe:
         for start in range(0, len(wanted), size):
             for name, found in self._pass(input, dim, wanted[start : start + size], keep).items():
                 parts[name].append(found)
-        return {name: np.concatenate(found) for name, found in parts.items()}
+        return {n: np.concatenate(found) for n, found in parts.items() if n not in self.unreadable}
 
     def sets(
         self,
@@ -166,8 +166,10 @@ class PoisonProbe:
         found: dict[str, Mask] = {}
         copies = len(rows)
 
-        def visit(node: Node, value: Tensor) -> None:
-            if node.name in keep:
+        def visit(node: Node, value: Tensor | Unreadable) -> None:
+            if isinstance(value, Unreadable):
+                self.unreadable.setdefault(node.name, str(value))
+            elif node.name in keep:
                 if copies > 1:
                     _check_batched(node, value, copies)
                 shape = (copies, *node.shape)
@@ -181,7 +183,8 @@ class PoisonProbe:
         for copy, row in enumerate(rows):
             each[copy].select(dim, row).fill_(torch.nan)
         with guarded(self.graph):  # what cannot be read is not run: some kernels crash on a NaN
-            replay(self.graph, inputs, keep=(), visit=visit, unreadable=self.unreadable)
+            known = dict(self.unreadable)
+            replay(self.graph, inputs, keep=(), visit=visit, unreadable=known)
         return found
 
     @cached_property

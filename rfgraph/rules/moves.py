@@ -19,6 +19,7 @@ from torch.fx.node import map_aggregate
 
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
+from rfgraph.errors import CaptureError
 from rfgraph.graph import Node, Operand, Shape
 from rfgraph.graph.calls import outputs_of
 from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, table
@@ -47,9 +48,21 @@ def moves(node: Node, function: Callable[..., Any], by: Collection[str] = ()) ->
     larger = [_larger(ask, dim) for dim in range(max(map(len, node.operand_shapes)))]
     parts = (
         _Moved(here, [None if parts is None else parts[here.operand] for parts in larger], node)
-        for here in ask()
+        for here in _here(node, ask)
     )
     return tuple(part.read() for part in parts if bool(part.here.read.any()))
+
+
+def _here(node: Node, ask: Callable[[], list[_Part]]) -> list[_Part]:
+    """The parts at the node's own size.
+
+    Raises:
+        CaptureError: torch refuses these shapes, which its meta kernel took.
+    """
+    try:
+        return ask()
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise CaptureError(f"{node.op} failed at node {node.where()}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from rfgraph.language.reads import (
     every,
     fixed,
     mixed,
+    same,
     table,
     whole,
 )
@@ -228,7 +229,7 @@ for _name in ("trapezoid", "trapz"):
 def renorm(node: Node) -> Reads:
     """Slices along `dim`, scaled down to a greatest norm.
 
-    Reads:      its own position along `dim`; all of the other dims.
+    Reads:      its own position along `dim`; all of the other dims, for the norm, beside its own element.
     Formula:    R(o) = {o} along dim.
     Example:    renorm(x, 2, 1, 1.0) on (3, 5): output (0, 2) reads (0 .. 2, 2).
     Precision:  exact.
@@ -236,7 +237,7 @@ def renorm(node: Node) -> Reads:
     """
     rank = len(node.shape)
     dim = nonnegative(node.params["dim"], rank)
-    return (mixed(rank, (d for d in range(rank) if d != dim), "statistics"),)
+    return mixed(rank, (d for d in range(rank) if d != dim), "statistics"), same(rank)
 
 
 @rule(*spellings("diff"), signature="input, n=1, dim=-1, prepend=None, append=None, *, out=None")

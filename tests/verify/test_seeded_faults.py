@@ -30,6 +30,14 @@ _MEMORY = "its result is whatever memory held"
 _WRITTEN = "its rule is an upper bound: what is overwritten still counts as read, and it says so"
 _UNWRITTEN = "it returns memory that nobody has written, which holds anything"
 UNSEEN: dict[str, str] = {
+    **dict.fromkeys(
+        "cholesky_solve eigh eigvalsh solve_triangular".split(),
+        "all of its examples are conservative: one triangle of the matrix is read",
+    ),
+    "corrcoef": "all of its examples are conservative: the diagonal is 1",
+    "qr": "all of its examples are conservative: a column reads those before it",
+    "trace": "all of its examples are conservative: the diagonal alone is read",
+    "cholesky": "no matrix that is drawn is positive-definite",
     "affine_grid": "all of its examples are conservative: its rule is an upper bound",
     "bernoulli": "torch refuses to draw with a probability that is NaN",
     "bucketize": _VALUES,

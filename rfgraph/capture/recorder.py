@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
+from torch.fx.node import map_aggregate
 
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
@@ -274,7 +275,7 @@ class Recorder(fx.Tracer):
             return self._traced[id(outputs_of(self._record(kind, target, args, kwargs))[number])]
 
         def on(tensor: torch.Tensor) -> torch.Tensor:
-            moved = tuple(tensor if self.find(arg) is parent else arg for arg in args)
+            moved = map_aggregate(args, lambda arg: tensor if self.find(arg) is parent else arg)
             with passed_by(), _untouched():
                 made: torch.Tensor = outputs_of(called(target, moved, kwargs))[number]
             return made

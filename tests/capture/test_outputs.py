@@ -219,15 +219,15 @@ def test_a_graph_that_returns_another_tensor_is_noticed(monkeypatch: pytest.Monk
     """The walker of results says so, whatever the container: the second part is not what it was."""
     from rfgraph import faithful
 
-    right = faithful.returned
+    right = faithful._Replayed.run
 
-    def wrong(graph: Any, inputs: Any, visit: Any) -> Any:
-        found = right(graph, inputs, visit)
+    def wrong(self: Any, *inputs: Any) -> Any:
+        found = right(self, *inputs)
         return Result(found.first, found.second * 1.5)
 
     model = Branches(lambda a, b: Result(a, b))
     assert rfgraph.verify(model, (1, 2, 11)).faithful
-    monkeypatch.setattr(faithful, "returned", wrong)
+    monkeypatch.setattr(faithful._Replayed, "run", wrong)
     assert not rfgraph.verify(model, (1, 2, 11)).faithful
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import rfgraph
 from rfgraph.algebra.relation import Relation
-from rfgraph.language.reads import Along, Fixed, Lookup, Read, Table, along
+from rfgraph.language.reads import Place, Read, along
 from rfgraph.rules import VOCABULARY, moves
 from tests.rules import examples_layout, examples_moves
 from tests.rules.claims import Claim
@@ -48,10 +48,10 @@ def broken(read: Read, seen: np.ndarray, rank: int) -> Iterator[str]:
         output, position = place[:rank], place[rank:]
         for number, dim in enumerate(read.dims):
             said: list[int] | None = None
-            if isinstance(dim, Along):
-                said = rows(dim.relation, int(output[dim.dim]))
-            if isinstance(dim, Fixed) and not dim.reason:
-                said = [dim.index]
+            if dim.at is None and dim.dims and dim.law.extent is None:
+                said = rows(dim.law.relation, int(output[dim.dims[0]]))
+            if not dim.dims and not dim.is_whole and not dim.reason:
+                said = [dim.law.relation.offset]
             if said is not None and int(position[number]) not in said:
                 yield f"dim {number} reads {said} at {tuple(output)}, not {tuple(position)}"
 
@@ -82,7 +82,7 @@ def test_a_law_of_one_size_alone_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     assert complaints("rot90", ex(torch.rot90, (2, 3)))
 
 
-def _from_here(self: moves._Moved, dim: int) -> tuple[Along, tuple[int, ...]]:
+def _from_here(self: moves._Moved, dim: int) -> tuple[Place, tuple[int, ...]]:
     dims, table = moves._decided(self.here, dim)
     line = moves._line(dims, table)
     assert line is not None
@@ -107,22 +107,22 @@ def test_a_turn_keeps_the_dim_that_it_does_not_count() -> None:
     (read,) = reads_of(torch.rot90, (2, 3))
     kept, turned = read.dims
     assert kept == along(1, Relation.identity())
-    assert isinstance(turned, Table) and turned.reason and turned.relation is not None
-    assert turned.relation.advance == -1
+    assert turned.at is not None and turned.reason and turned.law is not None
+    assert turned.law.relation.advance == -1
 
 
 def test_a_diagonal_keeps_its_law_and_reads_nothing_beside_it() -> None:
     (read,) = reads_of(torch.diag_embed, (2, 3))
     first, last = read.dims
     assert first == along(0, Relation.identity())
-    assert isinstance(last, Lookup) and last.law == along(1, Relation.identity())
+    assert len(last.dims) == 2 and last.law == along(1, Relation.identity()).law
     assert list(last.at((2, 2))) == [2] and list(last.at((2, 1))) == []
 
 
 def test_where_several_tensors_stand_there_is_no_law() -> None:
     for read in reads_of(lambda x, y: torch.hstack((x, y)), (2, 3), (2, 4)):
         assert read.dims[0] == along(0, Relation.identity())
-        assert isinstance(read.dims[1], Table) and read.dims[1].relation is None
+        assert read.dims[1].at is not None and read.dims[1].law is None
 
 
 # --- in a model -----------------------------------------------------------------------------------

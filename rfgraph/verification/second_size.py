@@ -45,8 +45,19 @@ def second_size(report: Report, analyse: Analyse) -> SecondSize:
             other = analyse(shapes)
         except RfgraphError:
             continue
-        return SecondSize(tuple(_held(report, other)), shapes)
+        there = _repeats(other)
+        if all(there.get(name, own) == own for name, own in _repeats(report).items()):
+            return SecondSize(tuple(_held(report, other)), shapes)
     return SecondSize(note="closed forms were not held at a second size: the model takes none")
+
+
+def _repeats(report: Report) -> dict[str, tuple[bool, ...]]:
+    """Which operands of each node are repeated: sizes of several inputs that fit by luck repeat others."""
+    return {
+        node.name: tuple(shape == node.shape for shape in node.operand_shapes)
+        for node in report.captured
+        if len(node.operands) > 1
+    }
 
 
 def _claims(report: Report, name: str) -> bool:

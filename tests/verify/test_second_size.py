@@ -143,3 +143,20 @@ def test_two_inputs_keep_their_proportions() -> None:
 def test_an_axis_of_one_position_stays_one() -> None:
     check = rfgraph.verify(nn.Conv2d(1, 1, (1, 3), padding=(0, 1)), (1, 1, 1, 8))
     assert check.exact and check.second_size == {"input": (1, 1, 1, 15)}
+
+
+class Strided(nn.Module):
+    """A strided convolution of one input, and a pooling of another, of one position each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 2, stride=3)
+
+    def forward(self, x: Tensor, side: Tensor) -> Tensor:
+        return self.conv(x) + F.avg_pool1d(side, 2)
+
+
+def test_a_size_at_which_a_position_is_repeated_is_no_second_size() -> None:
+    """At (1, 1, 11) and (1, 1, 3) the one position of the side would be repeated along those of x."""
+    check = rfgraph.verify(Strided(), {"x": (1, 1, 4), "side": (1, 1, 2)})
+    assert check.agrees, str(check)

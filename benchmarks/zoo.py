@@ -31,7 +31,7 @@ from torch import fx, nn
 from torchvision_models import OTHERS, TRACEABLE, build
 
 import rfgraph
-from rfgraph.report import ReceptiveField, Report
+from rfgraph import ReceptiveField, Report
 from rfgraph.report.table import each, number
 
 FIGURES = ("last local node", "size", "stride", "offset", "causes", "closed form", "why not")

@@ -242,3 +242,18 @@ def test_the_public_names_exist_and_are_sorted() -> None:
     assert list(rfgraph.__all__) == sorted(set(rfgraph.__all__))
     for name in rfgraph.__all__:
         assert getattr(rfgraph, name) is not None
+
+
+SCRIPTS = sorted(PACKAGE.parent.joinpath("benchmarks").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_what_a_benchmark_imports_of_rfgraph_is_there(script: Path) -> None:
+    """No benchmark runs in CI, and most need a library that CI has not."""
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "rfgraph":
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.import_module(
+                    f"{node.module}.{alias.name}"
+                )

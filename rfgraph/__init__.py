@@ -13,7 +13,23 @@ from rfgraph.errors import (
     VerificationError,
 )
 from rfgraph.graph import Axis
-from rfgraph.language.reads import Along, Fixed, Lookup, Read, Regroup, Table, Whole, along, same
+from rfgraph.language.reads import (
+    Along,
+    Fixed,
+    Lookup,
+    Place,
+    Read,
+    Regroup,
+    Table,
+    Whole,
+    along,
+    every,
+    fixed,
+    lookup,
+    regrouped,
+    same,
+    table,
+)
 from rfgraph.report import NodeReport, Report
 from rfgraph.report.axis import AxisReads, Limit
 from rfgraph.report.field import Cause, ReceptiveField
@@ -34,6 +50,7 @@ __all__ = [
     "Limit",
     "Lookup",
     "NodeReport",
+    "Place",
     "RateMismatchError",
     "Read",
     "ReceptiveField",
@@ -49,9 +66,14 @@ __all__ = [
     "along",
     "analyze",
     "effective",
+    "every",
+    "fixed",
+    "lookup",
     "operators",
+    "regrouped",
     "rule",
     "same",
+    "table",
     "value",
     "verify",
 ]

@@ -44,6 +44,20 @@ Position: TypeAlias = Mapping[int, int]
 """A position in a tensor: dim -> index. Dims that are left out: any position along them."""
 
 
+class Carry(NamedTuple):
+    """How a node reads one part of an operand: the dims that carry a tracked axis in it, there and here.
+
+    Attributes:
+        operand: number of the operand.
+        source: the operand's dims that carry the part.
+        target: the node's; None where all of `source` is read whole.
+    """
+
+    operand: int
+    source: frozenset[int]
+    target: frozenset[int] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
     """Stands in a node's params for its operand number `index`, a tensor of `shape` and (torch) `dtype`."""

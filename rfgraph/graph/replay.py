@@ -8,7 +8,7 @@ is ever written into. The model's own code runs here, with the modules it was ca
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,6 @@ class UnreadableError(Exception):
 
 
 Visit = Callable[[Node, Any], None]
-Around = Callable[[Node], AbstractContextManager[None]]
 
 
 def replay(
@@ -50,7 +49,6 @@ def replay(
     *,
     keep: Collection[str] | None = None,
     visit: Visit | None = None,
-    around: Around | None = None,
     until: str | None = None,
     unreadable: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -58,7 +56,6 @@ def replay(
 
     Args:
         visit: called with every node, inputs included, and its value.
-        around: a context for the call that makes a node.
         until: the last node to be made; None: all.
         unreadable: nodes that are not made, and why: each is `Unreadable`.
     """
@@ -70,10 +67,8 @@ def replay(
         if visit is not None:
             visit(node, value)
 
-    last = next(reversed(graph.names.values()), None)  # after it, results are but put in order
-    run = Replay(graph, visited, around, unreadable or {}, until or last)
-    with suppress(_Until):
-        run.run(*(inputs[name] for name in graph.inputs))
+    last = next(reversed(graph.names.values()), None)
+    Replay(graph, visited, unreadable, until or last).on(inputs)
     return kept
 
 
@@ -90,14 +85,13 @@ class Replay(fx.Interpreter):
     """An interpreter of a captured graph: each value is made once, and none is written into.
 
     Args:
-        visit, around, unreadable, until: as in `replay`.
+        visit, unreadable, until: as in `replay`.
     """
 
     def __init__(
         self,
         graph: Graph,
         visit: Visit,
-        around: Around | None = None,
         unreadable: Mapping[str, str] | None = None,
         until: str | None = None,
     ) -> None:
@@ -106,10 +100,14 @@ class Replay(fx.Interpreter):
         self.extra_traceback = False
         self._graph = graph
         self._visit = visit
-        self._around = around
         self._unreadable = unreadable or {}
         self._until = until
         self._makers = _makers(graph)
+
+    def on(self, inputs: Mapping[str, Any]) -> None:
+        """Run on these, by name, up to the last node that is asked for: results are not put in order."""
+        with suppress(_Until):
+            self.run(*(inputs[name] for name in self._graph.inputs))
 
     def run_node(self, n: fx.Node) -> Any:
         """The value of one fx node; a canonical node is visited with it."""
@@ -133,8 +131,7 @@ class Replay(fx.Interpreter):
         if maker.name in self._unreadable:
             return Unreadable(maker.name, self._unreadable[maker.name])
         try:
-            with nullcontext() if self._around is None else self._around(maker):
-                return super().run_node(n)
+            return super().run_node(n)
         except UnreadableError as error:
             return Unreadable(maker.name, str(error))
 

@@ -6,8 +6,7 @@ projections. No rule is asked: the twin runs the captured calls.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,13 +16,14 @@ from torch import Tensor
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.graph import Graph, Node
 from rfgraph.graph.replay import Unreadable, example_inputs, guarded, replay
+from rfgraph.probe.parts import ByParts, LeftOut
 from rfgraph.probe.twins.twin import Setting, Twin
 
 Position: TypeAlias = Sequence[int] | Mapping[int, int]
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Magnitude: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
-_KEPT_TWINS = 2  # one as it is, one with whole reads cut
+_KEPT_TWINS = 4  # one as it is, one for each of up to three axes without whole reads
 
 
 class GradientProbe:
@@ -48,56 +48,58 @@ class GradientProbe:
         self._training = training
         self._seed = seed
         self._inputs = example_inputs(graph, inputs)
-        self._twins: dict[frozenset[str], _Run] = {}
+        self._twins: dict[LeftOut | None, _Run] = {}
 
     @property
     def unreadable(self) -> dict[str, str]:
         """The nodes that have no twin, and why: an operator unknown to the probe, or one before it."""
-        values = self._run(frozenset()).values
+        values = self._run(None).values
         return {name: str(value) for name, value in values.items() if isinstance(value, Unreadable)}
 
-    def joint(self, node: str, position: Position, cut: Collection[str] = ()) -> dict[str, Mask]:
+    def joint(
+        self, node: str, position: Position, left_out: LeftOut | None = None
+    ) -> dict[str, Mask]:
         """Input -> which of its elements the node depends on at `position`, over the input's dims.
 
         Args:
             position: an index for each dim of the node; or for each dim from 2 on; or a dict from dim
                 to index. Every element of the dims left out is in the cotangent.
-            cut: nodes whose reads of a whole axis are left out: softmax, statistics, reductions,
-                global pooling, keys of attention, contractions.
+            left_out: reads of a whole axis that are left out: softmax, statistics, reductions, global
+                pooling, keys of attention, contractions. Of other inputs than its axis' nothing is seen.
 
         Raises:
             InputError: no such node or position.
             VerificationError: the node has no twin, or the gradient is no number.
         """
-        return self.joints(node, [position], cut)[0]
+        return self.joints(node, [position], left_out)[0]
 
     def joints(
-        self, node: str, positions: Sequence[Position], cut: Collection[str] = ()
+        self, node: str, positions: Sequence[Position], left_out: LeftOut | None = None
     ) -> list[dict[str, Mask]]:
         """The joint masks of several positions."""
-        run = self._run(frozenset(cut))
+        run = self._run(left_out)
         return [
             {name: found > 0 for name, found in gradients.items()}
             for gradients in run.gradients(self.graph[node], positions, patterns=True)
         ]
 
     def axis_set(
-        self, node: str, position: Position, input: str, dim: int, cut: Collection[str] = ()
+        self, node: str, position: Position, input: str, dim: int, left_out: LeftOut | None = None
     ) -> np.ndarray[Any, np.dtype[np.intp]]:
         """The positions along one dim of one input that the node depends on, sorted."""
-        mask = self.joint(node, position, cut)[input]
+        mask = self.joint(node, position, left_out)[input]
         others = tuple(d for d in range(mask.ndim) if d != dim % mask.ndim)
         return np.flatnonzero(mask.any(axis=others))
 
     def magnitude(
-        self, node: str, position: Position, cut: Collection[str] = ()
+        self, node: str, position: Position, left_out: LeftOut | None = None
     ) -> dict[str, Magnitude]:
         """Input -> the gradient of the twin, which is positive wherever `joint` is True.
 
         Raises:
             VerificationError: a gradient underflowed or overflowed.
         """
-        run = self._run(frozenset(cut))
+        run = self._run(left_out)
         own = self.graph[node]
         (found,) = run.gradients(own, [position], patterns=False)
         (pattern,) = run.gradients(own, [position], patterns=True)
@@ -110,16 +112,14 @@ class GradientProbe:
                 )
         return found
 
-    def _run(self, cut: frozenset[str]) -> _Run:
-        for name in cut:
-            _ = self.graph[name]  # a misspelt name is told
-        if cut not in self._twins:
+    def _run(self, left_out: LeftOut | None) -> _Run:
+        if left_out not in self._twins:
             if len(self._twins) >= _KEPT_TWINS:
                 self._twins.pop(next(reversed(self._twins)))
-            self._twins[cut] = _Run(
-                self.graph, self._inputs, Setting(self._seed), cut, self._training
+            self._twins[left_out] = _Run(
+                self.graph, self._inputs, Setting(self._seed), left_out, self._training
             )
-        return self._twins[cut]
+        return self._twins[left_out]
 
 
 class _Run:
@@ -130,12 +130,11 @@ class _Run:
         graph: Graph,
         inputs: Mapping[str, Tensor],
         setting: Setting,
-        cut: frozenset[str],
+        left_out: LeftOut | None,
         training: bool,
     ) -> None:
         self.patterns = True
-        self._cut = cut
-        self._setting = setting
+        self.values: dict[str, Any] = {}
         self._leaves = {
             name: torch.ones(given.shape, dtype=torch.float64, device=given.device).requires_grad_()
             for name, given in inputs.items()
@@ -145,29 +144,28 @@ class _Run:
             for name, leaf in self._leaves.items()
         }
         with guarded(graph, training), torch.enable_grad():
-            self.values = replay(graph, twins, visit=self._visit, around=self._around)
-
-    @contextmanager
-    def _around(self, node: Node) -> Iterator[None]:
-        self._setting.cut = node.name in self._cut
-        try:
-            yield
-        finally:
-            self._setting.cut = False
+            if left_out is None:
+                replay(graph, twins, keep=(), visit=self._visit)
+            else:
+                ByParts(graph, left_out, setting, self._visit).on(twins)
 
     def _visit(self, node: Node, value: Any) -> None:
         """Hold a value to being a number, and have its gradient replaced by where it is not 0.
 
         A gradient that is 0 or 1 at every node cannot underflow, however deep the model.
         """
+        self.values[node.name] = value
         if not isinstance(value, Twin):
             return
         if bool((value.value.isnan() | (value.value == torch.inf)).any()):
             raise VerificationError(f"the twin of {node.where()} overflows")
-        if value.value.requires_grad:
-            value.value.register_hook(  # type: ignore[no-untyped-call]
-                lambda gradient: self._checked(node, gradient)
-            )
+        for tensor in {
+            id(each): each for each in (value.value, *(p.value for p in value.parts))
+        }.values():
+            if tensor.requires_grad:
+                tensor.register_hook(  # type: ignore[no-untyped-call]
+                    lambda gradient: self._checked(node, gradient)
+                )
 
     def _checked(self, node: Node, gradient: Tensor | None) -> Tensor | None:
         if gradient is None:  # another output of the same call is asked for

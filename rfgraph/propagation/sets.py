@@ -11,7 +11,7 @@ from functools import cached_property
 import networkx as nx
 import numpy as np
 
-from rfgraph.graph import Axis, Position
+from rfgraph.graph import Axis, Carry, Position
 from rfgraph.language.readings import Readings
 from rfgraph.propagation.lattice import Array, Lattice
 from rfgraph.propagation.sized import Sized, SizedDomain, TooLargeError
@@ -48,16 +48,26 @@ class AtSize:
         The array has the node's dims, of size 1 where the sets do not vary, and one for the set.
         `local` leaves whole-axis reads out.
         """
-        try:
-            lattice, walk = self._walked(name, axis, exact=True)
-        except TooLargeError:
-            del self._walks[axis]
-            lattice, walk = self._walked(name, axis, exact=False)
+        lattice, walk = self._walk(name, axis)
         value = walk.values[name].get(axis)
         if value is None:
             return None
-        sets = value.local if local else value.sets(lattice)
+        sets = value.local(lattice) if local else value.sets(lattice)
         return None if sets is None else (lattice, sets)
+
+    def carries(self, axis: Axis) -> dict[str, tuple[Carry, ...]]:
+        """What every node makes of the parts of its operands."""
+        _, walk = self._walk(None, axis)
+        values = {name: value.get(axis) for name, value in walk.values.items()}
+        return {name: value.carries for name, value in values.items() if value is not None}
+
+    def _walk(self, name: str | None, axis: Axis) -> tuple[Lattice, Walk[Sized]]:
+        """The walk of an axis, which has come as far as the node (None: to the end): in sets, or in hulls."""
+        try:
+            return self._walked(name, axis, exact=True)
+        except TooLargeError:
+            del self._walks[axis]
+            return self._walked(name, axis, exact=False)
 
     def sets_at(
         self, name: str, axis: Axis, position: Position, local: bool = False
@@ -93,14 +103,15 @@ class AtSize:
         sets = np.squeeze(sets, others)
         return np.stack([lattice.holds(sets, row) for row in rows]), lattice.exact
 
-    def _walked(self, name: str, axis: Axis, exact: bool) -> tuple[Lattice, Walk[Sized]]:
-        """The walk of an axis, which has come as far as the node."""
+    def _walked(self, name: str | None, axis: Axis, exact: bool) -> tuple[Lattice, Walk[Sized]]:
         if axis not in self._walks:
             lattice = Lattice(self.length(axis), exact)
             domain = SizedDomain(lattice, self._budget if exact else None)
             walk = Walk(self._readings, [axis], domain)
             self._walks[axis] = (lattice, walk)
         walk = self._walks[axis][1]
-        if name not in walk.values:
+        if name is None:
+            walk.visit()
+        elif name not in walk.values:
             walk.visit({name, *nx.ancestors(self._readings.graph.networkx, name)})
         return self._walks[axis]

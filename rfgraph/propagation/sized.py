@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from math import prod
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from rfgraph.algebra.digits import plain
 from rfgraph.algebra.positions import Positions
 from rfgraph.errors import RfgraphError
-from rfgraph.graph import Masked, Node, Shape
+from rfgraph.graph import Carry, Masked, Node, Shape
 from rfgraph.language.reads import Place, Read, unmoved
 from rfgraph.propagation.lattice import Array, Lattice
 from rfgraph.propagation.masked import masked_dims
@@ -27,25 +27,43 @@ class TooLargeError(MemoryError):
 
 
 @dataclass(frozen=True, eq=False)
+class Part:
+    """What is read through the same dims of the tensor: where all of these are read whole, the axis is.
+
+    Attributes:
+        dims: the tensor's dims that carry the axis; none where one position was picked.
+        sets: over the tensor's dims, of size 1 where they do not vary.
+    """
+
+    dims: frozenset[int]
+    sets: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Sized:
     """What each position of a tensor reads of one axis.
 
     Attributes:
-        local: sets over the tensor's dims (size 1 where they do not vary), whole-axis reads left out;
-            None where nothing local is left.
-        added: the same for what whole-axis reads added; None where there are none.
-        dims: the tensor's dims that carry the axis: where all of them are read whole, the axis is.
+        parts: whole-axis reads left out, each with dims of its own: attention scores carry an axis along
+            the queries and along the keys.
+        added: sets as in a part, what whole-axis reads added; None where there are none.
         whole: the nodes that read the whole axis, with the kind of read.
+        carries: what the node made of the parts of its operands.
     """
 
-    local: Array | None
-    added: Array | None
-    dims: frozenset[int]
+    parts: tuple[Part, ...]
+    added: Array | None = None
     whole: Trail | None = None
+    carries: tuple[Carry, ...] = ()
+
+    def local(self, lattice: Lattice) -> Array | None:
+        """What is read, whole-axis reads left out; None where nothing is left."""
+        return _united([part.sets for part in self.parts], lattice)
 
     def sets(self, lattice: Lattice) -> Array | None:
         """All that is read."""
-        return _united([self.local, self.added], lattice)
+        arrays = [part.sets for part in self.parts]
+        return _united(arrays if self.added is None else [*arrays, self.added], lattice)
 
 
 class SizedDomain:
@@ -65,44 +83,53 @@ class SizedDomain:
         shape = [1] * len(node.shape)
         shape[dim] = length
         sets = self.lattice.singletons().reshape(*shape, width)
-        return Sized(sets, None, frozenset((dim,)))
+        return Sized((Part(frozenset((dim,)), sets),))
 
     def compose(self, value: Sized, read: Read, node: Node) -> Sized | None:
         step = _Step(self.lattice, read.dims, node.operand_shapes[read.operand], node.shape)
-        wholes = {d: p for d, p in enumerate(read.dims) if p.is_whole and d in value.dims}
-        local, added = (
-            None if sets is None else self._checked(self._unmasked(step.image(sets), node.masked))
-            for sets in (value.local, value.added)
-        )
-        if local is not None and value.dims and len(wholes) == len(value.dims):
-            kind = wholes[min(wholes)].kind
-            both = _united([local, added], self.lattice)
-            return Sized(None, both, frozenset(), extend(value.whole, node.name, kind))
-        dims = frozenset(e for d in value.dims for e in read.dims[d].dims)
-        if any(
-            p.at is not None and len(p.dims) > 1 for p in read.dims
-        ):  # it may have undone another
-            local, added = (None if sets is None else _narrowed(sets) for sets in (local, added))
-            varying = () if local is None else (d for d in dims if local.shape[d] > 1)
-            dims = frozenset(varying) or dims
-        if node.masked is not None and dims:
-            dims |= masked_dims(node)
-        return Sized(local, added, dims, value.whole)
+        image = partial(self._image, step, node)
+        whole = value.whole
+        added = [] if value.added is None else [image(value.added)]
+        parts: list[Part] = []
+        carries: list[Carry] = []
+        for part in value.parts:
+            sets = image(part.sets)
+            if part.dims and all(read.dims[dim].is_whole for dim in part.dims):
+                added.append(sets)
+                whole = extend(whole, node.name, read.dims[min(part.dims)].kind)
+                carries.append(Carry(read.operand, part.dims, None))
+            else:
+                parts.append(_carried(part, sets, read.dims, node))
+                carries.append(Carry(read.operand, part.dims, parts[-1].dims))
+        return Sized(self._merged(parts), self._union(added), whole, tuple(carries))
 
     def join(self, values: Sequence[Sized], node: Node) -> Sized | None:
         if not values:
             return None
         return Sized(
-            self._checked(_united([value.local for value in values], self.lattice)),
-            self._checked(_united([value.added for value in values], self.lattice)),
-            frozenset().union(*(value.dims for value in values)),
+            self._merged([part for value in values for part in value.parts]),
+            self._union([value.added for value in values if value.added is not None]),
             reduce(merge, (value.whole for value in values)),
+            tuple(carry for value in values for carry in value.carries),
         )
 
-    def _unmasked(self, sets: Array, masked: Masked | None) -> Array:
-        """Nothing is read where the model fixes the value."""
-        if masked is None:
-            return sets
+    def _merged(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """One part for equal dims."""
+        together: dict[frozenset[int], list[Array]] = {}
+        for part in parts:
+            together.setdefault(part.dims, []).append(part.sets)
+        united = ((dims, self._union(sets)) for dims, sets in together.items())
+        return tuple(Part(dims, sets) for dims, sets in united if sets is not None)
+
+    def _image(self, step: _Step, node: Node, sets: Array) -> Array:
+        """What the node reads of these sets of its operand, but where the model fixes its value."""
+        image = step.image(sets)
+        if node.masked is not None:
+            image = self._unmasked(image, node.masked)
+        self._charge(image)
+        return image
+
+    def _unmasked(self, sets: Array, masked: Masked) -> Array:
         where = np.asarray(masked.where)
         where = where.reshape(*(1,) * (sets.ndim - 1 - where.ndim), *where.shape)
         shape = np.broadcast_shapes(where.shape, sets.shape[:-1])
@@ -110,17 +137,31 @@ class SizedDomain:
         result[np.broadcast_to(where, shape)] = self.lattice.empty()
         return result
 
-    def _checked(self, sets: Array | None) -> Array | None:
-        if sets is not None and self._left is not None:
+    def _union(self, arrays: Sequence[Array]) -> Array | None:
+        """The union of some arrays; None of none."""
+        united = _united(arrays, self.lattice)
+        if united is not None and len(arrays) > 1:
+            self._charge(united)
+        return united
+
+    def _charge(self, sets: Array) -> None:
+        if self._left is not None:
             self._left -= sets.nbytes
             if self._left < 0:
                 raise TooLargeError("the sets of this model exceed the budget")
-        return sets
 
 
-def _united(parts: Sequence[Array | None], lattice: Lattice) -> Array | None:
-    """The union of the arrays there are, broadcast to each other."""
-    arrays = [part for part in parts if part is not None]
+def _carried(part: Part, sets: Array, places: Sequence[Place], node: Node) -> Part:
+    """What becomes of a part whose image is `sets`: the dims of the node that carry it."""
+    dims = frozenset(target for dim in part.dims for target in places[dim].dims)
+    if any(place.at is not None and len(place.dims) > 1 for place in places):
+        sets = _narrowed(sets)  # it may have undone another
+        dims = frozenset(dim for dim in dims if sets.shape[dim] > 1) or dims
+    return Part(dims | masked_dims(node) if dims else dims, sets)
+
+
+def _united(arrays: Sequence[Array], lattice: Lattice) -> Array | None:
+    """The union of arrays, broadcast to each other; None of none."""
     return reduce(lattice.union, arrays) if arrays else None
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rfgraph.errors import InputError, nearest_names
-from rfgraph.graph import Axis, Graph
+from rfgraph.graph import Axis, Carry, Graph
 from rfgraph.propagation.periodic import Periodic
 from rfgraph.propagation.sets import AtSize
 from rfgraph.report import table
@@ -135,6 +135,10 @@ class Report:
             out from hulls alone.
         """
         return self._at_size.reached(name, axis, rows, self[name].dims if dims is None else dims)
+
+    def carries(self, axis: Axis) -> dict[str, tuple[Carry, ...]]:
+        """How every node reads the parts of its operands along an axis (`docs/theory.md`, parts)."""
+        return self._at_size.carries(axis)
 
     @property
     def graph(self) -> nx.DiGraph:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from rfgraph.errors import VerificationError
 from rfgraph.graph import Axis, Position
 from rfgraph.probe.gradient import GradientProbe
+from rfgraph.probe.parts import LeftOut
 from rfgraph.report import Report
 from rfgraph.verification.compare import Indices, at, claim, hold, positions_of, projected
 from rfgraph.verification.ledger import Entry, Standing
@@ -41,6 +43,11 @@ class Gradients:
     probe: GradientProbe
     shown: Mapping[tuple[str, Axis], frozenset[int]]
 
+    @cached_property
+    def _left_out(self) -> dict[Axis, LeftOut]:
+        """What a whole axis is read by, which the local part leaves out."""
+        return {axis: LeftOut(axis, self.report.carries(axis)) for axis in self.report.axes}
+
     def at_limit(self, name: str, limit: int) -> list[Entry]:
         """Hold a node at borders, centre and phases, and what is left of it without reads of a whole axis."""
         return self.at(name, list(positions_of(self.report, name, limit)), True)
@@ -52,8 +59,10 @@ class Gradients:
             entries = list(self._all(name, positions, masks))
         except VerificationError as error:
             return [Entry(name, "gradient", "unreadable", note=str(error))]
-        for cut, axes in self._cuts(name).items() if local else ():
-            entries += self._local(name, positions, masks, cut, axes)
+        for axis in self.report.axes if local else ():
+            reads = at(self.report, name, axis)
+            if reads is not None and reads.whole:
+                entries += self._local(name, positions, masks, axis)
         return entries
 
     def _all(self, name: str, positions: Sequence[Position], masks: Masks) -> Iterator[Entry]:
@@ -69,38 +78,22 @@ class Gradients:
                 yield entry
 
     def _local(
-        self,
-        name: str,
-        positions: Sequence[Position],
-        masks: Masks,
-        cut: frozenset[str],
-        axes: Sequence[Axis],
+        self, name: str, positions: Sequence[Position], masks: Masks, axis: Axis
     ) -> Iterator[Entry]:
-        """What is left without the reads of a whole axis, against a twin without them.
+        """What is left without the reads of the whole axis, against a twin without them.
 
         Where the twin reads the same without them it knows no way to cut them: that shows nothing.
         """
         try:
-            left = self.probe.joints(name, positions, cut)
+            left = self.probe.joints(name, positions, self._left_out[axis])
         except VerificationError as error:
             yield Entry(name, "gradient", "unreadable", note=str(error))
             return
         for position, one, other in zip(positions, masks, left, strict=True):
-            for axis in axes:
-                seen = _seen(other, axis)
-                if not np.array_equal(seen, _seen(one, axis)):
-                    claimed = claim(at(self.report, name, axis), position, local=True)
-                    yield hold(name, axis, position, claimed, seen)
-
-    def _cuts(self, name: str) -> dict[frozenset[str], list[Axis]]:
-        """The nodes that read a whole axis -> the axes that they alone read whole."""
-        cuts: dict[frozenset[str], list[Axis]] = {}
-        for axis in self.report.axes:
-            reads = at(self.report, name, axis)
-            cut = frozenset(cause.node for cause in reads.causes) if reads is not None else None
-            if cut:
-                cuts.setdefault(cut, []).append(axis)
-        return cuts
+            seen = _seen(other, axis)
+            if not np.array_equal(seen, _seen(one, axis)):
+                claimed = claim(at(self.report, name, axis), position, local=True)
+                yield hold(name, axis, position, claimed, seen)
 
 
 def _seen(joint: Mapping[str, npt.NDArray[np.bool_]], axis: Axis) -> Indices:

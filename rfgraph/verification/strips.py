@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from math import ceil, lcm
 from typing import TypeAlias
@@ -20,6 +21,7 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.errors import CaptureError, InputError, VerificationError
 from rfgraph.graph import Axis, Position, Shape
 from rfgraph.probe.gradient import GradientProbe
+from rfgraph.probe.parts import LeftOut
 from rfgraph.report import Report
 from rfgraph.report.axis import AxisReads
 from rfgraph.verification.compare import Claim, at, hold, projected
@@ -41,13 +43,13 @@ class Law:
     """The closed form of one node along one axis, without the reads of a whole axis.
 
     Attributes:
-        dim: of the node, along which it goes. cut: the nodes whose reads are left out.
+        dim: of the node, along which it goes. is_local: reads of the whole axis are left out.
     """
 
     node: str
     relation: Relation
     dim: int
-    cut: frozenset[str]
+    is_local: bool
 
     @property
     def outputs(self) -> list[int]:
@@ -76,14 +78,13 @@ class Strips:
 def law_of(report: Report, name: str, axis: Axis) -> Law | None:
     """The closed form of a node along an axis; None where it has none."""
     reads = at(report, name, axis)
-    cut: frozenset[str] = frozenset()
-    if reads is not None and reads.whole:
-        cut = frozenset(cause.node for cause in reads.causes)
+    is_local = reads is not None and reads.whole
+    if reads is not None and is_local:
         reads = reads.local
     if reads is None or not reads.closed_form or len(reads.dims) != 1:
         return None
     relation = reads.relation
-    return None if relation is None else Law(name, relation, reads.dims[0], cut)
+    return None if relation is None else Law(name, relation, reads.dims[0], is_local)
 
 
 def strips(
@@ -211,6 +212,10 @@ class Strip:
     axis: Axis
     probe: GradientProbe
 
+    @cached_property
+    def _left_out(self) -> LeftOut:
+        return LeftOut(self.axis, self.report.carries(self.axis))
+
     def shows(self, law: Law) -> bool:
         """Every phase of the law has an output on this strip that reads no border."""
         return len(list(self._inner(law))) == len(law.outputs) > 0
@@ -219,9 +224,9 @@ class Strip:
         """The closed form against the gradient, at one period of outputs that read no border."""
         outputs = list(self._inner(law))
         places = [self._place(law, output) for output in outputs]
-        joints = self.probe.joints(law.node, places, law.cut)
+        joints = self.probe.joints(law.node, places, self._left_out if law.is_local else None)
         for output, place, joint in zip(outputs, places, joints, strict=True):
-            claimed = Claim(np.array(law.relation.at(output), np.int64), local=bool(law.cut))
+            claimed = Claim(np.array(law.relation.at(output), np.int64), local=law.is_local)
             seen = projected(joint[self.axis.input], self.axis.dim)
             entry = hold(law.node, self.axis, place, claimed, seen)
             if entry.mismatch is not None:
@@ -231,7 +236,7 @@ class Strip:
     def _inner(self, law: Law) -> Iterator[int]:
         """For each phase, the first output that reads no border, of the input or of a map on the way."""
         reads = at(self.report, law.node, self.axis)
-        if reads is not None and law.cut:
+        if reads is not None and law.is_local:
             reads = reads.local
         if reads is None:
             return

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import rfgraph
 from rfgraph import gallery
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.probe import GradientProbe
+from rfgraph.probe.parts import LeftOut
 from tests import models
 from tests.probe.support import Function, along, graph_of, naive, output_of, span
 
@@ -152,9 +154,11 @@ def test_a_saturated_gate_is_read_whole() -> None:
     graph = graph_of(model, (1, 2, 6, 7))
     probe = GradientProbe(graph)
     assert probe.joint(output_of(graph), (2, 3))["x"].all()
-    pooling = next(node.name for node in graph if node.op == "mean")
-    local = probe.joint(output_of(graph), (2, 3), cut={pooling})["x"]
-    assert local.any(axis=(0, 1)).sum() == 1
+    report = rfgraph.analyze(model, (1, 2, 6, 7))
+    for axis in report.axes:
+        left_out = LeftOut(axis, report.carries(axis))
+        local = probe.axis_set(output_of(graph), (2, 3), "x", axis.dim, left_out)
+        assert local.tolist() == [axis.dim]
 
 
 def test_a_residual_branch_that_starts_at_zero_is_read() -> None:

@@ -96,16 +96,31 @@ class Called:
         return tuple((result[0] if isinstance(result, tuple | list) else result).shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A value with the gradient of some parts of a twin alone: those that these dims carry.
+
+    `entry`: the argument of a call that it came through, by its node and which of its uses it is.
+    """
+
+    carried: frozenset[frozenset[int]]
+    value: Tensor
+    entry: tuple[str, int] = ("", 0)
+
+
 class Twin(torch.Tensor):
     """Stands in a replay for a tensor of the graph; `value` is its float64 twin.
 
     `fixed`: the tensor itself, where it depends on no input: made by `zeros_like` and its like, and by
-    calls on such tensors alone. Masks are built so.
+    calls on such tensors alone. Masks are built so. `node`, `parts`: in a replay by parts, whose twin it is,
+    and what its gradient is made of.
     """
 
     value: Tensor
     setting: Setting
     fixed: Tensor | None
+    node: str
+    parts: tuple[Part, ...]
 
     @staticmethod
     def make(value: Tensor, dtype: torch.dtype, setting: Setting) -> Twin:
@@ -113,6 +128,7 @@ class Twin(torch.Tensor):
             Twin, tuple(value.shape), dtype=dtype, device=value.device
         )
         twin.value, twin.setting, twin.fixed = value, setting, None
+        twin.node, twin.parts = "", ()
         return twin
 
     @staticmethod

@@ -1,0 +1,142 @@
+"""What is whole and what is local is decided part by part: in the sets, and in the probes alike.
+
+Attention that is written out carries an axis along its queries and along its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from torch import Tensor, nn
+
+import rfgraph
+from rfgraph.graph import Node
+from rfgraph.propagation.sized import Part, Sized, SizedDomain
+from tests import attention_models as models
+
+TOKENS, MAP = (1, 5, 4), (1, 4, 4, 6)
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...] | None]] = {
+    "self product": (models.SelfProduct, (1, 3, 5), (2,)),
+    "attention": (models.Attention, TOKENS, (1,)),
+    "ViT": (models.UnfusedViT, (1, 3, 8, 9), None),
+    "UNETR": (models.Unetr, (1, 3, 8, 9), None),
+    "axial": (models.Axial, MAP, None),
+    "SegFormer": (models.ReducedKeys, MAP, None),
+    "LeViT": (models.Levit, MAP, None),
+    "Hiera": (models.Hiera, (1, 4, 12), None),
+    "conformer": (models.Conformer, TOKENS, (1,)),
+    "windows": (models.Windows, MAP, None),
+    "shifted windows": (lambda: nn.Sequential(models.Windows(), models.Windows((1, 2))), MAP, None),
+    "channels": (models.ChannelAttention, (1, 3, 4, 5), None),
+    "linear": (models.LinearAttention, TOKENS, (1,)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_attention_that_is_written_out_agrees_at_every_node(name: str) -> None:
+    build, shape, axes = MODELS[name]
+    check = rfgraph.verify(build(), shape, axes=axes)
+    assert check.exact and check.unread == (), str(check)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_fault_in_attention_is_caught_and_blamed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sets of the last product of matrices lose their first position, and are held to all probes."""
+    build, shape, axes = MODELS[name]
+    model = build()
+    last = [n.name for n in rfgraph.analyze(model, shape, axes=axes).captured if n.op == "matmul"][
+        -1
+    ]
+    join = SizedDomain.join
+
+    def faulty(self: SizedDomain, values: list[Sized], node: Node) -> Sized | None:
+        value = join(self, values, node)
+        if node.name != last or value is None:
+            return value
+        one = self.lattice.singletons()[0] if self.lattice.length else 0
+        spoilt = [None if sets is None else sets & ~one for sets in (value.added,)]
+        parts = tuple(Part(part.dims, part.sets & ~one) for part in value.parts)
+        return replace(value, parts=parts, added=spoilt[0])
+
+    monkeypatch.setattr(SizedDomain, "join", faulty)
+    check = rfgraph.verify(model, shape, axes=axes)
+    assert check.blame is not None and check.blame.node == last, str(check)
+    assert check.mismatches[0].kind == "understated"
+
+
+def local(model: nn.Module, shape: tuple[int, ...], dim: int, name: str, *at: int) -> list[int]:
+    report = rfgraph.analyze(model, shape, axes=(dim,))
+    reads = report[name].at(report.axes[0])
+    assert reads.whole and reads.local is not None
+    return reads.local.members(dict(zip(reads.local.dims, at, strict=True))).tolist()
+
+
+def test_a_softmax_over_keys_keeps_the_query_and_the_entrys_own_key() -> None:
+    attention = models.SelfProduct()
+    assert local(attention, (1, 3, 5), 2, "softmax", 3, 1) == [1, 3]
+    assert local(attention, (1, 3, 5), 2, "matmul_1", 3) == [3]
+
+
+def test_the_field_of_a_query_is_that_of_its_token_through_two_blocks() -> None:
+    class Embedded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Conv1d(3, 4, 3, stride=2, padding=1)
+            self.blocks = nn.Sequential(models.Attention(), models.Attention())
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.blocks(self.embed(x).transpose(1, 2))
+            return out
+
+    report = rfgraph.analyze(Embedded(), (1, 3, 12))
+    field = report.output.rf.local
+    assert field is not None and (field.size, field.stride, field.offset) == ((3,), (2,), (-1,))
+    assert local(Embedded(), (1, 3, 12), 2, report.output.name, 4) == [7, 8, 9]
+
+
+def differing(model: nn.Module, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> list[str]:
+    """The nodes whose local closed form is not their local set, at the centre, clipped to the input."""
+    report = rfgraph.analyze(model, shape, axes=axes)
+    found = []
+    for node in report:
+        for axis in report.axes:
+            reads = node.at(axis).local
+            if (
+                reads is None
+                or not reads.closed_form
+                or len(reads.dims) > 1
+                or reads.relation is None
+            ):
+                continue
+            place = {dim: node.shape[dim] // 2 for dim in reads.dims}
+            claimed = reads.relation.at(*place.values()) if place else reads.relation.at(0)
+            length = report.inputs[axis.input].shape[axis.dim]
+            if reads.members(place).tolist() != [i for i in claimed if 0 <= i < length]:
+                found.append(node.name)
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_local_closed_form_is_the_local_set(name: str) -> None:
+    build, shape, axes = MODELS[name]
+    assert differing(build(), shape, axes) == []
+
+
+def test_parts_that_are_taken_for_one_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then what is left of attention is every key, of the sets; not of the closed form."""
+    join = SizedDomain.join
+
+    def united(self: SizedDomain, values: list[Sized], node: Node) -> Sized | None:
+        value = join(self, values, node)
+        sets = None if value is None else value.local(self.lattice)
+        if value is None or sets is None:
+            return value
+        dims = frozenset().union(*(part.dims for part in value.parts))
+        return replace(value, parts=(Part(dims, sets),))
+
+    monkeypatch.setattr(SizedDomain, "join", united)
+    assert "matmul_1" in differing(models.Attention(), TOKENS, (1,))

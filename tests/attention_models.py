@@ -170,16 +170,39 @@ class Conformer(nn.Module):
         return mixed + self.depthwise(F.glu(self.gate(mixed.transpose(1, 2)), 1)).transpose(1, 2)
 
 
+class WindowAttention(Attention):
+    """Attention within each window; what the image's other side has brought beside it is masked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden: Tensor | None = None
+
+    def weights(self, scores: Tensor) -> Tensor:
+        if self.hidden is None:
+            return scores.softmax(-1)
+        return scores.masked_fill(self.hidden[:, None], float("-inf")).softmax(-1)
+
+
 class Windows(nn.Module):
     """Swin: attention within windows of 2 x 3; a cyclic shift first, where one is given."""
 
-    def __init__(self, shift: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, shift: tuple[int, int] = (0, 0), masked: bool = False) -> None:
         super().__init__()
-        self.attention = Attention()
-        self.shift = shift
+        self.attention = WindowAttention()
+        self.shift, self.masked = shift, masked
+
+    def regions(self, height: int, width: int) -> Tensor:
+        """Which positions of the rolled image may not see each other, window by window."""
+        region = torch.zeros(height, width)
+        region[height - self.shift[0] :] += 1
+        region[:, width - self.shift[1] :] += 2
+        windows = region.view(height // 2, 2, width // 3, 3).permute(0, 2, 1, 3).reshape(-1, 6)
+        return windows[:, :, None] != windows[:, None]
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
+        if self.masked:
+            self.attention.hidden = self.regions(height, width)
         x = torch.roll(x, (-self.shift[0], -self.shift[1]), (2, 3))
         windows = x.view(batch, channels, height // 2, 2, width // 3, 3).permute(0, 2, 4, 3, 5, 1)
         mixed = self.attention(windows.reshape(-1, 6, channels))

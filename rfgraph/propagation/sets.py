@@ -21,6 +21,11 @@ BUDGET = 1 << 28
 """Bytes of sets kept for one axis before they give way to hulls."""
 
 
+def varies(lattice: Lattice, sets: Array, dim: int) -> bool:
+    """Do the sets differ along a dim? Of hulls, which do not show it, it is taken that they do."""
+    return not lattice.exact or bool((sets != sets.take([0], axis=dim)).any())
+
+
 class AtSize:
     """Answers per position, one walk an axis: exact sets, or hulls where those exceed the budget."""
 

@@ -24,7 +24,7 @@ from rfgraph.errors import InputError
 from rfgraph.graph import Axis, Position
 from rfgraph.propagation.hulls import Hulls
 from rfgraph.propagation.periodic import Periodic
-from rfgraph.propagation.sets import AtSize
+from rfgraph.propagation.sets import AtSize, varies
 from rfgraph.propagation.trail import Origin
 
 T = TypeVar("T")
@@ -227,10 +227,22 @@ class AxisReads(Figures):
         return None if self.whole or is_spread else self.value.law
 
     @property
+    def carriers(self) -> tuple[int, ...]:
+        """The node's own dims that carry the axis: its reads may vary along these, and along no other."""
+        return tuple(sorted({digit.dim for scan in self.value.local for digit in scan.digits}))
+
+    @cached_property
     def dims(self) -> tuple[int, ...]:
-        """The node's own dims along which its reads vary."""
-        digits = (digit for scan in self.value.local for digit in scan.digits)
-        return tuple(sorted({digit.dim for digit in digits}))
+        """The node's own dims along which its reads vary.
+
+        Where no law says so, those of the sets at the analysed size; where they happen to be the same
+        everywhere at this size, the `carriers`.
+        """
+        if all(scan.relation is not None for scan in self.value.local):
+            return self.carriers
+        along = self.at_size.sets_along(self.node, self.axis, self.carriers, self._is_local)
+        varying = (dim for dim in self.carriers if along is None or varies(*along, dim))
+        return tuple(varying) or self.carriers
 
     @property
     def causes(self) -> tuple[Origin, ...]:

@@ -102,12 +102,12 @@ def views_of(report: Report, name: str) -> list[tuple[int, ...]]:
     Where the analysis says that an axis is read whole, and carried by no dim, the numbers could show it
     along any dim: each of them in turn, too.
     """
-    node = report[name]
     reads = [each for axis in report.axes if (each := at(report, name, axis)) is not None]
-    if not any(each.whole and not each.dims for each in reads):
-        return [node.dims]
-    own = tuple(sorted({dim for each in reads for dim in each.dims}))
-    return list(dict.fromkeys([own, *((dim,) for dim, size in enumerate(node.shape) if size > 1)]))
+    own = tuple(sorted({dim for each in reads for dim in each.carriers}))
+    if not any(each.whole and not each.carriers for each in reads):
+        return [own or report[name].dims]
+    sizes = enumerate(report[name].shape)
+    return list(dict.fromkeys([own, *((dim,) for dim, size in sizes if size > 1)]))
 
 
 def positions_of(report: Report, name: str, limit: int) -> Iterator[Position]:

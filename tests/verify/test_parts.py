@@ -29,6 +29,11 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...
     "conformer": (models.Conformer, TOKENS, (1,)),
     "windows": (models.Windows, MAP, None),
     "shifted windows": (lambda: nn.Sequential(models.Windows(), models.Windows((1, 2))), MAP, None),
+    "masked windows": (
+        lambda: nn.Sequential(models.Windows(), models.Windows((1, 2), masked=True)),
+        MAP,
+        None,
+    ),
     "channels": (models.ChannelAttention, (1, 3, 4, 5), None),
     "linear": (models.LinearAttention, TOKENS, (1,)),
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import gcd, lcm
+from typing import Any
 from weakref import WeakValueDictionary
 
 from rfgraph.algebra.positions import EMPTY, Positions
@@ -207,6 +208,14 @@ class Relation:
         return max(left, default=0), max(right, default=0)
 
     @cached_property
+    def lookahead(self) -> int | None:
+        """How far beyond the end of its own hop any output reads, never below 0; None where none moves."""
+        if not self.advance:
+            return None
+        ahead = (hi - end_of_hop(self.advance, self.period, o) for o, _, hi in self._ends())
+        return max((0, *map(int, ahead)))
+
+    @cached_property
     def halo(self) -> tuple[int, int]:
         """How far left and right of itself a tile aligned to the period reads."""
         ends = self._ends()
@@ -221,6 +230,16 @@ class Relation:
     def _ends(self) -> list[tuple[int, int, int]]:
         """(phase, lo, hi) of every phase that reads anything."""
         return [(o, phase.lo, phase.hi) for o, phase in enumerate(self.sets) if phase.length]
+
+
+def end_of_hop(advance: int, period: int, output: Any) -> Any:
+    """The last position of an output's hop, or of those of an array of outputs.
+
+    It goes from `advance / period * output` up to where that of the next begins; backwards, it begins there.
+    """
+    if advance < 0:
+        return advance * output // period
+    return -(-advance * (output + 1) // period) - 1
 
 
 def _reduced(

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rfgraph.algebra.relation import end_of_hop
+
 Array: TypeAlias = npt.NDArray[Any]
 
 _LONGEST_PERIOD = 64
@@ -40,15 +42,7 @@ class Hulls:
 
     def stride(self) -> Fraction | None:
         """The effective stride, where reads vary along one dim and are regular in its middle half."""
-        if not self._varies_along_one_dim():
-            return None
-        count = self.lo.size // 4
-        ends = np.stack([self.lo.ravel(), self.hi.ravel()])[:, count : self.lo.size - count]
-        for period in range(1, min(_LONGEST_PERIOD, ends.shape[1] - 1) + 1):
-            steps = ends[:, period:] - ends[:, :-period]
-            if np.all(steps == steps[0, 0]):
-                return Fraction(int(steps[0, 0]), period)
-        return None
+        return self._stride_of(self.lo, self.hi)
 
     def reach(self) -> tuple[int, int] | None:
         """How far left and right of `floor(stride * o)` any position reads, along the one dim it varies on.
@@ -57,13 +51,43 @@ class Hulls:
         """
         if not self._varies_along_one_dim():
             return None
-        stride = self.stride() or Fraction(self.length, self.lo.size)
-        here = np.arange(self.lo.size) * stride.numerator // stride.denominator
+        stride = self.stride() or self._ratio
+        outputs = np.arange(self.lo.size)
+        here = outputs * stride.numerator // stride.denominator
         lo, hi = self.lo.ravel(), self.hi.ravel()
         is_read = hi >= lo
         if not is_read.any():
             return None
         return int((here - lo)[is_read].max()), int((hi - here)[is_read].max())
+
+    def lookahead(self) -> int | None:
+        """How far beyond the end of its own hop any position reads, never below 0.
+
+        Where the stride is irregular, as in causal attention, that of the last positions stands for it.
+        """
+        is_read = (self.hi >= self.lo).ravel()
+        if not self._varies_along_one_dim() or not is_read.any():
+            return None
+        stride = self.stride() or self._stride_of(self.hi) or self._ratio
+        ends = end_of_hop(stride.numerator, stride.denominator, np.arange(self.lo.size))
+        return max(0, int((self.hi.ravel() - ends)[is_read].max()))
+
+    def _stride_of(self, *arrays: Array) -> Fraction | None:
+        """By how much all of these move per position, where they vary along one dim, in its middle half."""
+        if not self._varies_along_one_dim():
+            return None
+        count = self.lo.size // 4
+        ends = np.stack([array.ravel() for array in arrays])[:, count : self.lo.size - count]
+        for period in range(1, min(_LONGEST_PERIOD, ends.shape[1] - 1) + 1):
+            steps = ends[:, period:] - ends[:, :-period]
+            if np.all(steps == steps[0, 0]):
+                return Fraction(int(steps[0, 0]), period)
+        return None
+
+    @property
+    def _ratio(self) -> Fraction:
+        """The stride of the shapes."""
+        return Fraction(self.length, self.lo.size)
 
     def _varies_along_one_dim(self) -> bool:
         return int(sum(size > 1 for size in self.lo.shape)) == 1

@@ -78,9 +78,10 @@ def figures(form: Form) -> tuple[str, ...]:
 class Figures:
     """The figures, in input pixels.
 
-    Where the whole axis is read (`whole`), `size`, `reach` and `halo` are `math.inf` and what depends on the
-    position is None: ask `local`. Where no relation describes the reads (`limits` say why), sizes, strides
-    and offsets are counted at the analysed size, borders included, and what only a relation has is None.
+    Where the whole axis is read (`whole`), `size`, `reach`, `lookahead` and `halo` are `math.inf` and what
+    depends on the position is None: ask `local`. Where no relation describes the reads (`limits` say why),
+    sizes, strides and offsets are counted at the analysed size, borders included, and what only a relation
+    has is None.
     """
 
     @figure("table")
@@ -149,8 +150,14 @@ class Figures:
     @figure("json")
     @staticmethod
     def reach(reads: AxisReads) -> tuple[float, float] | None:
-        """How far left and right of `floor(stride * o)` any output `o` reads: context and look-ahead."""
+        """How far left and right of `floor(stride * o)` any output `o` reads; left: its context."""
         return reads.view(lambda law: law.reach, (inf, inf), Hulls.reach)
+
+    @figure("frame")
+    @staticmethod
+    def lookahead(reads: AxisReads) -> float | None:
+        """How far beyond the end of its own hop any output reads, at least 0; None where none moves."""
+        return reads.view(lambda law: law.lookahead, inf, Hulls.lookahead)
 
     @figure("json")
     @staticmethod
@@ -191,7 +198,7 @@ class AxisReads(Figures):
 
     def view(
         self,
-        view: Callable[[Relation], T],
+        view: Callable[[Relation], T | None],
         when_whole: T | None = None,
         counted: Callable[[Hulls], T | None] | None = None,
     ) -> T | None:

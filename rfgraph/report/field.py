@@ -26,10 +26,10 @@ class ReceptiveField(Figures, tuple[AxisReads, ...]):
 
     Every figure is a tuple with one entry for each axis, in input pixels: `field.size[0]` is `field[0].size`.
 
-    Where the whole axis is read (`whole`), `size`, `reach` and `halo` are `math.inf` and what depends
-    on the position is None: ask `local`. Where no relation describes the reads (`limits` say why),
-    sizes, strides and offsets are counted at the analysed size, borders included, and the figures that
-    only a relation has are None.
+    Where the whole axis is read (`whole`), `size`, `reach`, `lookahead` and `halo` are `math.inf` and
+    what depends on the position is None: ask `local`. Where no relation describes the reads (`limits` say
+    why), sizes, strides and offsets are counted at the analysed size, borders included, and the figures
+    that only a relation has are None.
     """
 
     def center(self, output: int) -> tuple[Fraction | None, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import networkx as nx
 
+from rfgraph.algebra.relation import end_of_hop
 from rfgraph.analysis import Axes, analyze
 from rfgraph.errors import InputError
 from rfgraph.report import NodeReport, Report
@@ -127,9 +128,10 @@ def assert_verified(model: Any, inputs: Any = None, **options: Any) -> None:
 
 
 def assert_causal(model: Any, inputs: Any = None, axis: int = 0, *, axes: Axes = None) -> None:
-    """No output reads ahead of its own position along one axis: the look-ahead is 0.
+    """No output reads beyond the end of its own hop along one axis: the look-ahead is 0.
 
-    Every position is looked at, so that a border that reflects or a roll around the end is caught too.
+    An encoder of hop 16 may read all 16 samples of its frame, and none of the next. Every position is
+    looked at, so that a border that reflects or a roll around the end is caught too.
 
     Args:
         model: a model; it is analysed along this axis alone.
@@ -211,16 +213,16 @@ def _looks_ahead(node: NodeReport, input: str, length: int) -> str:
     field = node.rfs[input]
     if field.whole[0]:
         return f"reads the whole axis: {_causes(field)}"
-    reach = field.reach[0]
-    if reach is not None and reach[1] > 0:
-        return f"looks {number(reach[1])} ahead"
-    if len(node.dims) != 1:
+    if field.lookahead[0]:
+        return f"looks {number(field.lookahead[0])} ahead"
+    if len(node.dims) != 1 or field.lookahead[0] is None:
         return "" if field.local is None else "has no one position along this axis"
-    count, law = node.shape[node.dims[0]], field.relations[0]
-    rate = Fraction(length, count) if law is None else law.stride
-    for position in range(count):
+    law = field.relations[0]
+    if law is None:  # its look-ahead is that of all positions, borders included
+        return ""
+    for position in range(node.shape[node.dims[0]]):
         last = _last(node, field, position)
-        if last is not None and last > rate * position:
+        if last is not None and last > end_of_hop(law.advance, law.period, position):
             return f"position {position} reads up to {last}"
     return ""
 

@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {"max_sizes": {1: 14, 2: 7, 3: 4}, "max_layers": 4, "max
 MODELS = strategies.models(**SMALL, gates=True, misaligned=True)
 VIEWS = (
     *("size", "size_range", "stride", "offset", "dilation", "holes", "density", "reach", "halo"),
-    *("period", "advance", "phases", "whole", "closed_form", "relations"),
+    *("lookahead", "period", "advance", "phases", "whole", "closed_form", "relations"),
 )
 COMMUTE = ("add", "torch.add", "mul", "maximum")
 

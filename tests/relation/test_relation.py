@@ -6,6 +6,7 @@ import copy
 import pickle
 import sys
 from fractions import Fraction
+from math import ceil, floor
 
 import pytest
 from hypothesis import given
@@ -270,6 +271,31 @@ def test_the_reach_bounds_every_output_and_is_met_by_one(twin: Twin) -> None:
     assert twin.relation.reach == (left, right)
 
 
+@given(RELATIONS)
+def test_the_look_ahead_is_what_is_read_beyond_the_output_s_own_hop(twin: Twin) -> None:
+    beyond = []
+    for o in OUTPUTS:
+        ends = (
+            Fraction(twin.advance * o, twin.period),
+            Fraction(twin.advance * (o + 1), twin.period),
+        )
+        low, high = floor(min(ends)) - 1, ceil(max(ends)) + 1
+        if twin.advance > 0:
+            hop = [i for i in range(low, high + 1) if ends[0] <= i < ends[1]]
+            last = max(hop, default=ceil(ends[1]) - 1)
+        else:
+            last = floor(ends[0])
+        beyond += [max(0, read - last) for read in twin.at(o)]
+    expected = max(beyond, default=0) if twin.relation.advance else None
+    assert twin.relation.lookahead == expected
+
+
+@given(relations(advances=FORWARD))
+def test_where_outputs_and_inputs_keep_pace_the_look_ahead_is_the_right_reach(twin: Twin) -> None:
+    if twin.relation.period == twin.relation.advance == 1:
+        assert twin.relation.lookahead == max(0, twin.relation.reach[1])
+
+
 @given(relations(advances=FORWARD))
 def test_the_halo_is_what_a_tile_of_whole_periods_reads_beyond_itself(twin: Twin) -> None:
     relation = twin.relation
@@ -283,6 +309,7 @@ def test_a_relation_that_reads_nothing_has_views_all_the_same() -> None:
     nothing = Relation.nothing()
     assert (nothing.size, nothing.size_range, nothing.holes, nothing.density) == (0, (0, 0), 0, 1.0)
     assert (nothing.reach, nothing.halo, nothing.center(5)) == ((0, 0), (0, 0), None)
+    assert nothing.lookahead is None
 
 
 # --- how large a relation grows -----------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import rfgraph
 from rfgraph.language.readings import readings
 from rfgraph.propagation.sets import AtSize
 from rfgraph.rules import VOCABULARY
+from tests.sized.poison import Apply
 
 
 class EncoderDecoder(nn.Module):
@@ -67,3 +71,42 @@ def test_a_small_budget_widens_nothing() -> None:
     )
     assert lattice.members(array[0, 0, 5]).tolist() == list(range(5, 22))
     assert report.output.reads(0, 5).tolist() == [5, 13, 21]
+
+
+def ahead(report: rfgraph.Report, stride: Fraction) -> int:
+    """What any output reads beyond the end of its own hop, position by position."""
+    node = report.output
+    beyond = []
+    for o in range(node.shape[node.dims[0]]):
+        end = stride * (o + 1) if stride > 0 else stride * o + 1
+        last = max(i for i in range(-99, 99) if i < end)
+        beyond += [max(0, read - last) for read in node.reads(0, o).tolist()]
+    return max(beyond)
+
+
+def attended(x: torch.Tensor, mask: torch.Tensor | None = None, **options: bool) -> torch.Tensor:
+    return F.scaled_dot_product_attention(x, x, x, mask, **options)
+
+
+SIZED = {
+    # a forward, and by how much it moves
+    "a reversal, which moves backwards": (lambda x: x.flip(-1), -1),
+    "causal attention over steps of 2": (
+        lambda x: attended(F.avg_pool1d(x, 3, 2).transpose(1, 2), is_causal=True),
+        2,
+    ),
+    "a mask that sees two ahead": (
+        lambda x: attended(x.transpose(1, 2), torch.ones(12, 12).tril(2).bool()),
+        1,
+    ),
+    "adaptive pooling": (lambda x: F.adaptive_avg_pool1d(x, 5), Fraction(12, 5)),
+}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_look_ahead_without_a_closed_form_is_counted_over_all_positions(name: str) -> None:
+    forward, stride = SIZED[name]
+    report = rfgraph.analyze(Apply(lambda self, x: forward(x)), (1, 2, 12))
+    (reads,) = report.output.rf
+    assert not reads.closed_form
+    assert reads.lookahead == ahead(report, Fraction(stride))

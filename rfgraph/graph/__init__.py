@@ -1,5 +1,27 @@
 """A captured model as a graph, what may run it again, and what keeps the model as it was."""
 
-from rfgraph.graph.graph import Axis, Carry, Graph, Masked, Node, Operand, Position, Shape
+from rfgraph.graph.graph import (
+    Axis,
+    Carry,
+    Graph,
+    Indices,
+    Marks,
+    Masked,
+    Node,
+    Operand,
+    Position,
+    Shape,
+)
 
-__all__ = ["Axis", "Carry", "Graph", "Masked", "Node", "Operand", "Position", "Shape"]
+__all__ = [
+    "Axis",
+    "Carry",
+    "Graph",
+    "Indices",
+    "Marks",
+    "Masked",
+    "Node",
+    "Operand",
+    "Position",
+    "Shape",
+]

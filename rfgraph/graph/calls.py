@@ -6,12 +6,16 @@ In: the target of a call. Out: its name, and what is known by the name alone. No
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import handle_torch_function, has_torch_function
+
+Args: TypeAlias = tuple[object, ...]
+Kwargs: TypeAlias = Mapping[str, object]
+"""The arguments of a call: by position, and by name."""
 
 _BINARY = {
     "add": "add",
@@ -61,7 +65,7 @@ def is_inplace(name: str) -> bool:
     return name in _INPLACE or (name.endswith("_") and not name.startswith("__"))
 
 
-def python(name: str) -> Iterator[Any]:
+def python(name: str) -> Iterator[Callable[..., object]]:
     """The functions of Python, `operator.add` and `operator.iadd`, that compute the operator `name`."""
     for method, op in METHODS.items():
         if op == name and hasattr(operator, method):
@@ -70,7 +74,7 @@ def python(name: str) -> Iterator[Any]:
         yield abs
 
 
-def assigned(tensor: Any, index: Any, value: Any) -> Any:
+def assigned(tensor: Tensor, index: Any, value: Tensor | float) -> Any:
     """`tensor[index] = value` as a function: what a graph of values can hold, print and run.
 
     Returns:
@@ -83,18 +87,18 @@ def assigned(tensor: Any, index: Any, value: Any) -> Any:
     return written
 
 
-def name_of(target: Any) -> str:
+def name_of(target: object) -> str:
     """The bare name of a function, or of a method by its name."""
     return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
 
-def readable(target: Any) -> str:
+def readable(target: object) -> str:
     """A name for the value of a call, as torch.fx gives it but for capitals, for which it searches long."""
     name = name_of(target).replace(".", "_")
     return name[2:-2] if name.startswith("__") and name.endswith("__") else name
 
 
-def is_of_torch(target: Any) -> bool:
+def is_of_torch(target: object) -> bool:
     """True for torch's own modules and functions, Python's operators, and methods by their names."""
     named = type(target) if isinstance(target, nn.Module) else target
     module = getattr(named, "__module__", None)
@@ -108,14 +112,14 @@ def qualified(target: OpOverload | OpOverloadPacket) -> str:
     return str(target._schema.name)
 
 
-def outputs_of(result: Any) -> list[Any]:
+def outputs_of(result: object) -> list[Any]:
     """What a call returned, in the order of `Node.output`: tuples and lists opened at any depth."""
     if isinstance(result, tuple | list):
         return [output for part in result for output in outputs_of(part)]
     return [result]
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """An argument out of a graph, in which a list is of a kind that cannot be changed."""
     if isinstance(value, list):
         return list(map(plain, value))

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import networkx as nx
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, fx
 from torch.fx import GraphModule
-from torch.fx.node import map_arg
+from torch.fx.node import Argument, Target, map_arg
 
 from rfgraph.errors import InputError, nearest_names
 
@@ -42,6 +44,12 @@ Shape: TypeAlias = tuple[int, ...]
 
 Position: TypeAlias = Mapping[int, int]
 """A position in a tensor: dim -> index. Dims that are left out: any position along them."""
+
+Marks: TypeAlias = npt.NDArray[np.bool_]
+"""What is read: True for those elements of a tensor, or for those pairs of positions."""
+
+Indices: TypeAlias = npt.NDArray[np.int64]
+"""Positions along one dim, sorted."""
 
 
 class Carry(NamedTuple):
@@ -144,7 +152,7 @@ class Graph:
         if node.op == "input":
             self.inputs[node.name] = node
 
-    def call(self, node: Node) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    def call(self, node: Node) -> tuple[Target | None, tuple[Argument, ...], dict[str, Argument]]:
         """The target, args and kwargs of the call that made a node.
 
         A `str` target is a method of the first argument. `torch.fx` nodes stand for tensors of the graph

@@ -15,11 +15,20 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.func import functional_call
-from torch.fx.node import map_arg
+from torch.fx.node import Target, map_arg
 
 from rfgraph.errors import InputError
 from rfgraph.graph import Graph, Node
-from rfgraph.graph.calls import STATISTICS, TABLES, is_inplace, name_of, outputs_of, plain
+from rfgraph.graph.calls import (
+    STATISTICS,
+    TABLES,
+    Args,
+    Kwargs,
+    is_inplace,
+    name_of,
+    outputs_of,
+    plain,
+)
 from rfgraph.graph.guard import untouched
 
 _UNSET = frozenset(("empty_like", "new_empty"))
@@ -45,7 +54,7 @@ Visit = Callable[[Node, Any], None]
 
 def replay(
     graph: Graph,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, torch.Tensor],
     *,
     keep: Collection[str] | None = None,
     visit: Visit | None = None,
@@ -61,7 +70,7 @@ def replay(
     """
     kept: dict[str, Any] = {}
 
-    def visited(node: Node, value: Any) -> None:
+    def visited(node: Node, value: object) -> None:
         if keep is None or node.name in keep:
             kept[node.name] = value
         if visit is not None:
@@ -72,7 +81,7 @@ def replay(
     return kept
 
 
-def returned(graph: Graph, inputs: Mapping[str, Any], visit: Visit) -> Any:
+def returned(graph: Graph, inputs: Mapping[str, torch.Tensor], visit: Visit) -> object:
     """What the graph returns, in the structure in which the model returns it; `visit` as in `replay`."""
     return Replay(graph, visit).run(*(inputs[name] for name in graph.inputs))
 
@@ -104,12 +113,12 @@ class Replay(fx.Interpreter):
         self._until = until
         self._makers = _makers(graph)
 
-    def on(self, inputs: Mapping[str, Any]) -> None:
+    def on(self, inputs: Mapping[str, torch.Tensor]) -> None:
         """Run on these, by name, up to the last node that is asked for: results are not put in order."""
         with suppress(_Until):
             self.run(*(inputs[name] for name in self._graph.inputs))
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> object:
         """The value of one fx node; a canonical node is visited with it."""
         value = self._value(n)
         name = self._graph.names.get(n)
@@ -119,7 +128,7 @@ class Replay(fx.Interpreter):
                 raise _Until
         return value
 
-    def _value(self, n: fx.Node) -> Any:
+    def _value(self, n: fx.Node) -> object:
         if n.op == "output":
             return super().run_node(n)
         for operand in n.all_input_nodes:
@@ -139,20 +148,20 @@ class Replay(fx.Interpreter):
         """What a `get_attr` or `call_module` node stands for."""
         return self._graph.attributes[target]
 
-    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Args, dict[str, object]]:
         """Arguments; fx holds lists as ones that cannot be changed, which not every function takes."""
         args, kwargs = super().fetch_args_kwargs_from_env(n)
         return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}
 
-    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+    def call_module(self, target: Any, args: Args, kwargs: dict[str, object]) -> object:
         """A module."""
         return made(self.fetch_attr(target), args, kwargs)
 
-    def call_method(self, target: Any, args: Any, kwargs: Any) -> Any:
+    def call_method(self, target: Target, args: Args, kwargs: dict[str, object]) -> object:
         """A method."""
         return made(target, args, kwargs)
 
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+    def call_function(self, target: Target, args: Args, kwargs: dict[str, object]) -> object:
         """A function."""
         return made(target, args, kwargs)
 
@@ -169,6 +178,7 @@ def _makers(graph: Graph) -> dict[fx.Node, Node]:
 def rerun(node: Node, graph: Graph, values: Mapping[str, Any]) -> Any:
     """The node's tensor: its call made again on these values of its operands."""
     target, args, kwargs = graph.call(node)
+    assert target is not None  # it was captured
     names = graph.names
     args = map_arg(args, lambda n: values[names[n]])
     kwargs = map_arg(kwargs, lambda n: values[names[n]])
@@ -176,7 +186,7 @@ def rerun(node: Node, graph: Graph, values: Mapping[str, Any]) -> Any:
     return outputs_of(made(target, tuple(map(plain, args)), named))[node.output]
 
 
-def made(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def made(target: Target, args: Args, kwargs: Kwargs) -> Any:
     """What the call returns. Neither its arguments nor tensors of the model are written into."""
     if isinstance(target, str):
         first = _copied(args[0]) if is_inplace(target) else args[0]
@@ -194,11 +204,11 @@ def made(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     return result
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: object) -> object:
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
-def may_write(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+def may_write(target: Callable[..., object], args: Args, kwargs: Kwargs) -> bool:
     """True where a call may write into a tensor that it is given. Code that is not torch's may."""
     if isinstance(target, nn.Module):
         own = type(target).__module__.startswith("torch.nn.modules.")

@@ -8,10 +8,9 @@ finds what a NaN cannot pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.fx.node import map_arg
@@ -19,13 +18,10 @@ from torch.fx.node import map_arg
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.errors import UnsupportedOperatorError
-from rfgraph.graph import Graph, Node, Shape
+from rfgraph.graph import Graph, Marks, Node, Shape
 from rfgraph.graph.calls import outputs_of
 from rfgraph.graph.guard import untouched
 from rfgraph.language.reads import Place, Read, Reads, every, lookup, table
-
-Marks: TypeAlias = npt.NDArray[np.bool_]
-"""Which positions of one operand dim are read: over the output's dims, then that dim."""
 
 _REASON = "measured at this size"
 _INFERRED = "inferred from measurements at two sizes"
@@ -125,14 +121,16 @@ class _Trial:
     def _called(self, values: Mapping[str, torch.Tensor]) -> Any:
         """The call on copies of these tensors: some operators write into their operands."""
         names = self._graph.names
-        target, args, kwargs = map_arg(self._call, lambda n: values[names[n]].clone())
+        target, args, kwargs = self._call
+        args, kwargs = map_arg((args, kwargs), lambda n: values[names[n]].clone())
         args = tuple(list(arg) if isinstance(arg, list) else arg for arg in args)
-        if not isinstance(target, str):
-            return target(*args, **kwargs)
-        return getattr(args[0], target)(*args[1:], **kwargs)
+        if isinstance(target, str):
+            return getattr(args[0], target)(*args[1:], **kwargs)
+        assert target is not None  # it was captured
+        return target(*args, **kwargs)
 
     def marks(self, operand: int, dim: int) -> Marks:
-        """Every output that a NaN reaches, or that a gradient comes from, position by position of `dim`."""
+        """Every output that a NaN reaches, or that a gradient comes from, then over positions of `dim`."""
         with torch.no_grad():
             clean = self.run(self._operands)
         if bool(clean.isnan().any()):
@@ -143,7 +141,7 @@ class _Trial:
         marks: Marks = np.stack(poisoned, axis=-1)
         return marks | self._graded(operand, dim, marks.shape)
 
-    def _poisoned(self, operand: int, dim: int, index: int) -> npt.NDArray[np.bool_]:
+    def _poisoned(self, operand: int, dim: int, index: int) -> Marks:
         operands = [tensor.clone() for tensor in self._operands]
         operands[operand].select(dim, index).fill_(torch.nan)
         with torch.no_grad():
@@ -167,9 +165,7 @@ class _Trial:
         return found
 
 
-def _pairs(
-    result: torch.Tensor, source: torch.Tensor, out_dim: int, dim: int
-) -> Iterator[npt.NDArray[np.bool_]]:
+def _pairs(result: torch.Tensor, source: torch.Tensor, out_dim: int, dim: int) -> Iterator[Marks]:
     """For each slice of the output: which slices of the operand its gradient reaches."""
     others = [d for d in range(source.ndim) if d != dim]
     for index in range(result.shape[out_dim]):

@@ -14,12 +14,12 @@ import io
 import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from rfgraph.graph.calls import Args
 from rfgraph.graph.guard.changes import Modules
 from rfgraph.graph.guard.kept import Kept
 from rfgraph.graph.guard.process import Process
@@ -161,10 +161,10 @@ class _Redirect(TorchFunctionMode):
 
     def __torch_function__(
         self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+        func: Callable[..., object],
+        types: object,
+        args: Args = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         args, kwargs = self._shadows.arguments(func, args, kwargs or {})
         return self._shadows.result(func(*args, **kwargs))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import is_, is_not
-from typing import Any
 
 from torch import nn
 
@@ -24,7 +23,7 @@ class Modules:
         training: the flag that the run gives every module.
     """
 
-    def __init__(self, before: Mapping[int, Mapping[Any, Any]], training: bool) -> None:
+    def __init__(self, before: Mapping[int, Mapping[object, object]], training: bool) -> None:
         self._before = before
         self._training = training
 

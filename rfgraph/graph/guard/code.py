@@ -11,7 +11,6 @@ import sys
 import types
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 from weakref import WeakKeyDictionary
 
 _FOREIGN = frozenset(
@@ -21,10 +20,10 @@ _FOREIGN = frozenset(
     )
 )
 _STORE = dis.opmap["STORE_GLOBAL"]
-_SLOTS: WeakKeyDictionary[type, tuple[Any, ...]] = WeakKeyDictionary()
+_SLOTS: WeakKeyDictionary[type, tuple[types.MemberDescriptorType, ...]] = WeakKeyDictionary()
 
 
-def is_foreign(thing: Any) -> bool:
+def is_foreign(thing: object) -> bool:
     """True for a class or a function that is not the user's."""
     module = getattr(thing, "__module__", None)
     return type(module) is not str or _is_foreign(module)
@@ -34,7 +33,7 @@ def _is_foreign(module: str) -> bool:
     return module.partition(".")[0] in _FOREIGN
 
 
-def globals_read(function: types.FunctionType) -> Iterator[tuple[dict[str, Any], str, bool]]:
+def globals_read(function: types.FunctionType) -> Iterator[tuple[dict[str, object], str, bool]]:
     """(globals, name, is bound) of what a function names: its globals, and those of modules it names.
 
     One that asks for `globals()` names them all.
@@ -66,7 +65,7 @@ def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
     return tuple(mentioned), frozenset(stored)
 
 
-def slots_of(kind: type) -> tuple[Any, ...]:
+def slots_of(kind: type) -> tuple[types.MemberDescriptorType, ...]:
     """The descriptors of the attributes that objects of a class keep outside their `__dict__`."""
     if kind not in _SLOTS:
         _SLOTS[kind] = tuple(

@@ -6,19 +6,27 @@ own `__eq__`, `__iter__` or `__setitem__` never run.
 
 from __future__ import annotations
 
+import functools
 import gc
 import types
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from itertools import chain
 from operator import attrgetter, is_
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+Entries: TypeAlias = dict[Any, Any]
+"""A dict of anything: its keys and values are never asked for more than who they are."""
+Cached: TypeAlias = "functools._lru_cache_wrapper[object]"
+Array: TypeAlias = npt.NDArray[Any]
+Buffer: TypeAlias = MutableSequence[Any]
+"""A byte array, or an array of Python's library."""
 ABSENT = object()
 _TENSORS_OR_NONE = frozenset((torch.Tensor, nn.Parameter, type(None)))
 LAZY = (UninitializedParameter, UninitializedBuffer)
@@ -30,11 +38,11 @@ class Dicts:
     """Dicts and copies of them: a model has thousands, of which a run changes a few."""
 
     def __init__(self) -> None:
-        self._dicts: list[Any] = []
-        self._copies: list[dict[Any, Any]] = []
-        self._ordered: list[tuple[OrderedDict[Any, Any], list[tuple[Any, Any]]]] = []
+        self._dicts: list[Entries] = []
+        self._copies: list[Entries] = []
+        self._ordered: list[tuple[OrderedDict[object, object], list[tuple[object, object]]]] = []
 
-    def add(self, entries: Any) -> None:
+    def add(self, entries: Entries) -> None:
         if isinstance(entries, OrderedDict):  # its order is not that of the dict below it
             self._ordered.append((entries, list(OrderedDict.items(entries))))
             return
@@ -42,12 +50,12 @@ class Dicts:
         self._dicts.append(entries)
         self._copies.append(entries.copy() if plain else dict(dict.items(entries)))
 
-    def add_plain(self, many: Sequence[dict[Any, Any]]) -> None:
+    def add_plain(self, many: Sequence[Entries]) -> None:
         """Add dicts of no other class, all at once."""
         self._dicts += many
         self._copies += map(dict.copy, many)
 
-    def by_id(self) -> dict[int, dict[Any, Any]]:
+    def by_id(self) -> dict[int, Entries]:
         """The copy of each dict, by the id of the dict."""
         found = dict(zip(map(id, self._dicts), self._copies, strict=True))
         found.update((id(entries), dict(items)) for entries, items in self._ordered)
@@ -64,7 +72,7 @@ class Dicts:
                 fill(ordered, items)
 
 
-def _same_dicts(now: Sequence[dict[Any, Any]], kept: Sequence[dict[Any, Any]]) -> bool:
+def _same_dicts(now: Sequence[Entries], kept: Sequence[Entries]) -> bool:
     """The same keys and values in the same order, compared in three sweeps."""
     flat = chain.from_iterable
     return (
@@ -74,15 +82,15 @@ def _same_dicts(now: Sequence[dict[Any, Any]], kept: Sequence[dict[Any, Any]]) -
     )
 
 
-def fill(entries: Any, kept: Iterable[tuple[Any, Any]]) -> None:
+def fill(entries: Entries, kept: Iterable[tuple[object, object]]) -> None:
     """Give a dict these entries, and no others."""
-    base: Any = OrderedDict if isinstance(entries, OrderedDict) else dict
+    base: type[Entries] = OrderedDict if isinstance(entries, OrderedDict) else dict
     base.clear(entries)
     for key, value in kept:
         base.__setitem__(entries, key, value)
 
 
-def same(now: Sequence[Any], before: Sequence[Any]) -> bool:
+def same(now: Sequence[object], before: Sequence[object]) -> bool:
     """The same objects in the same order."""
     return len(now) == len(before) and all(map(is_, now, before))
 
@@ -90,7 +98,7 @@ def same(now: Sequence[Any], before: Sequence[Any]) -> bool:
 class Tensors:
     """The attributes of tensors: class, `grad`, what Python code hung on them. Not their values."""
 
-    def __init__(self, tensors: list[Any]) -> None:
+    def __init__(self, tensors: list[torch.Tensor]) -> None:
         self._tensors = tensors
         self._kinds = list(map(type, tensors))
         pairs = zip(tensors, self._kinds, strict=True)
@@ -102,7 +110,7 @@ class Tensors:
         is_lazy = any(issubclass(kind, LAZY) for kind in set(self._kinds))
         self._lazy = [(x, x.data) for x in tensors if isinstance(x, LAZY)] if is_lazy else []
 
-    def inside(self) -> list[Any]:
+    def inside(self) -> list[object]:
         """What the tensors hold."""
         grads = [grad for grad in self._grads if grad is not None]
         return [*grads, *chain.from_iterable(own.values() for own, _ in self._dicts)]
@@ -115,12 +123,12 @@ class Tensors:
     def keep_gradients(self) -> None:
         """A backward pass adds to gradients that are there, in place, where no function mode sees it."""
         for tensor, grad in zip(self._leaves, self._grads, strict=True):
-            if grad is not None and tensor.grad is grad:
-                tensor.grad = grad.detach().clone()
+            if tensor.grad is not None and tensor.grad is grad:
+                tensor.grad = tensor.grad.detach().clone()
 
     def put_back(self) -> None:
-        for tensor, data in self._lazy:
-            tensor.data = data
+        for lazy, data in self._lazy:
+            lazy.data = data
         if not same(list(map(type, self._tensors)), self._kinds):
             for tensor, kind in zip(self._tensors, self._kinds, strict=True):
                 if type(tensor) is not kind:
@@ -140,14 +148,14 @@ class Tensors:
 # --- one value -----------------------------------------------------------------------------------
 
 
-def slot(found: Any, thing: Any) -> Any:
+def slot(found: types.MemberDescriptorType, thing: object) -> object:
     try:
         return found.__get__(thing)
     except AttributeError:
         return ABSENT
 
 
-def put_back_slot(found: Any, thing: Any, value: Any) -> None:
+def put_back_slot(found: types.MemberDescriptorType, thing: object, value: object) -> None:
     if slot(found, thing) is value:
         return
     if value is ABSENT:
@@ -156,14 +164,14 @@ def put_back_slot(found: Any, thing: Any, value: Any) -> None:
         found.__set__(thing, value)
 
 
-def contents_of(cell: types.CellType) -> Any:
+def contents_of(cell: types.CellType) -> object:
     try:
         return cell.cell_contents
     except ValueError:
         return ABSENT
 
 
-def put_back_cell(cell: types.CellType, value: Any) -> None:
+def put_back_cell(cell: types.CellType, value: object) -> None:
     if contents_of(cell) is value:
         return
     if value is ABSENT:
@@ -172,7 +180,7 @@ def put_back_cell(cell: types.CellType, value: Any) -> None:
         cell.cell_contents = value
 
 
-def put_back_global(space: dict[str, Any], name: str, value: Any) -> None:
+def put_back_global(space: dict[str, object], name: str, value: object) -> None:
     now = space.get(name, ABSENT)
     if now is value:
         return
@@ -182,7 +190,7 @@ def put_back_global(space: dict[str, Any], name: str, value: Any) -> None:
         del space[name]
 
 
-def put_back_class(kind: type, own: dict[str, Any]) -> None:
+def put_back_class(kind: type, own: dict[str, object]) -> None:
     now = vars(kind)
     if same(list(now.values()), list(own.values())) and same(list(now), list(own)):
         return
@@ -193,7 +201,7 @@ def put_back_class(kind: type, own: dict[str, Any]) -> None:
             type.__setattr__(kind, name, value)
 
 
-def put_back_cache(function: Any, info: Any) -> None:
+def put_back_cache(function: Cached, info: functools._CacheInfo) -> None:
     """Of a `functools.lru_cache` single entries cannot be taken out: what came to an empty one goes.
 
     So does all of one that keeps a stand-in; the rest may stay, as it would be worked out again.
@@ -204,7 +212,7 @@ def put_back_cache(function: Any, info: Any) -> None:
         function.cache_clear()
 
 
-def _holds_stand_in(cache: Any) -> bool:
+def _holds_stand_in(cache: object) -> bool:
     inside = [x for x in gc.get_referents(cache) if not isinstance(x, type | types.FunctionType)]
     return any(
         isinstance(value, torch.Tensor) and (value.is_meta or not has_memory(type(value)))
@@ -218,14 +226,14 @@ def has_memory(kind: type) -> bool:
     return not own and not issubclass(kind, LAZY)
 
 
-def put_back_lists(lists: Iterable[tuple[list[Any], list[Any]]]) -> None:
+def put_back_lists(lists: Iterable[tuple[list[object], list[object]]]) -> None:
     """Lists, each with what it held."""
     for entries, copied in lists:
         if len(entries) != len(copied) or not same(list.copy(entries), copied):
             list.__setitem__(entries, slice(None), copied)
 
 
-def put_back_sets(sets: Iterable[tuple[set[Any], set[Any]]]) -> None:
+def put_back_sets(sets: Iterable[tuple[set[object], set[object]]]) -> None:
     """Sets, each with what it held."""
     for members, before in sets:
         if len(members) != len(before) or {*map(id, members)} != {*map(id, before)}:
@@ -233,7 +241,7 @@ def put_back_sets(sets: Iterable[tuple[set[Any], set[Any]]]) -> None:
             set.update(members, before)
 
 
-def put_back_deques(queues: Iterable[tuple[deque[Any], list[Any]]]) -> None:
+def put_back_deques(queues: Iterable[tuple[deque[object], list[object]]]) -> None:
     """Deques, each with what it held."""
     for queue, items in queues:
         if not same(list(deque.__iter__(queue)), items):
@@ -241,7 +249,7 @@ def put_back_deques(queues: Iterable[tuple[deque[Any], list[Any]]]) -> None:
             deque.extend(queue, items)
 
 
-def put_back_arrays(arrays: Iterable[tuple[Any, Any]]) -> None:
+def put_back_arrays(arrays: Iterable[tuple[Array, Array]]) -> None:
     """Arrays of numpy, each with its numbers."""
     for values, numbers in arrays:
         if not values.flags.writeable:
@@ -250,13 +258,13 @@ def put_back_arrays(arrays: Iterable[tuple[Any, Any]]) -> None:
             np.copyto(values, numbers)
 
 
-def put_back_buffers(buffers: Iterable[tuple[Any, Any]]) -> None:
+def put_back_buffers(buffers: Iterable[tuple[Buffer, Buffer]]) -> None:
     """Byte arrays and arrays of Python's library, each with its numbers."""
     for buffer, content in buffers:
         if buffer != content:
             buffer[:] = content
 
 
-def holds_tensors(held: dict[Any, Any]) -> bool:
+def holds_tensors(held: Entries) -> bool:
     """Some, and nothing else."""
     return bool(held) and _TENSORS_OR_NONE.issuperset(map(type, held.values()))

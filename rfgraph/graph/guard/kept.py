@@ -26,7 +26,7 @@ from rfgraph.errors import InputError
 from rfgraph.graph.guard import contents
 from rfgraph.graph.guard.changes import Modules
 from rfgraph.graph.guard.code import globals_read, is_foreign, slots_of
-from rfgraph.graph.guard.contents import ABSENT, Dicts, Tensors
+from rfgraph.graph.guard.contents import ABSENT, Cached, Dicts, Entries, Tensors
 from rfgraph.graph.guard.process import global_hooks
 
 Look = Callable[["Kept", Any], None]
@@ -64,22 +64,22 @@ class Kept:
     def __init__(self, model: nn.Module) -> None:
         self._dicts = Dicts()
         self._empty: list[Any] = []
-        self._objects: list[tuple[Any, type, dict[str, Any] | None]] = []
-        self._slots: list[tuple[Any, Any, Any]] = []
-        self._lists: list[tuple[list[Any], list[Any]]] = []
-        self._sets: list[tuple[set[Any], set[Any]]] = []
-        self._deques: list[tuple[deque[Any], list[Any]]] = []
-        self._arrays: list[tuple[Any, Any]] = []
-        self._buffers: list[tuple[Any, Any]] = []
-        self._cells: list[tuple[types.CellType, Any]] = []
-        self._globals: list[tuple[dict[str, Any], str, Any]] = []
-        self._classes: list[tuple[type, dict[str, Any]]] = []
-        self._caches: list[tuple[Any, Any]] = []
-        self._attributes: list[tuple[Any, str, Any]] = []
-        self._states: list[tuple[Callable[[Any], Any], Any]] = []
+        self._objects: list[tuple[object, type, dict[str, object] | None]] = []
+        self._slots: list[tuple[types.MemberDescriptorType, object, object]] = []
+        self._lists: list[tuple[list[object], list[object]]] = []
+        self._sets: list[tuple[set[object], set[object]]] = []
+        self._deques: list[tuple[deque[object], list[object]]] = []
+        self._arrays: list[tuple[contents.Array, contents.Array]] = []
+        self._buffers: list[tuple[contents.Buffer, contents.Buffer]] = []
+        self._cells: list[tuple[types.CellType, object]] = []
+        self._globals: list[tuple[dict[str, object], str, object]] = []
+        self._classes: list[tuple[type, dict[str, object]]] = []
+        self._caches: list[tuple[Cached, functools._CacheInfo]] = []
+        self._attributes: list[tuple[object, str, object]] = []
+        self._states: list[tuple[Callable[[Any], object], Any]] = []
         self._tensors: list[Tensors] = []
-        self._found: list[Any] = []  # tensors
-        self._iterators: dict[int, Any] = {}
+        self._found: list[torch.Tensor] = []
+        self._iterators: dict[int, object] = {}
         self._looks: dict[type, Look | None] = dict.fromkeys(_ATOMS)
         self._seen: set[int] = set()
         self._stack: list[Any] = [model, *global_hooks()]
@@ -112,14 +112,14 @@ class Kept:
 
     def _empty_stack(self) -> None:
         """Look at everything that waits; modules all at once, as there are thousands."""
-        modules: list[Any] = []
+        modules: list[nn.Module] = []
         while self._stack:
             self._look_at_all(modules)
             if modules:
                 self._modules(modules)
                 modules.clear()
 
-    def _look_at_all(self, modules: list[Any]) -> None:
+    def _look_at_all(self, modules: list[nn.Module]) -> None:
         stack, seen, looks, tensors = self._stack, self._seen, self._looks, self._found
         while stack:
             found = stack.pop()
@@ -149,7 +149,7 @@ class Kept:
             and not (kind is tuple and atoms.issuperset(map(type, value)))
         ]
 
-    def _entries(self, own: dict[Any, Any]) -> None:
+    def _entries(self, own: Entries) -> None:
         """Look at what a dict holds; most of a module's are numbers, strings and empty dicts."""
         self._dicts.add(own)
         values = own.values()
@@ -158,10 +158,10 @@ class Kept:
             values = filter(None, values)  # type: ignore[assignment]
         self._later(values)
 
-    def _module(self, module: Any) -> None:
+    def _module(self, module: nn.Module) -> None:
         self._modules([module])
 
-    def _modules(self, modules: list[Any]) -> None:
+    def _modules(self, modules: list[nn.Module]) -> None:
         owns = [module.__dict__ for module in modules]
         self._objects += zip(modules, map(type, modules), owns, strict=True)
         named = [own.get(name) for name in _OF_TENSORS for own in owns]
@@ -180,7 +180,7 @@ class Kept:
         self._empty += filterfalse(None, plain)
         self._later(filter(None, plain))
 
-    def _object(self, thing: Any) -> None:
+    def _object(self, thing: object) -> None:
         has_dict = type(thing).__dictoffset__ != 0
         own = object.__getattribute__(thing, "__dict__") if has_dict else None
         self._objects.append((thing, type(thing), own))
@@ -191,10 +191,10 @@ class Kept:
             self._slots.append((found, thing, value))
             self._later((value,))
 
-    def _tensor(self, tensor: Any) -> None:
+    def _tensor(self, tensor: torch.Tensor) -> None:
         self._found.append(tensor)
 
-    def _dict(self, entries: Any) -> None:
+    def _dict(self, entries: Entries) -> None:
         if type(entries) in _PLAIN:
             self._entries(entries)
         else:
@@ -206,33 +206,33 @@ class Kept:
             self._later((entries.default_factory,))
         self._rest(entries, dict, OrderedDict, defaultdict)
 
-    def _list(self, entries: Any) -> None:
+    def _list(self, entries: list[object]) -> None:
         self._lists.append((entries, list.copy(entries)))
         self._later(list.__iter__(entries))
         self._rest(entries, list)
 
-    def _set(self, entries: Any) -> None:
+    def _set(self, entries: set[object]) -> None:
         self._sets.append((entries, set.copy(entries)))
         self._later(set.__iter__(entries))
         self._rest(entries, set)
 
-    def _deque(self, entries: Any) -> None:
+    def _deque(self, entries: deque[object]) -> None:
         copied = list(deque.__iter__(entries))
         self._deques.append((entries, copied))
         self._later(copied)
         self._rest(entries, deque)
 
-    def _elements(self, entries: Any) -> None:
+    def _elements(self, entries: tuple[object, ...] | frozenset[object]) -> None:
         base: Any = tuple if isinstance(entries, tuple) else frozenset
         self._later(base.__iter__(entries))
         self._rest(entries, base)
 
-    def _rest(self, container: Any, *plain: type) -> None:
+    def _rest(self, container: object, *plain: type) -> None:
         """The attributes of a container whose class is the user's own."""
         if type(container) not in plain and type(container).__flags__ & _HEAP_TYPE:
             self._object(container)
 
-    def _array(self, values: Any) -> None:
+    def _array(self, values: contents.Array) -> None:
         if isinstance(values, np.memmap):
             return
         if values.dtype.hasobject:
@@ -240,7 +240,7 @@ class Kept:
         if values.flags.writeable:
             self._arrays.append((values, np.array(values, copy=True, subok=False)))
 
-    def _buffer(self, values: Any) -> None:
+    def _buffer(self, values: contents.Buffer) -> None:
         self._buffers.append((values, values[:]))
 
     def _generator(self, source: Any) -> None:
@@ -256,7 +256,7 @@ class Kept:
 
     # --- code: what it closes over, and the globals that it names -------------------------------
 
-    def _function(self, function: Any) -> None:
+    def _function(self, function: types.FunctionType) -> None:
         for cell in function.__closure__ or ():
             if id(cell) not in self._seen:
                 self._seen.add(id(cell))
@@ -272,33 +272,33 @@ class Kept:
             self._globals.append((space, name, space[name] if known else ABSENT))
             self._later((self._globals[-1][2],))
 
-    def _class(self, kind: Any) -> None:
+    def _class(self, kind: type) -> None:
         if not is_foreign(kind):
             self._classes.append((kind, dict(vars(kind))))
             self._later(vars(kind).values())
             self._later(kind.__bases__)
 
-    def _method(self, method: Any) -> None:
+    def _method(self, method: types.MethodType) -> None:
         self._later((method.__self__, method.__func__))
 
-    def _partial(self, call: Any) -> None:
+    def _partial(self, call: functools.partial[Any]) -> None:
         self._later((call.func, call.args, call.keywords, call.__dict__))
 
     def _wrapped(self, wrapper: Any) -> None:
         self._later((wrapper.__func__,))
 
-    def _property(self, found: Any) -> None:
+    def _property(self, found: property) -> None:
         self._later((found.fget, found.fset, found.fdel))
 
-    def _cached_property(self, found: Any) -> None:
+    def _cached_property(self, found: functools.cached_property[Any]) -> None:
         self._later((found.func,))
 
-    def _cache(self, function: Any) -> None:
+    def _cache(self, function: Cached) -> None:
         if not is_foreign(function):
             self._caches.append((function, function.cache_info()))
             self._later((function.__wrapped__,))
 
-    def _iterator(self, iterator: Any) -> None:
+    def _iterator(self, iterator: object) -> None:
         self._iterators[id(iterator)] = iterator
 
     def _refuse_iterators(self) -> None:

@@ -6,7 +6,6 @@ In: nothing. Out: random states, the mode of gradients, and the stack of functio
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +47,7 @@ def global_hooks() -> list[dict[int, object]]:
     return [d for name, d in named if name.startswith("_global_") and isinstance(d, dict)]
 
 
-def _modes() -> list[Any]:
+def _modes() -> list[object]:
     """The function modes that are entered, the outermost first."""
     return list(map(torch._C._get_function_stack_at, range(torch._C._len_torch_function_stack())))
 

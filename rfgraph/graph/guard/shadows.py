@@ -8,15 +8,17 @@ one memory, and every later read, through any of them, sees what was written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
+from rfgraph.graph.calls import Args
 from rfgraph.graph.guard.contents import has_memory
 from rfgraph.graph.guard.kept import Kept
 from rfgraph.graph.guard.writes import written
 
-_Key = tuple[str, int]
+_Key: TypeAlias = tuple[str, int]
+_Memory: TypeAlias = torch.Tensor | torch.UntypedStorage
 
 
 class Shadows:
@@ -25,13 +27,13 @@ class Shadows:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
         self._owned: frozenset[_Key] | None = None
-        self._memory: dict[_Key, Any] = {}
+        self._memory: dict[_Key, _Memory] = {}
         self._shadows: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._originals: dict[int, torch.Tensor] = {}
 
     def arguments(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self, func: Callable[..., object], args: Args, kwargs: dict[str, object]
+    ) -> tuple[Args, dict[str, object]]:
         """What to call `func` with, so that it writes into shadows alone and reads what was written."""
         for value in written(func, args, kwargs):
             for tensor in _tensors(value):
@@ -42,7 +44,7 @@ class Shadows:
             return args, kwargs
         return tuple(map(self._read, args)), {name: self._read(x) for name, x in kwargs.items()}
 
-    def result(self, result: Any) -> Any:
+    def result(self, result: object) -> object:
         """A call that returns what it wrote into returns the model's own tensor."""
         return self._originals.get(id(result), result) if self._originals else result
 
@@ -79,7 +81,7 @@ class Shadows:
         return shadow
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
+def _tensors(value: object) -> Iterator[torch.Tensor]:
     """The tensors in an argument that have memory of their own."""
     if isinstance(value, tuple | list | dict):
         for entry in value.values() if isinstance(value, dict) else value:
@@ -99,7 +101,7 @@ def _key(tensor: torch.Tensor) -> _Key:
     return "storage", int(tensor.untyped_storage()._cdata)
 
 
-def _copied(tensor: torch.Tensor) -> Any:
+def _copied(tensor: torch.Tensor) -> _Memory:
     """A copy of all the memory that a tensor is a view of."""
     with torch.no_grad():
         if not _has_storage(tensor):
@@ -109,7 +111,7 @@ def _copied(tensor: torch.Tensor) -> Any:
         return whole.clone().untyped_storage()
 
 
-def _seen_as(tensor: torch.Tensor, memory: Any) -> torch.Tensor:
+def _seen_as(tensor: torch.Tensor, memory: _Memory) -> torch.Tensor:
     """What `tensor` is, on other memory."""
     if isinstance(memory, torch.Tensor):
         return memory

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
 
 from torch import nn
 
 _DATA_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
-def unwrapped(model: Any) -> Any:
+def unwrapped(model: object) -> object:
     """The module inside `torch.compile(model)`, `DataParallel(model)`; else the model itself."""
     while (inside := _inside(model)) is not None:
         model = inside
@@ -33,7 +32,7 @@ def bypass(modules: Iterable[nn.Module]) -> None:
             own["_compiled_call_impl"] = None
 
 
-def _inside(module: Any) -> nn.Module | None:
+def _inside(module: object) -> nn.Module | None:
     """What a wrapper runs, unless it has hooks, which may change that."""
     if isinstance(module, _compiled()):
         inside = module._modules["_orig_mod"]

@@ -6,15 +6,14 @@ In: a function as torch's function modes see it, and its arguments. Out: the arg
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from types import MethodWrapperType
-from typing import Any
 
 import torch.nn.functional as F
 from torch._ops import OpOverload, OpOverloadPacket
 
-from rfgraph.graph.calls import STATISTICS, TABLES, is_inplace, is_of_torch
+from rfgraph.graph.calls import STATISTICS, TABLES, Args, Kwargs, is_inplace, is_of_torch
 
 # What these hand out is memory, through which anyone may write.
 _FIRST = frozenset(
@@ -23,7 +22,7 @@ _FIRST = frozenset(
 )
 
 
-def written(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def written(func: Callable[..., object], args: Args, kwargs: Kwargs) -> Args:
     """The arguments, at any depth, that a call may write into; nothing for most calls."""
     found = _by_kind(_kind(func), args, kwargs)
     if not kwargs:
@@ -33,7 +32,7 @@ def written(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str
     return found if kwargs.get("out") is None else (*found, kwargs["out"])
 
 
-def _by_kind(kind: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+def _by_kind(kind: str, args: Args, kwargs: Kwargs) -> Args:
     if kind == "":
         return ()
     if kind == "first":
@@ -46,7 +45,7 @@ def _by_kind(kind: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tup
     return (args, *kwargs.values()) if _renormalises(kind, args, kwargs) else ()
 
 
-def _kind(func: Callable[..., Any]) -> str:
+def _kind(func: Callable[..., object]) -> str:
     """What a function may write into, by its name: nothing, its `first` argument, `all`, or by its flags."""
     if type(func) is MethodWrapperType:  # `x.shape`, `x.data = y`: a new one each time
         return "first" if func.__name__ == "__set__" else ""
@@ -54,7 +53,7 @@ def _kind(func: Callable[..., Any]) -> str:
 
 
 @lru_cache(maxsize=1 << 12)
-def _kind_of(func: Callable[..., Any]) -> str:
+def _kind_of(func: Callable[..., object]) -> str:
     name = getattr(func, "__name__", "")
     if name in _FIRST or is_inplace(name):
         return "first"
@@ -67,7 +66,7 @@ def _kind_of(func: Callable[..., Any]) -> str:
     return "" if is_of_torch(func) else "all"
 
 
-def _renormalises(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+def _renormalises(name: str, args: Args, kwargs: Kwargs) -> bool:
     """An embedding scales the rows that it looks up where it has a `max_norm`."""
     place = list(inspect.signature(getattr(F, name)).parameters).index("max_norm")
     return (kwargs.get("max_norm") if len(args) <= place else args[place]) is not None

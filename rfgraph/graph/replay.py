@@ -148,7 +148,7 @@ class Replay(fx.Interpreter):
         """What a `get_attr` or `call_module` node stands for."""
         return self._graph.attributes[target]
 
-    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Args, dict[str, object]]:
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Arguments; fx holds lists as ones that cannot be changed, which not every function takes."""
         args, kwargs = super().fetch_args_kwargs_from_env(n)
         return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from math import inf
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx.node import Target
 
 from rfgraph.graph import Graph, Node
 from rfgraph.graph.calls import name_of
@@ -29,12 +29,12 @@ _MASKABLE = (F.scaled_dot_product_attention, nn.MultiheadAttention)
 _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
 
 
-def called(target: Any) -> str:
+def called(target: Target | None) -> str:
     """The bare name of a call's target."""
     return bare(_name(target))
 
 
-def _name(target: Any) -> str:
+def _name(target: Target | None) -> str:
     if isinstance(target, nn.Module):
         return type(target).__name__
     return name_of(target) if target is not None else ""
@@ -52,7 +52,7 @@ def reads_nothing(node: Node, graph: Graph, constants: Collection[str]) -> bool:
 
 
 def blocked(
-    node: Node, graph: Graph, values: Mapping[str, Any], constants: Collection[str] = ()
+    node: Node, graph: Graph, values: Mapping[str, Tensor], constants: Collection[str] = ()
 ) -> str:
     """Why a NaN in the node's operands does not show in its value; "" where it does.
 
@@ -79,7 +79,7 @@ def blocked(
     return ""
 
 
-def _stops(node: Node, graph: Graph, name: str, values: Mapping[str, Any]) -> str:
+def _stops(node: Node, graph: Graph, name: str, values: Mapping[str, Tensor]) -> str:
     """Why a NaN in one operand does not show."""
     operand = values[name]
 
@@ -101,7 +101,7 @@ def _stops(node: Node, graph: Graph, name: str, values: Mapping[str, Any]) -> st
 # --- too many NaN -------------------------------------------------------------------------------
 
 
-def overcounted(node: Node, graph: Graph, values: Mapping[str, Any]) -> str:
+def overcounted(node: Node, graph: Graph, values: Mapping[str, Tensor]) -> str:
     """Why the node may turn NaN at positions that read no NaN; "" where it cannot.
 
     A zero that is fixed by the model, times NaN, is NaN. Zeros that follow from the data are no such
@@ -133,14 +133,14 @@ def overcounted(node: Node, graph: Graph, values: Mapping[str, Any]) -> str:
     return ""
 
 
-def _is_mask(value: Any) -> bool:
+def _is_mask(value: object) -> bool:
     """True for a tensor of the model that holds zeros, False or -inf."""
     if not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
         return False
     return bool((value == 0).any()) or _has_low(value)
 
 
-def _has_low(value: Any) -> bool:
+def _has_low(value: object) -> bool:
     if not isinstance(value, Tensor) or value.is_complex():
         return False
     return bool(((value <= _MINUS_INFINITY) | (value == -inf)).any())

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from rfgraph.graph import Graph, Node
 from rfgraph.graph.replay import example_inputs, guarded, replay
 from rfgraph.probe.gradient import Position, index_of
 
-Map: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Map: TypeAlias = npt.NDArray[np.float64]
 Magnitude: TypeAlias = Literal["absolute", "squared"]
 Inputs: TypeAlias = Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]]
 

@@ -7,21 +7,19 @@ projections. No rule is asked: the twin runs the captured calls.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rfgraph.errors import InputError, VerificationError
-from rfgraph.graph import Graph, Node
+from rfgraph.graph import Graph, Marks, Node
 from rfgraph.graph.replay import Unreadable, example_inputs, guarded, replay
 from rfgraph.probe.parts import ByParts, LeftOut
 from rfgraph.probe.twins.twin import Setting, Twin
 
 Position: TypeAlias = Sequence[int] | Mapping[int, int]
-Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
-Magnitude: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 _KEPT_TWINS = 4  # one as it is, one for each of up to three axes without whole reads
 
@@ -58,7 +56,7 @@ class GradientProbe:
 
     def joint(
         self, node: str, position: Position, left_out: LeftOut | None = None
-    ) -> dict[str, Mask]:
+    ) -> dict[str, Marks]:
         """Input -> which of its elements the node depends on at `position`, over the input's dims.
 
         Args:
@@ -75,42 +73,9 @@ class GradientProbe:
 
     def joints(
         self, node: str, positions: Sequence[Position], left_out: LeftOut | None = None
-    ) -> list[dict[str, Mask]]:
+    ) -> list[dict[str, Marks]]:
         """The joint masks of several positions."""
-        run = self._run(left_out)
-        return [
-            {name: found > 0 for name, found in gradients.items()}
-            for gradients in run.gradients(self.graph[node], positions, patterns=True)
-        ]
-
-    def axis_set(
-        self, node: str, position: Position, input: str, dim: int, left_out: LeftOut | None = None
-    ) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """The positions along one dim of one input that the node depends on, sorted."""
-        mask = self.joint(node, position, left_out)[input]
-        others = tuple(d for d in range(mask.ndim) if d != dim % mask.ndim)
-        return np.flatnonzero(mask.any(axis=others))
-
-    def magnitude(
-        self, node: str, position: Position, left_out: LeftOut | None = None
-    ) -> dict[str, Magnitude]:
-        """Input -> the gradient of the twin, which is positive wherever `joint` is True.
-
-        Raises:
-            VerificationError: a gradient underflowed or overflowed.
-        """
-        run = self._run(left_out)
-        own = self.graph[node]
-        (found,) = run.gradients(own, [position], patterns=False)
-        (pattern,) = run.gradients(own, [position], patterns=True)
-        for name, gradient in found.items():
-            lost = int(((pattern[name] > 0) & (gradient <= 0)).sum())
-            if lost or not np.isfinite(gradient).all():
-                raise VerificationError(
-                    f"the gradient of {node!r} at {position} underflows or overflows at {lost} elements "
-                    f"of {name!r}; `joint` does not depend on magnitudes"
-                )
-        return found
+        return self._run(left_out).joints(self.graph[node], positions)
 
     def _run(self, left_out: LeftOut | None) -> _Run:
         if left_out not in self._twins:
@@ -133,8 +98,7 @@ class _Run:
         left_out: LeftOut | None,
         training: bool,
     ) -> None:
-        self.patterns = True
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, object] = {}
         self._leaves = {
             name: torch.ones(given.shape, dtype=torch.float64, device=given.device).requires_grad_()
             for name, given in inputs.items()
@@ -149,7 +113,7 @@ class _Run:
             else:
                 ByParts(graph, left_out, setting, self._visit).on(twins)
 
-    def _visit(self, node: Node, value: Any) -> None:
+    def _visit(self, node: Node, value: object) -> None:
         """Hold a value to being a number, and have its gradient replaced by where it is not 0.
 
         A gradient that is 0 or 1 at every node cannot underflow, however deep the model.
@@ -174,22 +138,20 @@ class _Run:
             raise VerificationError(
                 f"the twin's gradient at {node.where()} is negative or no number"
             )
-        return (gradient > 0).to(gradient.dtype) if self.patterns else gradient
+        return (gradient > 0).to(gradient.dtype)
 
-    def gradients(
-        self, node: Node, positions: Sequence[Position], patterns: bool
-    ) -> list[dict[str, Magnitude]]:
+    def joints(self, node: Node, positions: Sequence[Position]) -> list[dict[str, Marks]]:
+        """Input -> where the gradient of the node is not 0, for each position."""
         value = self.values[node.name]
         if isinstance(value, Unreadable):
             raise VerificationError(f"{node.where()} cannot be read: {value}")
-        self.patterns = patterns
-        return [self._gradient(node, value, position) for position in positions]
+        return [self._joint(node, value, position) for position in positions]
 
-    def _gradient(self, node: Node, value: Any, position: Position) -> dict[str, Magnitude]:
+    def _joint(self, node: Node, value: object, position: Position) -> dict[str, Marks]:
         index = index_of(node, position)
         leaves = self._leaves
         if not isinstance(value, Twin) or not value.value.requires_grad:  # reads nothing
-            return {name: np.zeros(tuple(leaf.shape)) for name, leaf in leaves.items()}
+            return {name: np.zeros(tuple(leaf.shape), np.bool_) for name, leaf in leaves.items()}
         cotangent = torch.zeros_like(value.value, memory_format=torch.contiguous_format)
         cotangent[index] = 1.0
         with torch.enable_grad():
@@ -197,7 +159,7 @@ class _Run:
                 value.value, list(leaves.values()), cotangent, retain_graph=True, allow_unused=True
             )
         return {
-            name: np.zeros(tuple(leaf.shape)) if g is None else g.cpu().numpy()
+            name: np.zeros(tuple(leaf.shape), np.bool_) if g is None else (g > 0).cpu().numpy()
             for (name, leaf), g in zip(leaves.items(), found, strict=True)
         }
 

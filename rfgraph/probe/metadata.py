@@ -6,7 +6,6 @@ In: a call's name and arguments. Out: those whose values it uses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 _MADE_LIKE = frozenset(
     "zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones "
@@ -22,7 +21,7 @@ def bare(name: str) -> str:
     return name.partition(".")[0].strip("_")
 
 
-def valued(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def valued(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> object:
     """What the call `name(*args, **kwargs)` uses the values of."""
     plain = bare(name)
     first = args[0] if args else kwargs.get("self", kwargs.get("input"))

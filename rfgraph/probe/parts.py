@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import torch
 from torch import fx
@@ -25,7 +25,8 @@ from torch.fx.node import map_aggregate
 from rfgraph.graph import Axis, Carry, Graph, Node
 from rfgraph.graph.calls import outputs_of, plain
 from rfgraph.graph.replay import Replay, Unreadable
-from rfgraph.probe.twins.twin import Part, Setting, Twin, average
+from rfgraph.probe.twins.encoding import average
+from rfgraph.probe.twins.twin import Part, Setting, Twin
 
 Carries: TypeAlias = Mapping[str, Sequence[Carry]]
 """Node -> how it reads the parts of its operands, along one axis."""
@@ -64,7 +65,7 @@ class ByParts(Replay):
         self._is_apart = False
         self._chosen: tuple[int, Part | None] = (-1, None)
 
-    def _visited(self, node: Node, value: Any) -> None:
+    def _visited(self, node: Node, value: object) -> None:
         if isinstance(value, Twin) and value.fixed is None:
             value.node = node.name
             if node.op == "input":
@@ -99,7 +100,7 @@ class ByParts(Replay):
 
     # --- one call -------------------------------------------------------------------------------
 
-    def _value(self, n: fx.Node) -> Any:
+    def _value(self, n: fx.Node) -> object:
         maker = self._makers.get(n)
         if maker is None:
             return super()._value(n)
@@ -135,7 +136,7 @@ class ByParts(Replay):
 
     def _called(
         self, n: fx.Node, number: int = -1, part: Part | None = None, cut: bool = False
-    ) -> Any:
+    ) -> object:
         """What a call returns, all but one part of its arguments held constant."""
         self._is_apart, self._chosen, self._setting.cut = True, (number, part), cut
         try:
@@ -143,7 +144,7 @@ class ByParts(Replay):
         finally:
             self._is_apart = self._setting.cut = False
 
-    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Arguments; the gradient of the chosen part alone."""
         args, kwargs = super().fetch_args_kwargs_from_env(n)
         if not self._is_apart:
@@ -158,20 +159,20 @@ class ByParts(Replay):
             return Twin.make(own, value.dtype, value.setting)
 
         args, kwargs = map_aggregate((args, kwargs), apart)
-        return plain(args), {name: plain(value) for name, value in kwargs.items()}
+        return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}
 
 
-def _is_traced(value: Any) -> bool:
+def _is_traced(value: object) -> TypeGuard[Twin]:
     return isinstance(value, Twin) and value.fixed is None
 
 
-def _leaves(value: Any) -> list[Any]:
-    found: list[Any] = []
+def _leaves(value: Any) -> list[object]:
+    found: list[object] = []
     map_aggregate(value, found.append)
     return found
 
 
-def _joined(held: Any, made: Sequence[_Made]) -> Any:
+def _joined(held: object, made: Sequence[_Made]) -> object:
     """Results of one call, for each part of its arguments, as one result whose parts these are."""
     if isinstance(held, tuple | list):
         results = (outputs_of(each.result) for each in made)

@@ -9,20 +9,19 @@ found by a check of their own, on NaN alone; they and all that reads them are un
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rfgraph.errors import InputError, VerificationError
-from rfgraph.graph import Graph, Node
+from rfgraph.graph import Graph, Marks, Node
 from rfgraph.graph.replay import Unreadable, example_inputs, guarded, replay
 from rfgraph.probe.blocking import blocked, overcounted, reads_nothing
 
-Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Keep: TypeAlias = Mapping[str, Sequence[int]]
 
 
@@ -50,7 +49,7 @@ class PoisonProbe:
         self._constants: set[str] = set()
         self._inputs = self._baseline(inputs)
 
-    def row(self, input: str, dim: int, index: int) -> dict[str, Mask]:
+    def row(self, input: str, dim: int, index: int) -> dict[str, Marks]:
         """Node -> which of its elements turn NaN when position `index` of a dim of an input is NaN.
 
         Unreadable nodes are left out.
@@ -63,7 +62,7 @@ class PoisonProbe:
         dim: int,
         indices: Sequence[int] | None = None,
         keep: Keep | None = None,
-    ) -> dict[str, Mask]:
+    ) -> dict[str, Marks]:
         """Node -> (row, *dims): for each of the rows, which positions of the node turn NaN.
 
         Args:
@@ -77,7 +76,7 @@ class PoisonProbe:
         dim, wanted = self._rows_of(input, dim, indices)
         keep = self._kept(keep)
         size = self._batch if len(wanted) > 1 and self._keeps_apart else 1
-        parts: dict[str, list[Mask]] = {name: [] for name in keep}
+        parts: dict[str, list[Marks]] = {name: [] for name in keep}
         for start in range(0, len(wanted), size):
             for name, found in self._pass(input, dim, wanted[start : start + size], keep).items():
                 parts[name].append(found)
@@ -89,7 +88,7 @@ class PoisonProbe:
         dim: int,
         along: Mapping[str, int],
         indices: Sequence[int] | None = None,
-    ) -> dict[str, Mask]:
+    ) -> dict[str, Marks]:
         """Node -> (position, row): which rows reach each position along the node's dim `along[node]`."""
         found = self.rows(input, dim, indices, {name: (d,) for name, d in along.items()})
         return {name: rows.T for name, rows in found.items()}
@@ -110,7 +109,7 @@ class PoisonProbe:
                 self._judge(node, values)
         return inputs
 
-    def _judge(self, node: Node, values: Mapping[str, Any]) -> None:
+    def _judge(self, node: Node, values: Mapping[str, Tensor]) -> None:
         if reads_nothing(node, self.graph, self._constants):
             self._constants.add(node.name)
             asked = [self.unreadable[n] for n in node.operands if n in self.unreadable]
@@ -161,9 +160,9 @@ class PoisonProbe:
 
     def _pass(
         self, input: str, dim: int, rows: Sequence[int], keep: Mapping[str, tuple[int, ...]]
-    ) -> dict[str, Mask]:
+    ) -> dict[str, Marks]:
         """One forward pass for these rows, each in a copy of the batch of its own."""
-        found: dict[str, Mask] = {}
+        found: dict[str, Marks] = {}
         copies = len(rows)
 
         def visit(node: Node, value: Tensor | Unreadable) -> None:
@@ -194,7 +193,7 @@ class PoisonProbe:
             return False
         pair = [self._inputs, {name: _other(tensor) for name, tensor in self._inputs.items()}]
         names = self._inputs.keys()
-        alone: list[dict[str, Any]] = []
+        alone: list[dict[str, Tensor]] = []
 
         def visit(node: Node, value: Tensor) -> None:
             _check_batched(node, value, 2)
@@ -223,14 +222,14 @@ def _other(tensor: Tensor) -> Tensor:
     return tensor.flip(tensor.ndim - 1) * 0.7 - 0.1 if tensor.is_floating_point() else tensor
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Tensor, other: Tensor) -> bool:
     if not isinstance(one, Tensor) or not one.is_floating_point():
         return True  # an index of near-equal values may differ
     scale = float(other.abs().nan_to_num(0.0, 0.0, 0.0).max()) if other.numel() else 0.0
     return torch.allclose(one, other, rtol=1e-3, atol=1e-3 * scale, equal_nan=True)
 
 
-def _poisoned(value: Tensor, dims: Sequence[int]) -> Mask:
+def _poisoned(value: Tensor, dims: Sequence[int]) -> Marks:
     """(row, *dims): True where any element is NaN. `amax` passes NaN on."""
     others = tuple(d + 1 for d in range(value.ndim - 1) if d not in dims)
     if value.is_complex():
@@ -240,14 +239,9 @@ def _poisoned(value: Tensor, dims: Sequence[int]) -> Mask:
     if others and 0 in value.shape:
         return np.zeros([n for d, n in enumerate(value.shape) if d not in others], dtype=bool)
     reduced = value.amax(others) if others else value
-    found: Mask = reduced.isnan().cpu().numpy()
+    found: Marks = reduced.isnan().cpu().numpy()
     return found
 
 
-def _has_nan(value: Any) -> bool:
+def _has_nan(value: object) -> bool:
     return isinstance(value, Tensor) and bool(value.isnan().any())
-
-
-def rows_reaching(mask: Mask) -> Iterator[np.ndarray[Any, np.dtype[np.intp]]]:
-    """For each position of a (position, row) mask, the rows that reach it, sorted."""
-    return (np.flatnonzero(rows) for rows in mask)

@@ -6,7 +6,7 @@ analysis: graphs are only what the probes run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from rfgraph.capture import capture
 from rfgraph.graph import Graph
+from rfgraph.probe import GradientProbe
+from rfgraph.probe.gradient import Position
 from rfgraph.rules import VOCABULARY
 
 
@@ -53,6 +55,15 @@ def naive(
     made[(slice(None), channels, *position)].sum().backward()
     assert x.grad is not None
     return (x.grad != 0).numpy()
+
+
+def axis_set(
+    probe: GradientProbe, node: str, at: Position, input: str, dim: int, cut: Collection[str] = ()
+) -> np.ndarray:
+    """The positions along one dim of one input that a node depends on, sorted."""
+    mask = probe.joint(node, at, cut)[input]
+    others = tuple(d for d in range(mask.ndim) if d != dim % mask.ndim)
+    return np.flatnonzero(mask.any(axis=others))
 
 
 def span(positions: np.ndarray) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from rfgraph.errors import InputError, VerificationError
 from rfgraph.probe import GradientProbe
 from rfgraph.probe.parts import LeftOut
 from tests import models
-from tests.probe.support import Function, along, graph_of, naive, output_of, span
+from tests.probe.support import Function, along, axis_set, graph_of, naive, output_of, span
 
 # --- hand-computed figures ----------------------------------------------------------------------
 
@@ -38,21 +38,21 @@ def test_the_phases_of_a_unet(bilinear: bool, depth: int, sizes: set[int]) -> No
     period = 2**depth
     probe = GradientProbe(graph_of(gallery.UNet(depth, bilinear), (1, 1, side, period)))
     output, first = output_of(probe.graph), side // 2
-    found = {len(probe.axis_set(output, (first + i, 1), "image", 2)) for i in range(period)}
+    found = {len(axis_set(probe, output, (first + i, 1), "image", 2)) for i in range(period)}
     assert (min(found), max(found)) == (min(sizes), max(sizes))
     assert found <= sizes
 
 
 def test_the_causal_tcn_sees_127_samples_from_126_before() -> None:
     probe = GradientProbe(graph_of(gallery.CausalTCN(), (1, 4, 300)))
-    read = probe.axis_set(output_of(probe.graph), (200,), "signal", 2)
+    read = axis_set(probe, output_of(probe.graph), (200,), "signal", 2)
     assert span(read) == (200 - 126, 200, 127)
 
 
 def test_the_wave_encoder_reads_400_samples_every_320() -> None:
     probe = GradientProbe(graph_of(gallery.WaveEncoder(), (1, 1, 2000)))
     for position in (0, 3):
-        read = probe.axis_set(output_of(probe.graph), (position,), "waveform", 2)
+        read = axis_set(probe, output_of(probe.graph), (position,), "waveform", 2)
         assert span(read) == (320 * position, 320 * position + 399, 400)
 
 
@@ -60,7 +60,7 @@ def test_a_strip_shows_a_field_larger_than_the_input_could_be_square() -> None:
     model = models.resnet(models.bottleneck, 3, 4, 6, 3)
     probe = GradientProbe(graph_of(model, (1, 3, 1024, 32)))
     output = output_of(probe.graph)
-    assert span(probe.axis_set(output, (16, 0), "input", 2)) == (512 - 213, 512 + 213, 427)
+    assert span(axis_set(probe, output, (16, 0), "input", 2)) == (512 - 213, 512 + 213, 427)
 
 
 def test_three_spatial_dims() -> None:
@@ -111,7 +111,7 @@ def test_max_pool_reads_more_than_its_maximum() -> None:
 def test_max_pool_with_holes_and_ceil_mode() -> None:
     model = nn.MaxPool1d(2, stride=4, dilation=2, ceil_mode=True)
     probe = GradientProbe(graph_of(model, (1, 1, 10)))
-    read = [probe.axis_set(output_of(probe.graph), (o,), "input", 2).tolist() for o in range(3)]
+    read = [axis_set(probe, output_of(probe.graph), (o,), "input", 2).tolist() for o in range(3)]
     assert read == [[0, 2], [4, 6], [8]]
 
 
@@ -121,7 +121,7 @@ def test_a_dead_relu_hides_nothing() -> None:
     model = nn.Sequential(conv, nn.ReLU())
     assert naive(model, (1, 1, 20), (6,)).sum() == 0
     probe = GradientProbe(graph_of(model, (1, 1, 20)))
-    assert span(probe.axis_set(output_of(probe.graph), (6,), "input", 2)) == (6, 10, 5)
+    assert span(axis_set(probe, output_of(probe.graph), (6,), "input", 2)) == (6, 10, 5)
 
 
 def test_all_channels_of_a_densely_connected_output_count() -> None:
@@ -129,8 +129,10 @@ def test_all_channels_of_a_densely_connected_output_count() -> None:
     model = Function(lambda x, conv: torch.cat([x, conv(x)], dim=1), block)
     assert naive(model, (1, 2, 20), (9,), slice(0, 1)).any(axis=(0, 1)).sum() == 1
     probe = GradientProbe(graph_of(model, (1, 2, 20)))
-    assert span(probe.axis_set(output_of(probe.graph), (9,), "x", 2)) == (6, 12, 7)
-    one_channel = probe.axis_set(output_of(probe.graph), (0, 0, 9), "x", 2)  # where it is asked for
+    assert span(axis_set(probe, output_of(probe.graph), (9,), "x", 2)) == (6, 12, 7)
+    one_channel = axis_set(
+        probe, output_of(probe.graph), (0, 0, 9), "x", 2
+    )  # where it is asked for
     assert one_channel.tolist() == [9]
 
 
@@ -139,7 +141,7 @@ def test_every_phase_of_a_decoder_has_its_own_set() -> None:
         nn.Conv1d(1, 1, 3, padding=1), nn.Upsample(scale_factor=2), nn.AvgPool1d(2, 1)
     )
     probe = GradientProbe(graph_of(model, (1, 1, 12)))
-    sizes = [len(probe.axis_set(output_of(probe.graph), (o,), "input", 2)) for o in (10, 11)]
+    sizes = [len(axis_set(probe, output_of(probe.graph), (o,), "input", 2)) for o in (10, 11)]
     assert sizes == [3, 4]
 
 
@@ -176,7 +178,7 @@ def test_a_residual_branch_that_starts_at_zero_is_read() -> None:
     model = Residual()
     assert naive(model, (1, 1, 20), (8,)).sum() == 1
     probe = GradientProbe(graph_of(model, (1, 1, 20)))
-    assert span(probe.axis_set(output_of(probe.graph), (8,), "x", 2)) == (6, 10, 5)
+    assert span(axis_set(probe, output_of(probe.graph), (8,), "x", 2)) == (6, 10, 5)
 
 
 def deep(layers: int) -> nn.Module:
@@ -190,16 +192,13 @@ def test_150_layers_do_not_underflow() -> None:
     shape = (1, 1, 401)
     assert naive(model, shape, (200,)).sum() < 301  # float32
     probe = GradientProbe(graph_of(model, shape))
-    assert span(probe.axis_set(output_of(probe.graph), (200,), "input", 2)) == (50, 350, 301)
-    assert probe.magnitude(output_of(probe.graph), (200,))["input"].max() < 1
+    assert span(axis_set(probe, output_of(probe.graph), (200,), "input", 2)) == (50, 350, 301)
 
 
-def test_1000_layers_do_not_underflow_and_magnitudes_that_do_are_told() -> None:
+def test_1000_layers_do_not_underflow() -> None:
     probe = GradientProbe(graph_of(deep(1000), (1, 1, 2003)))
     output = output_of(probe.graph)
-    assert span(probe.axis_set(output, (1001,), "input", 2)) == (1, 2001, 2001)
-    with pytest.raises(VerificationError, match="underflows or overflows at"):
-        probe.magnitude(output, (1001,))
+    assert span(axis_set(probe, output, (1001,), "input", 2)) == (1, 2001, 2001)
 
 
 def test_norms_that_cancel_are_read() -> None:
@@ -216,14 +215,14 @@ def test_norms_that_cancel_are_read() -> None:
 def test_a_difference_that_cancels_is_read() -> None:
     model = Function(lambda x: x - F.avg_pool1d(x, 1) + 0 * x.roll(1, 2))
     probe = GradientProbe(graph_of(model, (1, 1, 8)))
-    assert probe.axis_set(output_of(probe.graph), (4,), "x", 2).tolist() == [3, 4]
+    assert axis_set(probe, output_of(probe.graph), (4,), "x", 2).tolist() == [3, 4]
 
 
 def test_linear_interpolation_at_an_integer_position_reads_one() -> None:
     model = nn.Upsample(scale_factor=3, mode="linear", align_corners=False)
     probe = GradientProbe(graph_of(model, (1, 1, 7)))
     output = output_of(probe.graph)
-    read = [probe.axis_set(output, (o,), "input", 2).tolist() for o in (9, 10, 11)]
+    read = [axis_set(probe, output, (o,), "input", 2).tolist() for o in (9, 10, 11)]
     assert read == [[2, 3], [3], [3, 4]]  # 10 / 3 + 1 / 6 - 1 / 2 is 3
 
 
@@ -283,7 +282,7 @@ def test_an_operator_without_a_twin_is_unreadable_with_all_that_reads_it() -> No
     probe = GradientProbe(graph)
     assert bad in probe.unreadable
     assert "has no twin" in probe.unreadable[bad]
-    assert probe.axis_set(good, (2,), "x", 2).tolist() == [2]
+    assert axis_set(probe, good, (2,), "x", 2).tolist() == [2]
     with pytest.raises(VerificationError, match="cannot be read: view with another dtype"):
         probe.joint(bad, (2,))
 
@@ -298,15 +297,6 @@ def test_a_position_that_is_none_is_refused(position: object) -> None:
 def test_inputs_of_another_shape_are_refused() -> None:
     with pytest.raises(InputError, match=r"captured with shape \(1, 1, 8\)"):
         GradientProbe(graph_of(nn.Conv1d(1, 1, 3), (1, 1, 8)), {"input": torch.zeros(1, 1, 9)})
-
-
-def test_the_same_seed_gives_the_same_magnitudes() -> None:
-    graph = graph_of(nn.Conv1d(1, 2, 3), (1, 1, 8))
-    one, two, other = (
-        GradientProbe(graph, seed=seed).magnitude(output_of(graph), (3,)) for seed in (1, 1, 2)
-    )
-    assert (one["input"] == two["input"]).all()
-    assert (one["input"] != other["input"]).any()
 
 
 def test_a_mask_that_the_model_builds_from_zeros_is_a_mask() -> None:

@@ -13,7 +13,7 @@ from rfgraph.errors import InputError
 from rfgraph.graph import Graph
 from rfgraph.probe import GradientProbe, PoisonProbe
 from tests import models
-from tests.probe.support import Function, graph_of, output_of, span
+from tests.probe.support import Function, axis_set, graph_of, output_of, span
 
 # --- hand-computed figures ------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ def test_both_probes_agree_at_every_node(build: object, shape: tuple[int, ...]) 
     for node in graph:
         for position in {tuple(int(p * (n - 1)) for n in node.shape) for p in (0, 0.4, 1)}:
             mask = found[node.name][(slice(None), *position)]
-            expected = gradient.axis_set(node.name, position, name, dim)
+            expected = axis_set(gradient, node.name, position, name, dim)
             if node.name in poison.overcounts:  # a border clamps: the tap outside has a weight of 0
                 assert set(expected) <= set(np.flatnonzero(mask)), (node.name, position)
             else:
@@ -153,7 +153,7 @@ def test_interpolation_at_an_integer_position_may_count_too_much() -> None:
     probe = PoisonProbe(graph)
     assert set(probe.overcounts) == {"0", "1"}
     sets = probe.sets("input", 2, {"0": 2})["0"]
-    read = GradientProbe(graph).axis_set("0", (10,), "input", 2).tolist()
+    read = axis_set(GradientProbe(graph), "0", (10,), "input", 2).tolist()
     assert read == [3]
     assert set(read) < set(np.flatnonzero(sets[10]).tolist())
 
@@ -230,4 +230,4 @@ def test_integers_cannot_be_poisoned() -> None:
     with pytest.raises(InputError, match="holds integers"):
         probe.row("input", 1, 0)
     gradient = GradientProbe(graph)
-    assert gradient.axis_set(output_of(graph), {1: 2}, "input", 1).tolist() == [2]
+    assert axis_set(gradient, output_of(graph), {1: 2}, "input", 1).tolist() == [2]

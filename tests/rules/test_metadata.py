@@ -22,6 +22,7 @@ from rfgraph.capture.lowering import Bound, is_settled
 from rfgraph.graph import Operand
 from rfgraph.probe import GradientProbe
 from rfgraph.rules import VOCABULARY
+from tests.probe.support import axis_set
 from tests.rules.examples import w
 
 Form = Callable[[Tensor, Tensor], Tensor]
@@ -368,7 +369,7 @@ def test_resampling_by_sinc_kernels_has_the_field_that_the_gradient_finds() -> N
     (name,), (input,) = graph.outputs.values(), graph.inputs
     probe = GradientProbe(graph)
     for position in range(size):
-        seen = probe.axis_set(name, {2: position}, input, 2)
+        seen = axis_set(probe, name, {2: position}, input, 2)
         assert output.reads(0, (0, 0, position)).tolist() == list(seen), position
 
 

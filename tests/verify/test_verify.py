@@ -21,6 +21,7 @@ from rfgraph.probe import GradientProbe
 from rfgraph.rules import VOCABULARY
 from tests import models
 from tests.capture.test_untouched import assert_same, snapshot
+from tests.probe.support import axis_set
 from tests.verify.mutants import taught
 
 GALLERY: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -73,7 +74,7 @@ def test_the_gradient_itself_shows_the_field_of_a_resnet_on_a_strip(
     graph = capture(model, tuple(shape), VOCABULARY).graph
     (name,) = graph.outputs.values()
     place = {axis: output, 5 - axis: 0}
-    found = GradientProbe(graph).axis_set(name, place, next(iter(graph.inputs)), axis)
+    found = axis_set(GradientProbe(graph), name, place, next(iter(graph.inputs)), axis)
     assert found[0] == 32 * output + offset
     assert found[-1] - found[0] + 1 == size
 

@@ -5,16 +5,17 @@ In: calls on twins. Out: plain float64 tensors, for `rfgraph.probe.twins.twin`, 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from rfgraph.probe.twins.twin import Called, arguments, average, mean, nothing, traced, twin
+from rfgraph.probe.twins.encoding import average, mean
+from rfgraph.probe.twins.twin import Called, Result, Twin, arguments, nothing, traced, twin
 
 
 @twin("cross")
-def cross(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def cross(call: Called, *args: object, **kwargs: object) -> Tensor:
     """The two other positions of `dim`."""
     default = "-1" if "linalg" in call.function.__name__ else "None"
     p = arguments(f"input, other, dim={default}", args, kwargs)
@@ -26,7 +27,7 @@ def cross(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("cdist")
-def cdist(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def cdist(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("x1, x2, p=2.0", args, kwargs)
     if call.setting.cut:
         return nothing(call)
@@ -36,14 +37,14 @@ def cdist(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("pdist")
-def pdist(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+def pdist(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
     if call.setting.cut:
         return nothing(call)
     return torch.combinations(mean(value.value, [-1], keepdim=False)).mean(-1)
 
 
 @twin("cov corrcoef")
-def covariance(call: Called, value: Any, **kwargs: Any) -> Tensor:
+def covariance(call: Called, value: Twin, **kwargs: object) -> Tensor:
     if call.setting.cut:
         return nothing(call)
     rows = mean(value.value, [-1])
@@ -54,20 +55,20 @@ def covariance(call: Called, value: Any, **kwargs: Any) -> Tensor:
     "inv inverse pinv pinverse det slogdet logdet matrix_exp matrix_power cholesky qr svd svdvals eigh "
     "eigvalsh"
 )
-def of_matrix(call: Called, value: Any, *args: Any, **kwargs: Any) -> Any:
+def of_matrix(call: Called, value: Twin, *args: object, **kwargs: object) -> Result:
     """All of the last two dims."""
     if call.setting.cut:
         return nothing(call)
     real, total = call.shapes(), mean(value.value, [-2, -1], keepdim=False)
 
-    def spread(shape: Any) -> Tensor:
+    def spread(shape: Sequence[int]) -> Tensor:
         return total.reshape((*total.shape, *(1,) * (len(shape) - total.ndim))).expand(shape)
 
     return spread(real.shape) if isinstance(real, Tensor) else tuple(spread(r.shape) for r in real)
 
 
 @twin("solve solve_triangular cholesky_solve")
-def solved(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def solved(call: Called, *args: object, **kwargs: object) -> Tensor:
     """All of the matrix, and the column of the right-hand sides."""
     p = arguments("B, A" if call.name == "cholesky_solve" else "A, B", args, kwargs)
     shape, vector = call.shape(), p["B"].ndim < p["A"].ndim

@@ -16,18 +16,18 @@ from torch import Tensor
 
 from rfgraph.graph.replay import UnreadableError
 from rfgraph.probe.metadata import valued
+from rfgraph.probe.twins.encoding import average, encoded_number, mean, without_low
 from rfgraph.probe.twins.twin import (
     Called,
+    Named,
+    Operand,
+    Result,
     Twin,
     arguments,
-    average,
-    encoded_number,
-    mean,
     nothing,
     plain,
     traced,
     twin,
-    without_low,
 )
 
 _ROUNDING = 1e-9  # a linear interpolation at an integer position leaves this much of a zero weight
@@ -45,7 +45,7 @@ _ROUNDING = 1e-9  # a linear interpolation at an integer position leaves this mu
     "triu trace ravel atleast_1d atleast_2d atleast_3d hsplit vsplit dsplit adjoint "
     "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
 )
-def as_it_is(call: Called, *args: Any, **kwargs: Any) -> Any:
+def as_it_is(call: Called, *args: Any, **kwargs: object) -> Any:
     if call.setting.cut and "pool" in call.name:
         return nothing(call)
     if call.name in _MEANS:
@@ -57,7 +57,7 @@ _MEANS = frozenset(f"{kind}avg_pool{d}d" for kind in ("", "adaptive_") for d in 
 
 
 @twin("view view_as reshape_as expand_as")
-def view(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def view(call: Called, *args: object, **kwargs: object) -> Tensor:
     """By shape, not by strides: those of the value are its own."""
     if any(isinstance(shape, torch.dtype) for shape in args[1:]):
         raise UnreadableError("view with another dtype has no twin")
@@ -68,7 +68,7 @@ def view(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("pad")
-def pad(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def pad(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, pad, mode='constant', value=None", args, kwargs)
     if p["mode"] != "constant":
         return F.pad(p["input"].value, p["pad"], p["mode"])
@@ -88,7 +88,7 @@ def _everything(call: Called) -> Any:
 
 
 @twin("getitem")
-def getitem(call: Called, value: Any, index: Any) -> Any:
+def getitem(call: Called, value: Twin, index: Any) -> Any:
     if traced(index):
         return _everything(call)
     found: Tensor = value.value[index]
@@ -96,7 +96,7 @@ def getitem(call: Called, value: Any, index: Any) -> Any:
 
 
 @twin("__setitem__ assigned")
-def setitem(call: Called, value: Any, index: Any, written: Any) -> Tensor:
+def setitem(call: Called, value: Tensor, index: Any, written: Operand) -> Tensor:
     if traced(index):
         everything = average(*(without_low(v).mean() for v in traced((value, index, written))))
         return average(plain(value), everything.expand(value.shape))
@@ -106,25 +106,27 @@ def setitem(call: Called, value: Any, index: Any, written: Any) -> Tensor:
 
 
 @twin("copy")
-def copied(call: Called, value: Any, src: Any, *args: Any, **kwargs: Any) -> Tensor:
+def copied(call: Called, value: Tensor, src: Tensor, *args: object, **kwargs: object) -> Tensor:
     made: Tensor = plain(src).expand(value.shape)
     return made.clone()
 
 
 @twin("fill")
-def filled(call: Called, value: Any, number: Any) -> Tensor:
+def filled(call: Called, value: Tensor, number: Operand) -> Tensor:
     held = plain(number) if isinstance(number, Tensor) else torch.tensor(encoded_number(number))
     return held.to(torch.float64).expand(value.shape).clone()
 
 
 @twin("fill_diagonal")
-def filled_diagonal(call: Called, value: Any, number: Any, wrap: bool = False) -> Tensor:
+def filled_diagonal(
+    call: Called, value: Tensor, number: float | complex, wrap: bool = False
+) -> Tensor:
     made: Tensor = plain(value).clone()
     return made.fill_diagonal_(encoded_number(number), wrap)
 
 
 @twin("diff")
-def diff(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def diff(call: Called, *args: object, **kwargs: object) -> Tensor:
     """The mean of each window, of what is put together."""
     p = arguments("input, n=1, dim=-1, prepend=None, append=None", args, kwargs)
     parts = [plain(p[name]) for name in ("prepend", "input", "append") if p[name] is not None]
@@ -132,25 +134,25 @@ def diff(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("one_hot")
-def one_hot(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+def one_hot(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
     return value.value.unsqueeze(-1).expand(call.shape())
 
 
 @twin("zero normal uniform random exponential geometric log_normal")
-def overwritten(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+def overwritten(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
     """Nothing is left of what was there."""
     made = torch.zeros if call.name == "zero" else torch.ones
     return made(tuple(value.shape), dtype=torch.float64, device=value.device)
 
 
 @twin("as_strided")
-def as_strided(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+def as_strided(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
     found: Tensor = torch.as_strided(value.value.contiguous(), *args, **kwargs)
     return found
 
 
 @twin("index_select take take_along_dim")
-def index_select(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+def index_select(call: Called, value: Any, *args: object, **kwargs: object) -> Tensor:
     if not traced((args, kwargs)):
         made: Tensor = call.function(value.value, *args, **kwargs)
         return made
@@ -164,7 +166,7 @@ def index_select(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("gather")
-def gather(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+def gather(call: Called, value: Any, *args: object, **kwargs: object) -> Tensor:
     p = arguments("dim, index", args, kwargs)
     dim, index = p["dim"], p["index"]
     if not isinstance(index, Twin):
@@ -178,7 +180,7 @@ def gather(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("index_add index_copy index_fill index_put scatter scatter_add scatter_reduce")
-def scattered(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
+def scattered(call: Called, value: Tensor, *args: Any, **kwargs: object) -> Tensor:
     """With a constant index as it is, as a sum; else everything."""
     named = arguments("dim, index, source", args, kwargs)
     indices = args[0] if call.name == "index_put" else named["index"]
@@ -193,12 +195,12 @@ def scattered(call: Called, value: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("masked_scatter")
-def data_dependent(call: Called, *args: Any, **kwargs: Any) -> Any:
+def data_dependent(call: Called, *args: object, **kwargs: object) -> Any:
     return _everything(call)
 
 
 @twin("sort argsort topk msort")
-def sort(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
+def sort(call: Called, value: Twin, *args: int, **kwargs: int) -> Result:
     """The whole of the sorted dim."""
     place = int(call.name == "topk")
     dim = kwargs.get("dim", args[place] if len(args) > place else 0 if call.name == "msort" else -1)
@@ -211,7 +213,7 @@ def sort(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
 
 
 @twin("searchsorted bucketize")
-def searched(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def searched(call: Called, *args: object, **kwargs: object) -> Tensor:
     named = ("sorted_sequence", "input") if call.name == "searchsorted" else ("input", "boundaries")
     p = arguments(", ".join(named), args, kwargs)
     table = p[named[0] if call.name == "searchsorted" else "boundaries"]
@@ -221,7 +223,9 @@ def searched(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("grid_sample")
-def grid_sample(call: Called, image: Any, grid: Any, *args: Any, **kwargs: Any) -> Tensor:
+def grid_sample(
+    call: Called, image: Tensor, grid: Tensor, *args: object, **kwargs: object
+) -> Tensor:
     """All of the image, and the coordinates of the output's own position."""
     shape = call.shape()
     dims = list(range(2, len(shape)))
@@ -231,14 +235,14 @@ def grid_sample(call: Called, image: Any, grid: Any, *args: Any, **kwargs: Any) 
 
 
 @twin("affine_grid")
-def affine_grid(call: Called, theta: Twin, *args: Any, **kwargs: Any) -> Tensor:
+def affine_grid(call: Called, theta: Twin, *args: object, **kwargs: object) -> Tensor:
     shape = call.shape()
     rows = theta.value.mean(-1)
     return rows.reshape(len(rows), *(1,) * (len(shape) - 2), -1).expand(shape)
 
 
 @twin("deform_conv2d")
-def deformed(call: Called, image: Any, *args: Any, **kwargs: Any) -> Tensor:
+def deformed(call: Called, image: Tensor, *args: object, **kwargs: object) -> Tensor:
     """All of the image, and the offsets and masks of the output's own position."""
     shape = call.shape()
     terms = [] if call.setting.cut else [mean(v, [1, 2, 3]).expand(shape) for v in traced(image)]
@@ -251,7 +255,7 @@ def deformed(call: Called, image: Any, *args: Any, **kwargs: Any) -> Tensor:
 # --- pooling and resampling ---------------------------------------------------------------------
 
 
-def _pooled(call: Called, p: dict[str, Any]) -> Tensor:
+def _pooled(call: Called, p: Named) -> Tensor:
     """The sum over each window, divided by its taps. What hangs over the border adds nothing."""
     spatial = int(call.name.split("d_")[0].rstrip("d")[-1])
 
@@ -281,14 +285,14 @@ def _pooled(call: Called, p: dict[str, Any]) -> Tensor:
     "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
     "max_pool3d_with_indices"
 )
-def max_pool(call: Called, *args: Any, **kwargs: Any) -> Any:
+def max_pool(call: Called, *args: object, **kwargs: object) -> Result:
     p = arguments("input, kernel_size, stride=None, padding=0, dilation=1", args, kwargs)
     made = _pooled(call, p)
     return made if isinstance(call.shapes(), Tensor) else (made, made)
 
 
 @twin("lp_pool1d lp_pool2d lp_pool3d")
-def lp_pool(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def lp_pool(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, norm_type, kernel_size, stride=None", args, kwargs)
     return _pooled(call, {**p, "padding": 0, "dilation": 1})
 
@@ -297,7 +301,7 @@ def lp_pool(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d adaptive_max_pool1d_with_indices "
     "adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices"
 )
-def adaptive_max_pool(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
+def adaptive_max_pool(call: Called, value: Twin, *args: object, **kwargs: object) -> Result:
     if call.setting.cut:
         return nothing(call)
     real = call.shapes()
@@ -312,7 +316,7 @@ _LINES = {"linear": "linear", "bilinear": "bilinear", "trilinear": "linear", "bi
 
 
 @twin("interpolate upsample upsample_bilinear upsample_nearest")
-def interpolate(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def interpolate(call: Called, *args: object, **kwargs: object) -> Tensor:
     """As it is where it copies or averages; else one matrix of absolute weights for each dim."""
     names = (
         "input, size=None, scale_factor=None, mode='nearest', align_corners=None, "
@@ -328,7 +332,7 @@ def interpolate(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     return value
 
 
-def _line(size: int, axis: int, axes: int, p: dict[str, Any]) -> Tensor:
+def _line(size: int, axis: int, axes: int, p: Named) -> Tensor:
     """(in, out): the weights along one dim, found by resampling each of its positions alone."""
     mode = _LINES[p["mode"]]
     flat = (

@@ -17,19 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rfgraph.probe.twins.twin import (
-    MINUS_INFINITY,
-    Called,
-    Twin,
-    arguments,
-    average,
-    kept,
-    mean,
-    nothing,
-    traced,
-    twin,
-    without_low,
-)
+from rfgraph.probe.twins.encoding import MINUS_INFINITY, average, kept, mean, without_low
+from rfgraph.probe.twins.twin import Called, Named, Result, Twin, arguments, nothing, traced, twin
 
 _CONV = "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1"
 _TRANSPOSED = (
@@ -37,7 +26,7 @@ _TRANSPOSED = (
 )
 
 
-def biased(value: Tensor, *biases: Any) -> Tensor:
+def biased(value: Tensor, *biases: Tensor | None) -> Tensor:
     """A bias makes 0 something else; one that is traced is read, along the dim of the channels."""
     for bias in biases:
         if isinstance(bias, Twin):
@@ -47,7 +36,7 @@ def biased(value: Tensor, *biases: Any) -> Tensor:
     return value
 
 
-def multilinear(product: Callable[..., Tensor], *factors: Any) -> Tensor:
+def multilinear(product: Callable[..., Tensor], *factors: Tensor) -> Tensor:
     """The sum over traced factors of the product in which all the others are ones (or exact zeros)."""
     values = [without_low(f.value) if isinstance(f, Twin) else kept(f) for f in factors]
     through = [
@@ -63,7 +52,7 @@ def multilinear(product: Callable[..., Tensor], *factors: Any) -> Tensor:
     return average(*terms) / count
 
 
-def _wide(bias: Any, rank: int) -> Any:
+def _wide(bias: Tensor | None, rank: int) -> Tensor | None:
     """A traced bias of shape (channels,) or (n, channels), as wide as what it is added to."""
     if not isinstance(bias, Twin):
         return bias
@@ -71,7 +60,7 @@ def _wide(bias: Any, rank: int) -> Any:
 
 
 @twin("conv1d conv2d conv3d")
-def conv(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def conv(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments(_CONV, args, kwargs)
     function = getattr(F, call.name)
     options = (p["stride"], p["padding"], p["dilation"], p["groups"])
@@ -80,7 +69,7 @@ def conv(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("conv_transpose1d conv_transpose2d conv_transpose3d")
-def conv_transpose(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def conv_transpose(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments(_TRANSPOSED, args, kwargs)
     function = getattr(F, call.name)
     options = (p["stride"], p["padding"], p["output_padding"], p["groups"], p["dilation"])
@@ -88,7 +77,7 @@ def conv_transpose(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     return biased(made, _wide(p["bias"], int(call.name[-2])))
 
 
-def _convolved(call: Called, product: Callable[..., Tensor], p: dict[str, Any]) -> Tensor:
+def _convolved(call: Called, product: Callable[..., Tensor], p: Named) -> Tensor:
     x, weight = p["input"], p["weight"]
     if isinstance(weight, Twin):
         return multilinear(product, x, weight)
@@ -97,7 +86,7 @@ def _convolved(call: Called, product: Callable[..., Tensor], p: dict[str, Any]) 
 
 
 @twin("linear")
-def linear(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def linear(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, weight, bias=None", args, kwargs)
     x, weight = p["input"], p["weight"]
     if call.setting.cut:
@@ -109,7 +98,7 @@ def linear(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("bilinear")
-def bilinear(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def bilinear(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input1, input2, weight, bias=None", args, kwargs)
     if call.setting.cut:
         return nothing(call)
@@ -119,7 +108,7 @@ def bilinear(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("embedding")
-def embedding(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def embedding(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, weight", args, kwargs)
     index, weight = p["input"], p["weight"]
     terms = [index.value.unsqueeze(-1)] if isinstance(index, Twin) else []
@@ -156,14 +145,14 @@ def matmul(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("vecdot")
-def vecdot(call: Called, x: Any, y: Any, dim: int = -1, **options: Any) -> Tensor:
+def vecdot(call: Called, x: Tensor, y: Tensor, dim: int = -1, **options: object) -> Tensor:
     if call.setting.cut:
         return nothing(call)
     return multilinear(lambda one, other: (one * other).sum(dim), x, y)
 
 
 @twin("chain_matmul multi_dot")
-def chain(call: Called, *tensors: Any, **options: Any) -> Tensor:
+def chain(call: Called, *tensors: Any, **options: object) -> Tensor:
     if call.setting.cut:
         return nothing(call)
     listed = isinstance(tensors[0], tuple | list)
@@ -172,7 +161,7 @@ def chain(call: Called, *tensors: Any, **options: Any) -> Tensor:
 
 
 @twin("addmm baddbmm addmv addr addbmm")
-def added_matmul(call: Called, added: Any, a: Any, b: Any, **options: Any) -> Tensor:
+def added_matmul(call: Called, added: Tensor, a: Tensor, b: Tensor, **options: object) -> Tensor:
     if call.setting.cut and call.name not in _OUTER:
         made = nothing(call)
     elif traced((a, b)):
@@ -194,7 +183,7 @@ def einsum(call: Called, equation: str, *operands: Any) -> Tensor:
 # --- attention ----------------------------------------------------------------------------------
 
 
-def allowed_by(mask: Any, causal: bool, queries: int, keys: int, device: torch.device) -> Tensor:
+def allowed_by(mask: object, causal: bool, queries: int, keys: int, device: torch.device) -> Tensor:
     """Which key (last dim) each query (the dim before) may see, by a mask that the model fixes."""
     allowed = torch.ones(queries, keys, dtype=torch.bool, device=device)
     if causal:
@@ -213,7 +202,7 @@ def attended(allowed: Tensor, per_key: Tensor) -> Tensor:
 
 
 @twin("scaled_dot_product_attention")
-def attention(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def attention(call: Called, *args: object, **kwargs: object) -> Tensor:
     signature = (
         "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, "
         "enable_gqa=False"
@@ -247,7 +236,9 @@ _MULTIHEAD = (
 
 
 @twin("multi_head_attention_forward")
-def multi_head_attention(call: Called, *args: Any, **kwargs: Any) -> Any:
+def multi_head_attention(
+    call: Called, *args: object, **kwargs: object
+) -> Result | tuple[Tensor, None]:
     """Tokens come first; (L, N, E) or (L, E). Every output feature reads every feature."""
     p = arguments(_MULTIHEAD, args, kwargs)
     roles = [p["query"], p["key"], p["value"]]
@@ -282,7 +273,7 @@ def _tokens_last(value: Tensor, batched: bool) -> Tensor:
     return value.transpose(0, 1) if batched else value.unsqueeze(0)
 
 
-def _seen(p: dict[str, Any], queries: int, keys: int, device: torch.device) -> Tensor:
+def _seen(p: Named, queries: int, keys: int, device: torch.device) -> Tensor:
     """(N, L, S): the keys that any head of a sample sees. True in these masks means: not allowed."""
     samples = p["query"].shape[1] if p["query"].ndim == 3 else 1
     seen = torch.ones(samples, queries, keys, dtype=torch.bool, device=device)

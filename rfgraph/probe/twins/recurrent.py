@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rfgraph.probe.twins.twin import Called, Twin, average, traced, twin
+from rfgraph.probe.twins.encoding import average
+from rfgraph.probe.twins.twin import Called, Twin, traced, twin
 
 
 @twin("lstm gru rnn_tanh rnn_relu")
 def recurrent(
     call: Called,
-    sequence: Any,
-    states: Any,
+    sequence: Tensor,
+    states: object,
     weights: Sequence[Tensor],
     biased: bool,
     layers: int,

@@ -14,20 +14,23 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rfgraph.graph.calls import METHODS, is_inplace
 from rfgraph.graph.replay import UnreadableError
 from rfgraph.probe.metadata import bare, valued
+from rfgraph.probe.twins.encoding import encoded
 
-MINUS_INFINITY = -1e4
-"""What is below this vanishes in a softmax: models write -1e9, or the least value of their dtype."""
-
-Handler = Callable[..., Any]
+Result: TypeAlias = Tensor | tuple[Tensor, ...]
+"""What an operator returns."""
+Operand: TypeAlias = Tensor | float | complex
+Named: TypeAlias = dict[str, Any]
+"""Arguments of a call, by the names of its parameters."""
+Handler: TypeAlias = Callable[..., Result | tuple[Tensor, None]]
+AnyHandler = TypeVar("AnyHandler", bound=Handler)
 HANDLERS: dict[str, Handler] = {}
 """Name of an operator -> its twin: `handler(call, *args, **kwargs)` gives plain float64 tensors."""
 
@@ -50,7 +53,7 @@ class Setting:
 
     seed: int = 0
     cut: bool = False
-    _weights: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
+    _weights: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
 
     def weights(self, shape: Sequence[int], dims: Sequence[int], device: torch.device) -> Tensor:
         """Positive random numbers that sum to 1 over `dims`: the same ones for the same shape."""
@@ -71,8 +74,8 @@ class Called:
     name: str
     function: Callable[..., Any]
     setting: Setting
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
 
     def shapes(self) -> Any:
         """What the real operator returns for tensors of these shapes: meta tensors, where it can."""
@@ -138,13 +141,17 @@ class Twin(torch.Tensor):
         twin.fixed = real
         return twin
 
-    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
+    def __repr__(self, **_: object) -> str:  # type: ignore[override]
         return f"Twin(shape={tuple(self.value.shape)})"
 
     @classmethod
     def __torch_function__(
-        cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        cls,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if name == "__get__":
@@ -156,15 +163,15 @@ class Twin(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
-        cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        cls, func: object, types: object, args: object = (), kwargs: object = None
+    ) -> object:
         raise UnreadableError(f"{func} is called from compiled code")
 
 
-def twin(names: str) -> Callable[[Handler], Handler]:
+def twin(names: str) -> Callable[[AnyHandler], AnyHandler]:
     """Teach the twin of the operators called by these names, as torch spells them."""
 
-    def teach(handler: Handler) -> Handler:
+    def teach(handler: AnyHandler) -> AnyHandler:
         for name in names.split():
             if name in HANDLERS:
                 raise ValueError(f"two twins of {name!r}")
@@ -185,7 +192,9 @@ def canonical(name: str) -> str:
     return name if name == "index_copy" else name.removesuffix("_copy")
 
 
-def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _called(
+    func: Callable[..., object], name: str, args: tuple[Any, ...], kwargs: dict[str, object]
+) -> object:
     """The twin of `func(*args, **kwargs)`; an in-place call changes what its first argument holds."""
     given = next(entry for entry in _flat((args, kwargs)) if isinstance(entry, Twin))
     read = (entry for entry in _flat(valued(name, args, kwargs)) if isinstance(entry, Twin))
@@ -213,7 +222,11 @@ def _called(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def _constant(
-    func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], setting: Setting
+    func: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, object],
+    setting: Setting,
 ) -> Any:
     """A call that uses the values of no tensor that depends on an input: what it really returns.
 
@@ -231,18 +244,18 @@ def _constant(
     return _map(result, lambda e: Twin.constant(e, setting) if isinstance(e, Tensor) else e)
 
 
-def _real(entry: Any) -> Any:
+def _real(entry: object) -> object:
     return entry.fixed if isinstance(entry, Twin) and entry.fixed is not None else entry
 
 
-def _stand_in(entry: Any) -> Any:
+def _stand_in(entry: object) -> object:
     """The tensor itself where it depends on no input; else one of its shape and dtype."""
     if isinstance(entry, Twin) and entry.fixed is None:
         return torch.zeros(tuple(entry.shape), dtype=entry.dtype, device=entry.device)
     return _real(entry)
 
 
-def _wrapped(result: Any, like: Twin) -> Any:
+def _wrapped(result: object, like: Twin) -> Any:
     if isinstance(result, Twin) or not isinstance(result, Tensor | tuple | list):
         return result
     if isinstance(result, Tensor):
@@ -250,7 +263,7 @@ def _wrapped(result: Any, like: Twin) -> Any:
     return tuple(_wrapped(entry, like) for entry in result)
 
 
-def _attribute(getter: Any, args: Any) -> Any:
+def _attribute(getter: Any, args: tuple[Twin, ...]) -> object:
     """`x.shape`, `x.device`: of the stand-in itself; `x.T`: of its value."""
     name = getter.__self__.__name__
     own: Twin = args[0]
@@ -270,7 +283,7 @@ def _attribute(getter: Any, args: Any) -> Any:
 # --- values -------------------------------------------------------------------------------------
 
 
-def traced(value: Any) -> list[Tensor]:
+def traced(value: object) -> list[Tensor]:
     """The values of every twin among arguments, at any depth."""
     return [entry.value for entry in _flat(value) if isinstance(entry, Twin)]
 
@@ -287,63 +300,12 @@ def nothing(call: Called) -> Tensor:
     return tuple(ones(result.shape) for result in real)  # type: ignore[return-value]
 
 
-def encoded(value: Tensor) -> Tensor:
-    """The twin of a tensor of the model: 0 and -inf where it is fixed to these, else 1.
-
-    A parameter that is 0 now may change; a constant all of zeros may be one seen through a view.
-    """
-    ones = torch.ones(value.shape, dtype=torch.float64, device=value.device)
-    if isinstance(value, nn.Parameter):
-        return ones
-    low = value <= MINUS_INFINITY if value.is_floating_point() else torch.zeros_like(ones).bool()
-    return ones.masked_fill(low, -inf).masked_fill(value == 0, 0.0)
-
-
-def encoded_number(value: Any) -> float:
-    """The same for a number."""
-    if isinstance(value, complex):
-        return float(value != 0)
-    return 0.0 if value == 0 else -inf if value <= MINUS_INFINITY else 1.0
-
-
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Arguments for a call of the real operator on float64 values; indices stay as they are."""
     return _map(value, _plain)
 
 
-def kept(value: Tensor) -> Tensor:
-    """0 where a constant factor of zeros and ones is 0, else 1; any other constant may be a weight."""
-    ones = torch.ones(value.shape, dtype=torch.float64, device=value.device)
-    if isinstance(value, nn.Parameter) or value.is_complex():
-        return ones
-    zero = value == 0
-    is_mask = bool(zero.any()) and not bool(zero.all()) and bool((zero | (value == 1)).all())
-    return ones.masked_fill(zero, 0.0) if is_mask else ones
-
-
-def mean(value: Tensor, dims: Sequence[int], keepdim: bool = True) -> Tensor:
-    """The mean over dims of what is not -inf."""
-    if not dims:
-        return value
-    low = value == -inf
-    if not bool(low.any()):
-        return value.mean(tuple(dims), keepdim=keepdim)
-    count = (~low).sum(tuple(dims), keepdim=keepdim).clamp(min=1)
-    return value.masked_fill(low, 0.0).sum(tuple(dims), keepdim=keepdim) / count
-
-
-def average(*values: Tensor) -> Tensor:
-    """The mean of tensors, broadcast to each other."""
-    return sum(values[1:], values[0]) / len(values)
-
-
-def without_low(value: Tensor) -> Tensor:
-    """0 in the place of -inf."""
-    low = value == -inf
-    return value.masked_fill(low, 0.0) if bool(low.any()) else value
-
-
-def _plain(entry: Any) -> Any:
+def _plain(entry: object) -> object:
     if isinstance(entry, Twin):
         return entry.value
     if isinstance(entry, Tensor) and (entry.is_floating_point() or entry.is_complex()):
@@ -351,23 +313,23 @@ def _plain(entry: Any) -> Any:
     return entry
 
 
-def _to_meta(entry: Any) -> Any:
+def _to_meta(entry: object) -> object:
     if isinstance(entry, Twin):
         return torch.empty(entry.value.shape, dtype=entry.dtype, device="meta")
     return entry.to("meta") if isinstance(entry, Tensor) else entry
 
 
-def _emptied(entry: Any) -> Any:
+def _emptied(entry: object) -> object:
     return torch.empty(0, dtype=entry.dtype) if isinstance(entry, Tensor) else entry
 
 
-def _to_zeros(entry: Any) -> Any:
+def _to_zeros(entry: object) -> object:
     if isinstance(entry, Twin):
         return torch.zeros(entry.value.shape, dtype=entry.dtype, device=entry.device)
     return entry
 
 
-def _map(value: Any, change: Callable[[Any], Any]) -> Any:
+def _map(value: Any, change: Callable[[object], object]) -> Any:
     if type(value) in (tuple, list):
         return type(value)(_map(entry, change) for entry in value)
     if isinstance(value, Mapping):
@@ -377,7 +339,7 @@ def _map(value: Any, change: Callable[[Any], Any]) -> Any:
     return change(value)
 
 
-def _flat(value: Any) -> list[Any]:
+def _flat(value: object) -> list[object]:
     if isinstance(value, tuple | list):
         return [leaf for entry in value for leaf in _flat(entry)]
     if isinstance(value, Mapping):
@@ -387,7 +349,7 @@ def _flat(value: Any) -> list[Any]:
     return [value]
 
 
-def arguments(signature: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(signature: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Named:
     """Arguments by name: `arguments("input, dim=-1", args, kwargs)`; unknown keywords are kept."""
     parsed = ast.parse(f"def call({signature}): pass").body[0].args  # type: ignore[attr-defined]
     names = [argument.arg for argument in parsed.args]

@@ -14,34 +14,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rfgraph.probe.metadata import valued
+from rfgraph.probe.twins.encoding import average, encoded, encoded_number, kept, mean, without_low
 from rfgraph.probe.twins.twin import (
     Called,
+    Named,
+    Operand,
+    Result,
     Twin,
     arguments,
-    average,
-    encoded,
-    encoded_number,
-    kept,
-    mean,
     nothing,
     plain,
     traced,
     twin,
-    without_low,
 )
 
 # --- one element of each operand ----------------------------------------------------------------
 
 
 @twin("to type type_as float double half bfloat16 int long short bool byte")
-def cast(call: Called, *args: Any, **kwargs: Any) -> Twin:
+def cast(call: Called, *args: object, **kwargs: object) -> Twin:
     """Casts pass on all there is, -inf too, in the dtype that the real operator returns."""
     (value,) = traced(valued(call.name, args, kwargs))
     return Twin.make(value, call.dtype(), call.setting)
 
 
 @twin("bernoulli")
-def drawn(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def drawn(call: Called, *args: object, **kwargs: object) -> Tensor:
     """A draw by a probability, which may be an argument of its own."""
     values = traced(valued(call.function.__name__, args, kwargs))
     return average(*map(without_low, values)).expand(call.shape()) + 1.0
@@ -52,7 +50,7 @@ def drawn(call: Called, *args: Any, **kwargs: Any) -> Tensor:
     "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num requires_grad resolve_conj "
     "resolve_neg real imag conj"
 )
-def passed(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+def passed(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
     """Copies and dropout pass on all there is, -inf too."""
     return value.value.clone() if call.name == "clone" else value.value
 
@@ -63,7 +61,7 @@ def passed(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
     "erfinv arcsin arcsinh arctan arctanh fix expm1 log1p floor round ceil trunc frac neg negative "
     "angle deg2rad rad2deg"
 )
-def activation(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+def activation(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
     """Functions of one element that map 0 to 0; a slope may be computed."""
     rest = traced((args, kwargs))
     return average(without_low(value.value), *map(without_low, rest))
@@ -77,14 +75,14 @@ def activation(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
     "modified_bessel_i0 modified_bessel_i1 modified_bessel_k0 modified_bessel_k1 ndtr ndtri psi "
     "scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0"
 )
-def lifted(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+def lifted(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
     """Functions of one element that do not map 0 to 0. exp(-inf) is 0."""
     made = without_low(value.value)
     return torch.where(value.value == -inf, made, made + 1.0) if call.name == "exp" else made + 1.0
 
 
 @twin("add sub subtract rsub")
-def summed(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
+def summed(call: Called, a: Operand, b: Operand, *args: object, **kwargs: object) -> Tensor:
     """A sum. A constant term that is as good as -inf stays so; any other makes 0 something else."""
     constants = [t for t in (a, b) if not isinstance(t, Twin)]
     value = average(*traced((a, b)))
@@ -97,7 +95,7 @@ def summed(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("mul multiply div divide true_divide floor_divide")
-def product(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
+def product(call: Called, a: Operand, b: Operand, *args: object, **kwargs: object) -> Tensor:
     """A product: the mean of its factors, where neither is fixed to 0."""
     values = traced((a, b))
     made = average(*values)
@@ -122,7 +120,7 @@ def product(call: Called, a: Any, b: Any, *args: Any, **kwargs: Any) -> Tensor:
     "shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v "
     "shifted_chebyshev_polynomial_w"
 )
-def pointwise(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def pointwise(call: Called, *args: object, **kwargs: object) -> Tensor:
     """Any other function of an element of each operand."""
     made = average(*(without_low(value) for value in traced((args, kwargs))))
     return made.expand(call.shape()) + 1.0
@@ -135,7 +133,7 @@ def frexp(call: Called, value: Twin) -> tuple[Tensor, Tensor]:
 
 
 @twin("prelu")
-def prelu(call: Called, value: Any, weight: Any) -> Tensor:
+def prelu(call: Called, value: Twin, weight: Tensor) -> Tensor:
     if not isinstance(weight, Twin):
         return without_low(value.value)
     slopes = weight.value.reshape(-1, *(1,) * (value.ndim - 2))
@@ -143,10 +141,10 @@ def prelu(call: Called, value: Any, weight: Any) -> Tensor:
 
 
 @twin("where")
-def where(call: Called, condition: Any, yes: Any, no: Any) -> Tensor:
+def where(call: Called, condition: Tensor, yes: Operand, no: Operand) -> Tensor:
     device = traced((condition, yes, no))[0].device
 
-    def side(value: Any) -> Tensor:
+    def side(value: Operand) -> Tensor:
         if isinstance(value, Tensor):
             found = plain(value)
             return found if found.is_floating_point() else encoded(value)
@@ -159,7 +157,7 @@ def where(call: Called, condition: Any, yes: Any, no: Any) -> Tensor:
 
 
 @twin("masked_fill")
-def masked_fill(call: Called, value: Any, mask: Any, filling: Any) -> Tensor:
+def masked_fill(call: Called, value: Tensor, mask: Tensor, filling: Operand) -> Tensor:
     made: Tensor = where(call, mask, filling, value)
     return made
 
@@ -178,7 +176,7 @@ def _and_mean(call: Called, value: Tensor, dims: Sequence[int]) -> Tensor:
     return own + 1.0 if call.setting.cut or not dims else average(own, mean(own, dims)) + 1.0
 
 
-def _scaled(value: Tensor, p: dict[str, Any], per_channel: bool = True) -> Tensor:
+def _scaled(value: Tensor, p: Named, per_channel: bool = True) -> Tensor:
     """A scale or shift that is traced is read, too."""
     given = [p.get(name) for name in ("weight", "bias", "running_mean", "running_var")]
     found = [t.value for t in given if isinstance(t, Twin)]
@@ -188,7 +186,7 @@ def _scaled(value: Tensor, p: dict[str, Any], per_channel: bool = True) -> Tenso
 
 
 @twin("batch_norm")
-def batch_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def batch_norm(call: Called, *args: object, **kwargs: object) -> Tensor:
     names = "input, running_mean, running_var, weight=None, bias=None, training=False"
     if call.function is torch.batch_norm:
         names = "input, weight, bias, running_mean, running_var, training=False"
@@ -200,7 +198,7 @@ def batch_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("instance_norm")
-def instance_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def instance_norm(call: Called, *args: object, **kwargs: object) -> Tensor:
     names = (
         "input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True"
     )
@@ -213,7 +211,7 @@ def instance_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("group_norm")
-def group_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def group_norm(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, num_groups, weight=None, bias=None, eps=1e-5", args, kwargs)
     value = p["input"].value
     split = value.unflatten(1, (p["num_groups"], -1))
@@ -222,7 +220,7 @@ def group_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("layer_norm rms_norm")
-def layer_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def layer_norm(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, normalized_shape, weight=None, bias=None, eps=None", args, kwargs)
     value, shape = p["input"].value, p["normalized_shape"]
     count = 1 if isinstance(shape, int) else len(shape)
@@ -230,7 +228,7 @@ def layer_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("local_response_norm")
-def local_response_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def local_response_norm(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, size, alpha=1e-4, beta=0.75, k=1.0", args, kwargs)
     value, size = p["input"].value, p["size"]
     flat = value.flatten(2).transpose(1, 2)
@@ -240,13 +238,13 @@ def local_response_norm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("normalize")
-def normalize(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def normalize(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, p=2.0, dim=1", args, kwargs)
     return _and_mean(call, p["input"].value, _dims(p["dim"], p["input"].ndim))
 
 
 @twin("softmax log_softmax softmin")
-def softmax(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def softmax(call: Called, *args: object, **kwargs: object) -> Tensor:
     """The element and the mean over what of `dim` is not -inf; 0 where it is -inf itself."""
     p = arguments("input, dim=None", args, kwargs)
     value = p["input"].value
@@ -257,7 +255,7 @@ def softmax(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("cosine_similarity pairwise_distance")
-def similarity(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def similarity(call: Called, *args: object, **kwargs: object) -> Tensor:
     default = "dim=1" if call.name == "cosine_similarity" else "p=2.0"
     p = arguments(f"x1, x2, {default}", args, kwargs)
     shape = torch.broadcast_shapes(p["x1"].shape, p["x2"].shape)  # type: ignore[no-untyped-call]
@@ -278,7 +276,7 @@ def _dims(dim: Any, rank: int) -> list[int]:
     return [d % rank for d in (dim if isinstance(dim, tuple | list) else (dim,))]
 
 
-def _fit(value: Tensor, call: Called) -> Any:
+def _fit(value: Tensor, call: Called) -> Result:
     """A mean with its dims kept, in the shape or shapes that the real operator returns."""
     real = call.shapes()
     if isinstance(real, Tensor):
@@ -291,7 +289,7 @@ def _fit(value: Tensor, call: Called) -> Any:
     "norm vector_norm matrix_norm nuclear_norm frobenius_norm logsumexp nansum nanmean argmax argmin "
     "count_nonzero kthvalue"
 )
-def reduction(call: Called, value: Any, *args: Any, **kwargs: Any) -> Any:
+def reduction(call: Called, value: Any, *args: Any, **kwargs: Any) -> Result:
     """Every element of the reduced dims."""
     place = int(call.name in _SECOND)
     dim = kwargs.get("dim", kwargs.get("axis", args[place] if len(args) > place else None))
@@ -308,7 +306,7 @@ def reduction(call: Called, value: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 @twin("quantile nanquantile")
-def quantile(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def quantile(call: Called, *args: object, **kwargs: object) -> Tensor:
     """Every element of the reduced dims, and the entry of `q` along a new first dim."""
     p = arguments("input, q, dim=None, keepdim=False", args, kwargs)
     shape, q = call.shape(), p["q"]
@@ -321,14 +319,14 @@ def quantile(call: Called, *args: Any, **kwargs: Any) -> Tensor:
 
 
 @twin("dist")
-def dist(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def dist(call: Called, *args: object, **kwargs: object) -> Tensor:
     if call.setting.cut:
         return nothing(call)
     return average(*(value.mean() for value in traced(args)))
 
 
 @twin("trapezoid trapz cumulative_trapezoid")
-def integral(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def integral(call: Called, *args: object, **kwargs: object) -> Tensor:
     """Every element of the dim, of values and places; for the cumulative one up to its own."""
     p = arguments("y, x=None, dx=None, dim=-1", args, kwargs)
     rank = max(part.ndim for part in (p["y"], p["x"]) if part is not None)
@@ -352,14 +350,14 @@ def _up_to_next(value: Tensor, dim: int) -> Tensor:
 
 
 @twin("renorm")
-def renorm(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def renorm(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, p, dim, maxnorm", args, kwargs)
     value = p["input"].value
     return _and_mean(call, value, [d for d in range(value.ndim) if d != p["dim"] % value.ndim])
 
 
 @twin("cumsum cumprod cummax cummin logcumsumexp")
-def cumulated(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
+def cumulated(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Result:
     dim = kwargs.get("dim", args[0] if args else 0)
     made = without_low(value.value).cumsum(dim) / max(value.shape[dim], 1)
     return (made, made) if call.name in ("cummax", "cummin") else made
@@ -369,7 +367,7 @@ def cumulated(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Any:
     "fft ifft rfft irfft hfft ihfft fft2 ifft2 rfft2 irfft2 hfft2 ihfft2 fftn ifftn rfftn irfftn hfftn "
     "ihfftn"
 )
-def fourier(call: Called, *args: Any, **kwargs: Any) -> Tensor:
+def fourier(call: Called, *args: object, **kwargs: object) -> Tensor:
     default = {"2": "(-2, -1)", "n": "None"}.get(call.name[-1], "-1")
     p = arguments(f"input, s=None, dim={default}", args, kwargs)
     value, dim = p["input"].value, p["dim"]

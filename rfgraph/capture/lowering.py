@@ -85,7 +85,11 @@ class Lowering:
         args: tuple[Any, ...] = node.args
         if node.op == "call_module":
             given = self._params(signature.bind(args, node.kwargs), operands)
-            params = {**given, **module_params(known, self._attribute(str(node.target))), **given}
+            params: Params = {
+                **given,
+                **module_params(known, self._attribute(str(node.target))),
+                **given,
+            }
         else:
             if node.target is getattr:
                 args = args[:1]

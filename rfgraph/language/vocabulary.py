@@ -16,14 +16,16 @@ from typing import Any, TypeAlias
 from rfgraph.graph import Masked, Node, Shape
 from rfgraph.language.reads import Reads
 
-Params: TypeAlias = dict[str, Any]
+Params: TypeAlias = Mapping[str, Any]
+"""The arguments of an operator by name: what each may be, its rule knows."""
 Rule: TypeAlias = Callable[[Node], Reads]
 Normalize: TypeAlias = Callable[[Params, Sequence[Shape]], Params]
 Infer: TypeAlias = Callable[[Params, Sequence[Shape]], Shape | tuple[Shape | None, ...] | None]
 Masks: TypeAlias = Callable[[Params, Shape], Masked | None]
-Target: TypeAlias = (
-    Any  # a module class, a function, "library::operator", or a tensor method's name
-)
+Target: TypeAlias = type | Callable[..., object] | str
+"""A class of modules, a function, `"library::operator"`, or the name of a tensor method."""
+Spelling: TypeAlias = Target | tuple[Target, str]
+"""A target, or one with a signature of its own."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Signature:
     """
 
     names: tuple[str, ...]
-    defaults: Mapping[str, Any]
+    defaults: Mapping[str, object]
     variadic: str | None = None
     open: bool = False
 
@@ -55,7 +57,7 @@ class Signature:
         )
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> Signature:
+    def of(cls, function: Callable[..., object]) -> Signature:
         """The signature of a Python function or method; one that cannot be inspected takes anything."""
         try:
             parameters = inspect.signature(function).parameters.values()
@@ -79,7 +81,7 @@ class Signature:
         """Every argument that has a name."""
         return frozenset((*self.names, *self.defaults))
 
-    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Params:
+    def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Params:
         """Arguments by name, defaults filled in, in the order of the signature.
 
         `self` means the first one, as ATen calls it.
@@ -105,7 +107,7 @@ class Signature:
         return {**{name: bound[name] for name in self.names if name in bound}, **bound}
 
 
-def _flat(rest: Sequence[Any]) -> tuple[Any, ...]:
+def _flat(rest: Sequence[Any]) -> tuple[object, ...]:
     """`view(2, 3)` and `view((2, 3))` are one call."""
     alone = len(rest) == 1 and isinstance(rest[0], tuple | list)
     return tuple(rest[0] if alone else rest)
@@ -145,7 +147,8 @@ class Operator:
         return {name: value for name, value in params.items() if name in self.values}
 
 
-OfClass: TypeAlias = "tuple[tuple[Operator, Signature], frozenset[str]] | None"
+Spellings: TypeAlias = dict[Target, tuple[Operator, Signature]]
+OfClass: TypeAlias = tuple[tuple[Operator, Signature], frozenset[str]] | None
 """The operator of a class of modules, and the names that a module of it may not replace."""
 
 
@@ -157,12 +160,12 @@ class Vocabulary:
     """
 
     operators: dict[str, Operator] = field(default_factory=dict)
-    functions: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
-    methods: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
-    modules: dict[Any, tuple[Operator, Signature]] = field(default_factory=dict)
-    namespaces: tuple[Any, ...] = ()
+    functions: Spellings = field(default_factory=dict)
+    methods: Spellings = field(default_factory=dict)
+    modules: Spellings = field(default_factory=dict)
+    namespaces: tuple[object, ...] = ()
 
-    def add(self, operator: Operator, targets: Sequence[Target | tuple[Target, str]]) -> None:
+    def add(self, operator: Operator, targets: Sequence[Spelling]) -> None:
         """Teach an operator and its spellings; a pair `(target, signature)` brings its own signature.
 
         Raises:
@@ -177,16 +180,16 @@ class Vocabulary:
         self.operators[operator.name] = operator
 
     def _add_spelling(self, operator: Operator, target: Target, own: Signature | None) -> None:
-        if isinstance(target, str) and "::" in target:
-            table, signature = self.functions, own or Signature((), {}, "operands", True)
-        elif isinstance(target, str):
-            table, signature = self.methods, own or Signature((), {}, "operands", True)
+        table = self.functions
+        if isinstance(target, str):
+            table = table if "::" in target else self.methods
+            signature = own or Signature((), {}, "operands", True)
         elif isinstance(target, type):
             # A module is called with the arguments of its forward; the rest are its attributes.
             table, signature = self.modules, Signature.of(_forward(target))
             _computing(target)
         else:
-            table, signature = self.functions, own or Signature.of(target)
+            signature = own or Signature.of(target)
         if target in table:
             raise ValueError(f"there is a rule for {target!r} already: {table[target][0].name!r}")
         table[target] = (operator, signature)
@@ -216,7 +219,7 @@ class Vocabulary:
         return self.methods.get(own)
 
     def of_module(
-        self, module: Any, seen: dict[type, OfClass] | None = None
+        self, module: object, seen: dict[type, OfClass] | None = None
     ) -> tuple[Operator, Signature] | None:
         """The operator of a module, or None where it computes something of its own.
 
@@ -252,12 +255,12 @@ _BY_DESCRIPTOR = (property, cached_property, staticmethod, classmethod)
 
 
 @cache
-def _computing(base: type) -> dict[str, Any]:
+def _computing(base: type) -> dict[str, object]:
     """The methods and properties by which modules of a class compute, as they were when it was taught.
 
     Those of every module are left out.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for known in base.__mro__[:-1]:
         if known.__module__ == "torch.nn.modules.module":
             break
@@ -277,7 +280,7 @@ def _computes_as(base: type, own: type, names: frozenset[str]) -> bool:
     return all(_definition(own, name) is _definition(base, name) for name in overridden)
 
 
-def _definition(of: type, name: str) -> Any:
+def _definition(of: type, name: str) -> object:
     return next((vars(known)[name] for known in of.__mro__ if name in vars(known)), None)
 
 
@@ -285,7 +288,7 @@ def _forward(module_class: type) -> Any:
     return getattr(module_class, "forward", None)
 
 
-def module_params(operator: Operator, module: Any) -> Params:
+def module_params(operator: Operator, module: object) -> Params:
     """The plain attributes and buffers of a module that are arguments of its operator.
 
     An operator without a signature of its own (one that a user taught) gets every public attribute.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
@@ -57,7 +56,7 @@ def setitem(node: Node) -> Reads:
     return tuple(reads)
 
 
-def _chosen(entries: Sequence[Any], shape: Shape) -> list[range]:
+def _chosen(entries: Sequence[int | slice | None], shape: Shape) -> list[range]:
     """What the index selects of each dim."""
     kept = [entry for entry in entries if entry is not None]
     return [
@@ -66,14 +65,14 @@ def _chosen(entries: Sequence[Any], shape: Shape) -> list[range]:
     ]
 
 
-def _reaches_the_end(entry: Any) -> bool:
+def _reaches_the_end(entry: object) -> bool:
     """A slice that begins and ends at a fixed distance from the borders, whatever the size."""
     if not isinstance(entry, slice) or (entry.step or 1) < 1:
         return False
     return (entry.start or 0) >= 0 and (entry.stop is None or entry.stop < 0)
 
 
-def _elsewhere(entries: Sequence[Any], chosen: Sequence[range], shape: Shape) -> list[Read]:
+def _elsewhere(entries: Sequence[object], chosen: Sequence[range], shape: Shape) -> list[Read]:
     """All but the box that was assigned to: for each of its dims, what lies outside along that one."""
     rank = len(shape)
     kept = [entry for entry in entries if entry is not None]
@@ -98,7 +97,7 @@ def _elsewhere(entries: Sequence[Any], chosen: Sequence[range], shape: Shape) ->
 
 
 def _assigned(
-    entries: Sequence[Any], chosen: Sequence[range], shape: Shape, own: Shape
+    entries: Sequence[object], chosen: Sequence[range], shape: Shape, own: Shape
 ) -> tuple[Place, ...]:
     """What is read of the value, dim by dim; dims it lacks decide whether anything is."""
     kept = iter(range(len(shape)))
@@ -118,7 +117,7 @@ def _assigned(
 
 
 def _placed(
-    target: int | None, size: int, entries: Sequence[Any], chosen: Sequence[range]
+    target: int | None, size: int, entries: Sequence[object], chosen: Sequence[range]
 ) -> Place:
     """One dim of the value, laid along dim `target` of the tensor."""
     if target is None:

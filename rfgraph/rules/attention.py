@@ -5,8 +5,7 @@ In: their nodes. Out: reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -136,7 +135,7 @@ def multi_head_attention(node: Node) -> Reads:
     return tuple(reads)
 
 
-def _allowed(params: Mapping[str, Any], batch: int) -> torch.Tensor | None:
+def _allowed(params: Params, batch: int) -> torch.Tensor | None:
     """[batch, query, key], or with 1 for any: which keys some head lets a query see; None: all.
 
     In these masks True means: not allowed, the reverse of `scaled_dot_product_attention`.

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import torch
 
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import Place, Read, Reads, along, every, table, whole
+from rfgraph.language.reads import Kind, Place, Read, Reads, along, every, table, whole
 from rfgraph.language.vocabulary import Params
 
 Fold = Callable[[int, int], int]
 
 
-def per_dim(value: Any, count: int) -> tuple[int, ...]:
+def per_dim(value: object, count: int) -> tuple[int, ...]:
     """An argument that may be one integer for all dims, or one for each."""
     values = tuple(value) if isinstance(value, tuple | list) else (value,)
     values = values * count if len(values) == 1 else values
@@ -33,7 +32,7 @@ def nonnegative(dim: int, rank: int) -> int:
     return dim % rank if rank else 0
 
 
-def all_dims(dims: Any, rank: int) -> tuple[int, ...]:
+def all_dims(dims: object, rank: int) -> tuple[int, ...]:
     """The dims that a `dim` argument means; None and () mean all."""
     if dims is None or dims == ():
         return tuple(range(rank))
@@ -102,7 +101,9 @@ def padded(dim: int, relation: Relation, size: int, mode: str) -> Place:
     return table(dim, lambda o: sorted({fold(i, size) for i in relation.at(o)}), relation)
 
 
-def reduced(node: Node, dims: Sequence[int], kind: Any, keepdim: bool, operand: int = 0) -> Any:
+def reduced(
+    node: Node, dims: Sequence[int], kind: Kind, keepdim: bool, operand: int = 0
+) -> tuple[Place, ...]:
     """One read for a reduction over `dims`: whole there, the same position elsewhere."""
     read: list[Place] = []
     position = 0

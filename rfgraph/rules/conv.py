@@ -6,8 +6,7 @@ In: nodes of `conv*d` and `conv_transpose*d`. Out: reads. Params are bound to `k
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import nn
@@ -36,10 +35,9 @@ def _geometry(params: Params, shapes: Sequence[Shape], transposed: bool) -> Para
     groups = params["groups"]
     if weight is not None:  # a function: the weight says what a module's attributes say
         first, second = weight.shape[0], weight.shape[1] * groups
-        params["in_channels"], params["out_channels"] = (
-            (first, second) if transposed else (second, first)
-        )
-        params["kernel_size"] = tuple(weight.shape[2:])
+        inputs, outputs = (first, second) if transposed else (second, first)
+        of_weight = {"in_channels": inputs, "out_channels": outputs}
+        params = {**params, **of_weight, "kernel_size": tuple(weight.shape[2:])}
     kernel = params["kernel_size"]
     spatial = len(kernel)
     if len(shapes[0]) not in (spatial + 1, spatial + 2):
@@ -67,7 +65,7 @@ def _pairs(padding: object, params: Params) -> tuple[tuple[int, int], ...]:
     return tuple((p, p) for p in per_dim(padding, len(kernel)))
 
 
-def _windows(params: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
+def _windows(params: Params) -> list[tuple[int, int, int, int]]:
     """(kernel, stride, dilation, left padding) per spatial dim."""
     left = [pair[0] for pair in params["padding"]]
     geometry = (params["kernel_size"], params["stride"], params["dilation"], left)
@@ -129,8 +127,9 @@ def conv(node: Node) -> Reads:
 def _normalize_transposed(params: Params, shapes: Sequence[Shape]) -> Params:
     params = _geometry(params, shapes, transposed=True)
     spatial = len(params["kernel_size"])
-    params["padding"] = tuple((p, p) for p in per_dim(params["padding"], spatial))
-    return {**params, "output_padding": per_dim(params["output_padding"], spatial)}
+    padding = tuple((p, p) for p in per_dim(params["padding"], spatial))
+    further = per_dim(params["output_padding"], spatial)
+    return {**params, "padding": padding, "output_padding": further}
 
 
 def _infer_transposed(params: Params, shapes: Sequence[Shape]) -> Shape:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -307,7 +306,9 @@ def repeat_interleave(node: Node) -> Reads:
     return along_dim(node, dim, picked(dim, index))
 
 
-def _interleaved(input: torch.Tensor, repeats: Any, **others: Any) -> torch.Tensor:
+def _interleaved(
+    input: torch.Tensor, repeats: torch.Tensor | int, **others: object
+) -> torch.Tensor:
     return torch.repeat_interleave(input, repeats)
 
 

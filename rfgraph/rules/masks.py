@@ -23,7 +23,7 @@ _MINUS_INFINITY = -1e4
 _REASON = "a constant mask holds at this size"
 
 
-def _filled_with(value: Any, where: torch.Tensor) -> Masked | None:
+def _filled_with(value: torch.Tensor | float, where: torch.Tensor) -> Masked | None:
     """The positions `where`, filled with a number that is 0, or as good as -inf."""
     if isinstance(value, torch.Tensor) and (value.ndim or value.is_meta):
         return None  # numbers alone: what a parameter holds may change
@@ -33,7 +33,7 @@ def _filled_with(value: Any, where: torch.Tensor) -> Masked | None:
     return None
 
 
-def _term(term: Any) -> Masked | None:
+def _term(term: Operand | torch.Tensor) -> Masked | None:
     """What a term fixes in a sum: a constant, where it is as good as -inf."""
     if isinstance(term, Operand | nn.Parameter) or term.is_meta:
         return of_operand(term, (-inf,))
@@ -41,7 +41,7 @@ def _term(term: Any) -> Masked | None:
     return Masked(low, -inf) if bool(low.any()) else None
 
 
-def _factor(factor: Any) -> Masked | None:
+def _factor(factor: Operand | torch.Tensor) -> Masked | None:
     """What a factor fixes in a product: a constant of zeros and ones, where it is 0.
 
     Other constants may be parameters that are 0 for now, such as the scale of a new residual branch.
@@ -65,7 +65,7 @@ def _operands(params: Params) -> list[Any]:
     return [*params.get("operands", ()), *params.values()]
 
 
-def of_operand(value: Any, kinds: Sequence[float] = (0.0, -inf)) -> Masked | None:
+def of_operand(value: object, kinds: Sequence[float] = (0.0, -inf)) -> Masked | None:
     """What is fixed in a tensor of the graph, where it is fixed to one of `kinds`."""
     masked = value.masked if isinstance(value, Operand) else None
     return masked if masked is not None and masked.value in kinds else None
@@ -97,7 +97,7 @@ def permuted(params: Params, shape: Shape) -> Masked | None:
 def filled(params: Params, shape: Shape) -> Masked | None:
     """`masked_fill(input, mask, value)`."""
     operands = params["operands"]
-    mask: Any = params.get("mask", operands[1] if len(operands) > 1 else None)
+    mask: object = params.get("mask", operands[1] if len(operands) > 1 else None)
     value = params.get("value", operands[2] if len(operands) > 2 else None)
     if not isinstance(mask, torch.Tensor) or mask.is_meta or isinstance(value, Operand):
         return of_operand(operands[0]) if operands and isinstance(mask, Operand) else None
@@ -169,7 +169,7 @@ def attended(allowed: torch.Tensor | None, dims: Sequence[int], kind: Kind) -> P
     return lookup(targets, at, _REASON)
 
 
-def allowed_by(mask: Any) -> torch.Tensor | None:
+def allowed_by(mask: object) -> torch.Tensor | None:
     """Where a constant `attn_mask`, boolean or additive, lets a query see a key; None: everywhere."""
     if not isinstance(mask, torch.Tensor) or mask.is_meta:
         return None

@@ -6,7 +6,6 @@ In: nodes of `outer`, `tensordot`, `kron`, `cross`, `cov`, `inv`, `solve` and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -34,7 +33,7 @@ def product(node: Node) -> Reads:
     return contracted(node, params["factors"], params["labels"], params["output"])
 
 
-def _labelled(one: Any, other: Any, labels: Sequence[Labels]) -> Params:
+def _labelled(one: object, other: object, labels: Sequence[Labels]) -> Params:
     """Labels of both factors and of the output, which has those that are left, in order."""
     return {"factors": (one, other), "labels": labels[:2], "output": labels[2]}
 

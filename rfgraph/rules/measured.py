@@ -8,7 +8,6 @@ finds what a NaN cannot pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -118,7 +117,7 @@ class _Trial:
             raise TypeError("it returns no floating-point tensor")
         return found
 
-    def _called(self, values: Mapping[str, torch.Tensor]) -> Any:
+    def _called(self, values: Mapping[str, torch.Tensor]) -> object:
         """The call on copies of these tensors: some operators write into their operands."""
         names = self._graph.names
         target, args, kwargs = self._call

@@ -5,9 +5,8 @@ In: their nodes. Out: reads. (Sums and products of branches are pointwise.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
 import torch
 
@@ -19,7 +18,7 @@ from rfgraph.rules.common import nonnegative
 from rfgraph.rules.registry import rule, spellings
 
 
-def _tensors(params: Mapping[str, Any]) -> list[torch.Tensor | Operand]:
+def _tensors(params: Params) -> list[torch.Tensor | Operand]:
     """What is put side by side; torch skips the empty tensor of one dim."""
     return [t for t in params["tensors"] if tuple(t.shape) != (0,)]
 

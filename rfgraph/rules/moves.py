@@ -31,7 +31,7 @@ _REASON = "{} counts positions at this size"
 
 
 # `function` is called with the node's params, by name; `by` are those that say what is moved where.
-def moves(node: Node, function: Callable[..., Any], by: Collection[str] = ()) -> Reads:
+def moves(node: Node, function: Callable[..., object], by: Collection[str] = ()) -> Reads:
     """Operators that only move elements: an output element is an element of an operand, or a constant.
 
     Reads:      the element that is moved there; nothing where a constant is put.
@@ -94,7 +94,7 @@ class _Part:
 
 def _applied(
     node: Node,
-    function: Callable[..., Any],
+    function: Callable[..., object],
     by: Collection[str],
     grows: int | None = None,
     constants: bool = False,
@@ -127,7 +127,7 @@ def _applied(
     ]
 
 
-def _cpu(value: Any) -> Any:
+def _cpu(value: object) -> object:
     return value.detach().cpu() if isinstance(value, Tensor) else value
 
 
@@ -273,18 +273,18 @@ def _lookup(grid: Tensor) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
     return at
 
 
-def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
+def _spread(function: Callable[..., object]) -> Callable[..., object]:
     return lambda tensors: function(*tensors)
 
 
-def _pieces(function: Callable[..., Any]) -> Callable[..., Any]:
-    def split(input: Tensor, **asked: Any) -> Any:
+def _pieces(function: Callable[..., object]) -> Callable[..., object]:
+    def split(input: Tensor, **asked: object) -> object:
         return function(input, next(value for value in asked.values() if value is not None))
 
     return split
 
 
-def _meshed(tensors: Sequence[Tensor], indexing: str | None) -> Any:
+def _meshed(tensors: Sequence[Tensor], indexing: str | None) -> object:
     return torch.meshgrid(*tensors, indexing=indexing or "ij")
 
 
@@ -292,7 +292,7 @@ def _as_real(input: Tensor) -> Tensor:
     return torch.view_as_real(torch.complex(input.double(), input.double()))
 
 
-def _filled_diagonal(input: Tensor, fill_value: Any, wrap: bool) -> Tensor:
+def _filled_diagonal(input: Tensor, fill_value: object, wrap: bool) -> Tensor:
     return input.clone().fill_diagonal_(0, wrap)
 
 
@@ -303,7 +303,7 @@ def _combined(params: Params, shapes: Sequence[Shape]) -> Shape:
 
 _STACK, _EACH = "tensors, *, out=None", "*tensors"
 _SPLIT = "input, indices_or_sections=None, *, indices=None, sections=None"
-_FUNCTIONS: dict[str, tuple[str, Callable[..., Any]]] = {
+_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
     **{
         name: (_STACK, getattr(torch, name))
         for name in ("hstack", "vstack", "row_stack", "dstack", "column_stack")

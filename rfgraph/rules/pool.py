@@ -6,9 +6,8 @@ to one value per spatial dim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from torch import nn
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
 from rfgraph.language.reads import Place, Read, Reads, along, every, table
-from rfgraph.language.vocabulary import Infer, Normalize, Params
+from rfgraph.language.vocabulary import Infer, Normalize, Params, Spelling
 from rfgraph.rules.common import per_dim
 from rfgraph.rules.registry import rule
 
@@ -34,7 +33,7 @@ def _normalize(spatial: int, params: Params, shapes: Sequence[Shape]) -> Params:
     }
 
 
-def _windows(params: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
+def _windows(params: Params) -> list[tuple[int, int, int, int]]:
     names = ("kernel_size", "stride", "dilation", "padding")
     return list(zip(*(params[name] for name in names), strict=True))
 
@@ -121,7 +120,7 @@ def _teach(name: str, spatial: int, signature: str, function: Callable[[Node], R
     normalize: Normalize = partial(_normalize_adaptive if adaptive else _normalize, spatial)
     infer: Infer = _infer_adaptive if adaptive else _infer
     module = "".join(part.capitalize() for part in name.split("_")).replace("Lp", "LP")
-    found: dict[Any, None] = {getattr(nn, f"{module}{spatial}d"): None}
+    found: dict[Spelling, None] = {getattr(nn, f"{module}{spatial}d"): None}
     for namespace in (F, torch):
         for suffix in ("", "_with_indices"):
             spelled = getattr(namespace, f"{name}{spatial}d{suffix}", None)

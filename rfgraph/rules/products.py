@@ -6,7 +6,7 @@ In: nodes of `linear`, `matmul`, `einsum`, `outer`, `kron` and their like. Out: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from torch import nn
 
@@ -59,7 +59,7 @@ def linear(node: Node) -> Reads:
 
 
 def contracted(
-    node: Node, factors: Sequence[Any], labels: Sequence[Labels], output: Labels
+    node: Node, factors: Sequence[object], labels: Sequence[Labels], output: Labels
 ) -> Reads:
     """Labelled dims: along the output dim of the same label; all of those the output has not.
 

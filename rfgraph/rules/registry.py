@@ -7,7 +7,6 @@ operators up in.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,7 @@ from rfgraph.language.vocabulary import (
     Operator,
     Rule,
     Signature,
-    Target,
+    Spelling,
     Vocabulary,
 )
 
@@ -29,7 +28,7 @@ VOCABULARY = Vocabulary(namespaces=(torch, F))
 
 
 def rule(
-    *targets: Target | tuple[Target, str],
+    *targets: Spelling,
     name: str | None = None,
     signature: str | None = None,
     normalize: Normalize | None = None,
@@ -78,9 +77,9 @@ def rule(
     return teach
 
 
-def spellings(name: str, *others: Target | tuple[Target, str]) -> list[Any]:
+def spellings(name: str, *others: Spelling) -> list[Spelling]:
     """Every spelling of `name`: torch's functions, in-place too, and methods; Python's; and `others`."""
-    found: dict[Any, None] = {}
+    found: dict[Spelling, None] = {}
     for namespace in (torch, F, torch.special, torch.linalg, torch.fft):
         for spelled in (name, name + "_", name + "_copy"):
             function = getattr(namespace, spelled, None)

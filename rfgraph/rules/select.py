@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -50,7 +50,7 @@ def one(index: int, size: int) -> Place:
 def normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
     """`index` as a tuple with one entry per operand dim or new dim: ellipsis and masks written out."""
     index = params["index"]
-    entries: list[Any] = []
+    entries: list[object] = []
     for entry in index if isinstance(index, tuple) else [index]:
         entries += entry.detach().cpu().nonzero(as_tuple=True) if _is_mask(entry) else [entry]
     used = sum(entry is not None and entry is not Ellipsis for entry in entries)
@@ -63,16 +63,16 @@ def normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
     return {**params, "index": tuple(entries)}
 
 
-def _is_mask(entry: Any) -> bool:
+def _is_mask(entry: object) -> bool:
     return is_constant(entry) and entry.dtype in _MASKS
 
 
-def is_constant(index: Any) -> bool:
+def is_constant(index: object) -> TypeGuard[torch.Tensor]:
     """True for an index that is part of the model, with values that can be looked at."""
     return isinstance(index, torch.Tensor) and not index.is_meta
 
 
-def is_fancy(entry: Any) -> bool:
+def is_fancy(entry: object) -> bool:
     """True for an index tensor, a mask, or a list of indices."""
     return isinstance(entry, torch.Tensor | Operand | list | tuple | range)
 
@@ -136,7 +136,7 @@ def getitem(node: Node) -> Reads:
     return (Read(0, tuple(read)),)
 
 
-def _index_tensors(entries: Sequence[Any], own: Shape) -> list[torch.Tensor] | None:
+def _index_tensors(entries: Sequence[object], own: Shape) -> list[torch.Tensor] | None:
     """The constant index of every indexed dim, broadcast to each other; None: not all are constant."""
     found: list[torch.Tensor] = []
     for dim, entry in enumerate(entry for entry in entries if entry is not None):
@@ -152,7 +152,7 @@ def _index_tensors(entries: Sequence[Any], own: Shape) -> list[torch.Tensor] | N
     return list(torch.broadcast_tensors(*found)) if found else []  # type: ignore[no-untyped-call]
 
 
-def _where_indexed(entries: Sequence[Any], indices: Sequence[torch.Tensor]) -> tuple[int, int]:
+def _where_indexed(entries: Sequence[object], indices: Sequence[torch.Tensor]) -> tuple[int, int]:
     """The first output dim of the index tensors, and how many they have: in front where they are apart."""
     if not indices:
         return -1, 0
@@ -290,14 +290,14 @@ def _normalize_pieces(params: Params, shapes: Sequence[Shape]) -> Params:
         return {**params, "starts": tuple(range(0, max(size, 1), max(each, 1))), "fixed": False}
     if "indices_or_sections" in params:
         asked = (params[name] for name in ("indices_or_sections", "indices", "sections"))
-        sections: Any = next(value for value in asked if value is not None)
+        sections: int | Sequence[int] = next(value for value in asked if value is not None)
         if isinstance(sections, int):
             each, rest = divmod(size, sections)
             starts = [i * each + min(i, rest) for i in range(sections)]
             return {**params, "starts": tuple(starts), "fixed": False}
         return {**params, "starts": (0, *(i % size for i in sections)), "fixed": min(sections) >= 0}
     named = ("split_sizes", "split_size_or_sections", "split_size")
-    sizes: Any = next(params[name] for name in named if name in params)
+    sizes: int | Sequence[int] = next(params[name] for name in named if name in params)
     if isinstance(sizes, int):
         return {**params, "starts": tuple(range(0, max(size, 1), sizes)), "fixed": True}
     return {**params, "starts": tuple(sum(sizes[:i]) for i in range(len(sizes))), "fixed": True}

@@ -5,10 +5,9 @@ In: their nodes. Out: reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import prod
-from typing import Any
 
 import torch.nn.functional as F
 from torch import nn
@@ -98,7 +97,7 @@ def im2col(node: Node) -> Reads:
     return (Read(0, (*map(along, range(lead)), channel, *image)),)
 
 
-def _geometry(params: Mapping[str, Any], axis: int) -> tuple[int, int, int]:
+def _geometry(params: Params, axis: int) -> tuple[int, int, int]:
     stride, dilation, padding = (params[name][axis] for name in ("stride", "dilation", "padding"))
     return stride, dilation, padding
 

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from rfgraph.algebra.relation import end_of_hop
-
-Array: TypeAlias = npt.NDArray[Any]
+from rfgraph.propagation.lattice import Array
 
 _LONGEST_PERIOD = 64
 

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rfgraph.graph import Indices
+
 Array: TypeAlias = npt.NDArray[Any]
 
 _WORD = 64
@@ -85,7 +87,7 @@ class Lattice:
             held = (sets[..., 0] <= position) & (position <= -sets[..., 1])
         return held
 
-    def members(self, one: Array) -> npt.NDArray[np.int64]:
+    def members(self, one: Array) -> Indices:
         """The members of one set in ascending order; of a hull, all that it spans."""
         if not self.exact:
             lo, hi = self.hull(one)

@@ -6,11 +6,11 @@ In: the reads of a node along each axis of the input. Out: the figures of each, 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.report.axis import AxisReads, Figures, Limit, figures
-from rfgraph.report.figures import each, number, plain_data
+from rfgraph.report.figures import PlainData, each, number, plain_data
 
 
 class Cause(NamedTuple):
@@ -79,7 +79,7 @@ class ReceptiveField(Figures, tuple[AxisReads, ...]):
         sizes = each(self.size, number)
         return f"ReceptiveField(size={sizes}, stride={each(self.stride, number)})"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainData:
         """Plain data for JSON: `null` for an infinite size (see `whole`), a string for a fraction."""
         return {
             **{name: plain_data(getattr(self, name)) for name in figures("json")},

@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from rfgraph.errors import InputError
-from rfgraph.graph import Axis, Node, Position
+from rfgraph.graph import Axis, Indices, Node, Position
 from rfgraph.report.axis import AxisReads
 from rfgraph.report.field import ReceptiveField
-from rfgraph.report.figures import plain_data
+from rfgraph.report.figures import PlainData, plain_data
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +113,7 @@ class NodeReport:
         hulls = [reads.hull(where) for reads in field]
         return None if None in hulls else tuple(hull for hull in hulls if hull is not None)
 
-    def reads(
-        self, axis: int, position: int | Sequence[int], input: str | None = None
-    ) -> npt.NDArray[np.int64]:
+    def reads(self, axis: int, position: int | Sequence[int], input: str | None = None) -> Indices:
         """The exact indices that one position reads along tracked axis number `axis`, in ascending order.
 
         Raises:
@@ -156,7 +150,7 @@ class NodeReport:
     def __repr__(self) -> str:
         return f"NodeReport({self.name!r}, {self.op}, {dict(self.rfs)})"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainData:
         """Plain data for JSON."""
         names = ("name", "op", "module", "shape", "operands", "source", "dims")
         fields = {name: field.to_dict() for name, field in self.rfs.items()}

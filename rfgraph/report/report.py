@@ -8,21 +8,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import networkx as nx
-import numpy as np
-import numpy.typing as npt
 
 from rfgraph.errors import InputError, nearest_names
-from rfgraph.graph import Axis, Carry, Graph
+from rfgraph.graph import Axis, Carry, Graph, Marks
 from rfgraph.propagation.periodic import Periodic
 from rfgraph.propagation.sets import AtSize
 from rfgraph.report import table
 from rfgraph.report.axis import AxisReads, figures
+from rfgraph.report.figures import PlainData
 from rfgraph.report.node import NodeReport
 
 if TYPE_CHECKING:
+    import pandas
     from torch.fx import GraphModule
 
 
@@ -123,7 +123,7 @@ class Report:
 
     def reached(
         self, name: str, axis: Axis, rows: Sequence[int], dims: Sequence[int] | None = None
-    ) -> tuple[npt.NDArray[np.bool_], bool]:
+    ) -> tuple[Marks, bool]:
         """Which positions of a node, over `dims`, read each of these rows of an input.
 
         Args:
@@ -183,7 +183,7 @@ class Report:
         """The table as comma-separated values."""
         return table.csv_text(self.rows())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainData:
         """Everything as plain data."""
         return {
             "model": self.model,
@@ -201,7 +201,7 @@ class Report:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
 
-    def to_dataframe(self) -> Any:
+    def to_dataframe(self) -> pandas.DataFrame:
         """A pandas DataFrame with one row for each node, input and axis.
 
         Raises:
@@ -218,7 +218,7 @@ class Report:
 _NOTHING = Periodic(())
 
 
-def _records(node: NodeReport) -> list[dict[str, Any]]:
+def _records(node: NodeReport) -> list[dict[str, object]]:
     return [
         {
             "name": node.name,

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
+
+from torch import nn
 
 from rfgraph.capture import Capture
 from rfgraph.capture import capture as _capture  # an option has its name
-from rfgraph.capture.programs import opened
+from rfgraph.capture.arguments import Inputs
+from rfgraph.capture.programs import Model, opened
 from rfgraph.errors import CaptureError, InputError, nearest_names
 from rfgraph.faithful import fidelity
 from rfgraph.graph import Axis, Graph
@@ -29,8 +32,8 @@ Axes = Sequence[int] | Mapping[str, Sequence[int]] | None
 
 
 def analyze(
-    model: Any,
-    inputs: Any = None,
+    model: Model,
+    inputs: Inputs = None,
     *,
     axes: Axes = None,
     mode: Literal["eval", "train"] = "eval",
@@ -72,27 +75,29 @@ def analyze(
     _option("mode", mode, ("eval", "train"))
     _option("capture", capture, ("auto", "fx", "export"))
     _option("on_unknown", on_unknown, ("raise", "whole", "measure"))
-    model = opened(model)
+    module = opened(model)
     training, measuring = mode == "train", on_unknown == "measure"
-    captured = _capture(model, inputs, VOCABULARY, training, measuring, capture)
+    captured = _capture(module, inputs, VOCABULARY, training, measuring, capture)
     if check:
         again = partial(
             _capture, vocabulary=VOCABULARY, training=training, leaves=measuring, way=capture
         )
-        _check(model, captured, again, training)
+        _check(module, captured, again, training)
     tracked = _axes(captured.graph, axes)
-    measured = measure(captured.graph, model, training) if measuring else {}
+    measured = measure(captured.graph, module, training) if measuring else {}
     read = readings(captured.graph, VOCABULARY, measured)
     if on_unknown == "raise":
         read.refuse_unknown()
     values = propagate(read, tracked, PeriodicDomain())
     at_size = AtSize(read)
     return Report(
-        type(model).__name__, captured.graph, tracked, values, at_size, captured.worked_out
+        type(module).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )
 
 
-def _check(model: Any, captured: Capture, again: Callable[..., Capture], training: bool) -> None:
+def _check(
+    model: nn.Module, captured: Capture, again: Callable[..., Capture], training: bool
+) -> None:
     """Raise where the captured graph does not compute what the model computes; note how that was held."""
     refuse_without_numbers(model)
     graph, arguments = captured.graph, captured.arguments

@@ -22,7 +22,7 @@ from torch import nn
 
 from rfgraph.capture.aten import SPELLINGS
 from rfgraph.errors import InputError, nearest_names
-from rfgraph.language.vocabulary import Operator, Vocabulary
+from rfgraph.language.vocabulary import Operator, Target, Vocabulary
 from rfgraph.rules import VOCABULARY
 
 _NAMESPACES = {
@@ -118,7 +118,7 @@ def _spellings(vocabulary: Vocabulary) -> dict[str, list[str]]:
     return {name: list(spellings) for name, spellings in written.items()}
 
 
-def _public() -> Iterator[tuple[Any, str]]:
+def _public() -> Iterator[tuple[Target, str]]:
     """What torch and Python offer under a public name, and that name."""
     for prefix, namespace in _NAMESPACES.items():
         for name, value in vars(namespace).items():
@@ -126,7 +126,7 @@ def _public() -> Iterator[tuple[Any, str]]:
                 yield value, f"{prefix}.{name}"
 
 
-def _others(vocabulary: Vocabulary, public: set[int]) -> Iterator[tuple[Any, str]]:
+def _others(vocabulary: Vocabulary, public: set[int]) -> Iterator[tuple[Target, str]]:
     """The functions and modules of other libraries and of users."""
     for target in (*vocabulary.functions, *vocabulary.modules):
         if isinstance(target, str):
@@ -135,7 +135,7 @@ def _others(vocabulary: Vocabulary, public: set[int]) -> Iterator[tuple[Any, str
             yield target, f"{target.__module__}.{target.__qualname__}".removeprefix("builtins.")
 
 
-def _known(vocabulary: Vocabulary, target: Any) -> Operator | None:
+def _known(vocabulary: Vocabulary, target: Target) -> Operator | None:
     """The operator of a function or of a class of modules."""
     if not isinstance(target, type):
         return vocabulary.functions.get(target, (None,))[0]

@@ -223,7 +223,7 @@ class _Call:
 def _recorded(calls: list[_Call]) -> Iterator[None]:
     """Write down what every module returns. No module is changed for it."""
 
-    def returned(module: nn.Module, args: Any, result: Any) -> None:
+    def returned(module: nn.Module, args: object, result: object) -> None:
         calls.append(_Call(module, tuple(each.clone() for each in _tensors_in(result))))
 
     handle = register_module_forward_hook(returned)
@@ -247,7 +247,7 @@ class _Replayed(Replay):
         self.modules: list[tuple[fx.Node, list[torch.Tensor]]] = []
         self.values: list[torch.Tensor] = []
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> object:
         """The value of one fx node, which is kept."""
         value = super().run_node(n)
         if n.op != "output":
@@ -258,12 +258,12 @@ class _Replayed(Replay):
         return value
 
 
-def _tensors_in(value: Any) -> list[torch.Tensor]:
+def _tensors_in(value: object) -> list[torch.Tensor]:
     """The tensors in what was returned, in order."""
     return [tensor for _, tensor in leaves(value)]
 
 
-def _shape(node: Node, value: Any) -> Iterable[str]:
+def _shape(node: Node, value: object) -> Iterable[str]:
     """Says so where a tensor has another shape than it was captured with."""
     if not isinstance(value, torch.Tensor) or tuple(value.shape) == node.shape:
         return []

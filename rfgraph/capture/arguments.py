@@ -9,13 +9,17 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
 from rfgraph.capture.containers import Container, opened
 from rfgraph.errors import InputError, nearest_names
+
+Inputs: TypeAlias = object
+"""What `analyze` takes as inputs: a shape, a tensor, a `Value`; several in a row for the first arguments of
+forward, or in a dict by their names; each also within a container of any class that torch can take apart."""
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

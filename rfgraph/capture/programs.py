@@ -10,12 +10,12 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
@@ -28,6 +28,9 @@ from rfgraph.capture.arguments import Arguments, by_keyword, given
 from rfgraph.capture.existing import OUT_SPEC, refuse_changed, size_of
 from rfgraph.errors import CaptureError, InputError
 from rfgraph.graph.guard import unwrapped
+
+Model: TypeAlias = nn.Module | ExportedProgram | str | os.PathLike[str] | Callable[..., object]
+"""A module, a program, the path of a `.pt2` file; what `torch.compile` returns is typed as a callable."""
 
 _TORCH_FILES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx")
 
@@ -74,7 +77,7 @@ class Exported(GraphModule):
     sizes: Mapping[str, tuple[Size, ...]]
 
 
-def opened(model: Any) -> Any:
+def opened(model: Model) -> Any:
     """The module to analyse: that of a program, of a `.pt2` file, inside a wrapper; else what was given.
 
     Raises:
@@ -84,16 +87,16 @@ def opened(model: Any) -> Any:
         model = _loaded(Path(model))
     if isinstance(model, ExportedProgram):
         return _module(model)
-    model = unwrapped(model)
-    if _is_nested(model):
-        refuse_changed(model)
-        return _flat(model, GraphModule)
-    return model
+    inside = unwrapped(model)
+    if isinstance(inside, GraphModule) and _is_nested(inside):
+        refuse_changed(inside)
+        return _flat(inside, GraphModule)
+    return inside
 
 
-def _is_nested(model: Any) -> bool:
+def _is_nested(model: GraphModule) -> bool:
     """True for a program's module, which takes its inputs in a structure; hooks of torch's own aside."""
-    if not isinstance(model, GraphModule) or type(model.graph._codegen) is not _PyTreeCodeGen:
+    if type(model.graph._codegen) is not _PyTreeCodeGen:
         return False
     if any("val" not in node.meta for node in model.graph.nodes if node.op == "placeholder"):
         return False  # traced with concrete arguments: nothing says what its inputs are

@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 
-from rfgraph.capture.arguments import Value, value
+from rfgraph.capture.arguments import Inputs, Value, value
+from rfgraph.capture.programs import Model
 from rfgraph.errors import InputError, nearest_names
 
 
-def inputs_of(texts: Sequence[str]) -> Any:
+def inputs_of(texts: Sequence[str]) -> Inputs:
     """None, one shape, or shapes and values by name; `feats.0` and `batch.image` are within an argument.
 
     Raises:
@@ -35,7 +36,7 @@ def inputs_of(texts: Sequence[str]) -> Any:
         raise InputError(
             "several --input need names: --input image=1,3,64,64 --input mask=1,1,64,64"
         )
-    tree: dict[str, Any] = {}
+    tree: dict[str, object] = {}
     for name, _, text in named:
         is_value = name.endswith(":")
         path = name.removesuffix(":")
@@ -52,7 +53,7 @@ def _literal(name: str, text: str) -> Value:
         ) from None
 
 
-def _put(tree: dict[str, Any], path: str, entry: Any) -> None:
+def _put(tree: dict[str, Any], path: str, entry: Inputs) -> None:
     *above, last = path.split(".")
     for part in above:
         tree = tree.setdefault(part, {})
@@ -64,7 +65,7 @@ def _put(tree: dict[str, Any], path: str, entry: Any) -> None:
     tree[last] = entry
 
 
-def _nested(entry: Any, path: str) -> Any:
+def _nested(entry: object, path: str) -> Inputs:
     """Parts by number are a list, by name a dict."""
     if not isinstance(entry, dict):
         return entry
@@ -86,9 +87,9 @@ def integers(text: str, option: str) -> tuple[int, ...]:
         raise InputError(f"{option} takes integers joined by commas, got {text!r}") from None
 
 
-def arguments_of(texts: Sequence[str]) -> dict[str, Any]:
+def arguments_of(texts: Sequence[str]) -> dict[str, object]:
     """`depth=5` gives the integer 5, `mode=bilinear` the string."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -100,7 +101,7 @@ def arguments_of(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def load(target: str, arguments: dict[str, Any]) -> Any:
+def load(target: str, arguments: dict[str, object]) -> Model:
     """The model that TARGET names; the path of a `.pt2` file is one as it is.
 
     Raises:
@@ -129,7 +130,8 @@ def load(target: str, arguments: dict[str, Any]) -> Any:
     if not callable(found):
         raise InputError(f"{target} is neither a module nor a callable that returns one")
     try:
-        return found(**arguments)
+        made: Model = found(**arguments)
+        return made
     except Exception as error:
         shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise InputError(f"{target}({shown}) failed: {type(error).__name__}: {error}") from error

@@ -9,19 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from rfgraph.errors import InputError
-from rfgraph.graph import Axis, Position
+from rfgraph.graph import Axis, Indices, Marks, Position
 from rfgraph.report import Report
 from rfgraph.report.axis import AxisReads
 from rfgraph.verification.ledger import Entry
 from rfgraph.verification.verdicts import Kind, Mismatch, Verdict
-
-Indices: TypeAlias = "npt.NDArray[np.int64]"
 
 _BOUNDS = frozenset(("data-dependent", "measured", "unknown"))
 """Kinds of whole reads that claim to be upper bounds and no more."""
@@ -81,7 +77,7 @@ def verdict_of(claimed: Claim, seen: Indices) -> Verdict:
     return "equal" if ends else "inside"
 
 
-def projected(mask: npt.NDArray[np.bool_], dim: int) -> Indices:
+def projected(mask: Marks, dim: int) -> Indices:
     """The positions along one dim at which a mask holds anything."""
     others = tuple(d for d in range(mask.ndim) if d != dim)
     return np.flatnonzero(mask.any(axis=others))

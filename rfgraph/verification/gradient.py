@@ -12,18 +12,18 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from rfgraph.errors import VerificationError
-from rfgraph.graph import Axis, Position
+from rfgraph.graph import Axis, Indices, Marks, Position
 from rfgraph.probe.gradient import GradientProbe
 from rfgraph.probe.parts import LeftOut
 from rfgraph.report import Report
-from rfgraph.verification.compare import Indices, at, claim, hold, positions_of, projected
+from rfgraph.verification.compare import at, claim, hold, positions_of, projected
 from rfgraph.verification.ledger import Entry, Standing
 from rfgraph.verification.poison import Progress
 
-Masks: TypeAlias = "Sequence[Mapping[str, npt.NDArray[np.bool_]]]"
+Masks: TypeAlias = Sequence[Mapping[str, Marks]]
+"""The marks of several positions: of each, input -> which of its elements are read."""
 
 FEW = 6
 """Positions at which a node is asked that poison cannot read."""
@@ -96,7 +96,7 @@ class Gradients:
                 yield hold(name, axis, position, claimed, seen)
 
 
-def _seen(joint: Mapping[str, npt.NDArray[np.bool_]], axis: Axis) -> Indices:
+def _seen(joint: Mapping[str, Marks], axis: Axis) -> Indices:
     return projected(joint[axis.input], axis.dim)
 
 

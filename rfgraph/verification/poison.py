@@ -11,16 +11,14 @@ from itertools import islice
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from rfgraph.graph import Axis, Position
+from rfgraph.graph import Axis, Marks, Position
 from rfgraph.probe.poison import PoisonProbe
 from rfgraph.report import Report
 from rfgraph.verification.compare import views_of
 from rfgraph.verification.ledger import Entry
 
 Progress: TypeAlias = Callable[[str, float], None]
-Marks: TypeAlias = "npt.NDArray[np.bool_]"
 
 _CHUNK = 32
 

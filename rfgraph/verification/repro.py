@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import fx
 
+from rfgraph.capture.arguments import Inputs
+from rfgraph.capture.programs import Model
 from rfgraph.graph import Graph, Node
+from rfgraph.language.vocabulary import Params
 from rfgraph.report import Report
 from rfgraph.verification.compare import at
 
 Axes: TypeAlias = "tuple[int, ...] | dict[str, tuple[int, ...]] | None"
-Check: TypeAlias = Callable[[Any, Any, Axes], bool]
+Check: TypeAlias = Callable[[Model, Inputs, Axes], bool]
 """(a model, its inputs, the dims to track) -> whether the numbers agree with the analysis."""
 
 _HIDDEN = frozenset(("weight", "bias", "input", "operands", "tensors"))
@@ -40,7 +43,7 @@ class Code:
         )
 
 
-def shown_params(node: Node) -> dict[str, Any]:
+def shown_params(node: Node) -> Params:
     """The parameters that say what a node does: no tensors, nothing that is not set."""
     return {
         name: value
@@ -109,11 +112,11 @@ def _dims(node: Node, report: Report) -> dict[str, tuple[int, ...]] | None:
     return None if dims == default or not any(dims.values()) else dims
 
 
-def _is_torch_module(target: Any) -> bool:
+def _is_torch_module(target: object) -> bool:
     return type(target).__module__.startswith("torch.nn.modules.")
 
 
-def _one_line(module: Any) -> str:
+def _one_line(module: object) -> str:
     return " ".join(repr(module).split())
 
 
@@ -122,7 +125,7 @@ def _expression(node: Node, graph: Graph, names: Mapping[str, str]) -> str:
     if target is None:
         return ", ".join(names.values())
 
-    def written(value: Any) -> str:
+    def written(value: object) -> str:
         return _written(value, lambda n: names[graph.names[n]])
 
     args = [written(value) for value in arguments]
@@ -135,7 +138,7 @@ def _expression(node: Node, graph: Graph, names: Mapping[str, str]) -> str:
     return f"{_home(target)}{name}({', '.join(args)})"
 
 
-def _home(target: Any) -> str:
+def _home(target: object) -> str:
     """Where a reader finds a function."""
     module = getattr(target, "__module__", None) or "torch"
     known = {
@@ -146,7 +149,7 @@ def _home(target: Any) -> str:
     return f"{known.get(module, 'torch' if module.startswith('torch') else module)}."
 
 
-def _written(value: Any, name: Callable[[fx.Node], str]) -> str:
+def _written(value: object, name: Callable[[fx.Node], str]) -> str:
     if isinstance(value, fx.Node):
         return name(value)
     if hasattr(value, "shape") and hasattr(value, "dtype"):

@@ -14,11 +14,12 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
+from torch import nn
 
 from rfgraph.analysis import Axes, analyze
 from rfgraph.capture import capture
-from rfgraph.capture.arguments import Arguments, given
-from rfgraph.capture.programs import opened
+from rfgraph.capture.arguments import Arguments, Inputs, given
+from rfgraph.capture.programs import Model, opened
 from rfgraph.errors import InputError, RfgraphError, VerificationError
 from rfgraph.faithful import fidelity
 from rfgraph.graph import Axis, Graph, Shape
@@ -50,8 +51,8 @@ def _silent(stage: str, share: float) -> None:
 
 
 def verify(
-    model: Any,
-    inputs: Any = None,
+    model: Model,
+    inputs: Inputs = None,
     *,
     axes: Axes = None,
     on_unknown: Unknown = "raise",
@@ -82,9 +83,9 @@ def verify(
     if rows not in ("auto", "all") and not (type(rows) is int and rows >= 1):
         raise InputError(f"rows must be 'auto', 'all' or a positive number, got {rows!r}")
     options = _Options(axes, on_unknown, rows, seed, progress)
-    model, report, arguments = _analysed(model, inputs, options)
+    module, report, arguments = _analysed(model, inputs, options)
     with _told(report):
-        return _verified(model, report, arguments, options)
+        return _verified(module, report, arguments, options)
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,13 @@ class _Phases:
     second: SecondSize
 
 
-def _analysed(model: Any, inputs: Any, options: _Options) -> tuple[Any, Report, Arguments]:
-    model = opened(model)
-    refuse_without_numbers(model)
-    report = analyze(model, inputs, axes=options.axes, on_unknown=options.on_unknown)
-    return model, report, arguments_of(model, report, inputs)
+def _analysed(
+    model: Model, inputs: Inputs, options: _Options
+) -> tuple[nn.Module, Report, Arguments]:
+    module = opened(model)
+    refuse_without_numbers(module)
+    report = analyze(module, inputs, axes=options.axes, on_unknown=options.on_unknown)
+    return module, report, arguments_of(module, report, inputs)
 
 
 @contextmanager
@@ -128,7 +131,9 @@ def _told(report: Report) -> Iterator[None]:
         ) from error
 
 
-def _verified(model: Any, report: Report, arguments: Arguments, options: _Options) -> Verification:
+def _verified(
+    model: nn.Module, report: Report, arguments: Arguments, options: _Options
+) -> Verification:
     graph = report.captured
     tensors = _tensors(graph, arguments)
     said = _phases(model, report, arguments, tensors, options)
@@ -155,7 +160,7 @@ def _verified(model: Any, report: Report, arguments: Arguments, options: _Option
 
 
 def _phases(
-    model: Any,
+    model: nn.Module,
     report: Report,
     arguments: Arguments,
     tensors: dict[str, torch.Tensor],
@@ -191,7 +196,7 @@ def _second_size(report: Report, analyse: Analyse, ledger: Ledger) -> SecondSize
 
 
 def _at_shapes(
-    model: Any,
+    model: nn.Module,
     arguments: Arguments,
     axes: Sequence[Axis],
     on_unknown: Unknown,
@@ -203,19 +208,21 @@ def _at_shapes(
     return analyze(model, resized, axes=dims, on_unknown=on_unknown)
 
 
-def _captured(model: Any, arguments: Arguments, leaves: bool) -> Graph:
+def _captured(model: nn.Module, arguments: Arguments, leaves: bool) -> Graph:
     return capture(model, arguments, VOCABULARY, leaves=leaves).graph
 
 
-def _agrees(options: _Options, model: Any, inputs: Any, axes: Axes) -> bool:
+def _agrees(options: _Options, model: Model, inputs: Inputs, axes: Axes) -> bool:
     """Do the numbers of a model agree, by the same phases? How its graph was captured is another question."""
     alone = _Options(axes, options.on_unknown, seed=options.seed)
-    model, report, arguments = _analysed(model, inputs, alone)
+    module, report, arguments = _analysed(model, inputs, alone)
     tensors = _tensors(report.captured, arguments)
-    return not _phases(model, report, arguments, tensors, alone).ledger.mismatches()
+    return not _phases(module, report, arguments, tensors, alone).ledger.mismatches()
 
 
-def effective(model: Any, inputs: Any = None, node: str | None = None, **options: Any) -> Effective:
+def effective(
+    model: Model, inputs: Inputs = None, node: str | None = None, **options: Any
+) -> Effective:
     """The effective receptive field: where the gradient mass of a node's centre lies (Luo et al. 2016).
 
     Args:
@@ -245,7 +252,7 @@ def _advice(report: Report, error: Exception) -> str:
     return f"; torch cannot do this in {name} here: verify a copy in float32, copy.deepcopy(model).float()"
 
 
-def arguments_of(model: Any, report: Report, inputs: Any) -> Arguments:
+def arguments_of(model: Model, report: Report, inputs: Inputs) -> Arguments:
     """The arguments that a report of the model is of, with `inputs` as they were passed to `analyze`."""
     worked_out = {name: node.shape for name, node in report.inputs.items()}
     return given(opened(model), worked_out if inputs is None else inputs)

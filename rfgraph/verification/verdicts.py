@@ -9,11 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from rfgraph.errors import VerificationError
 from rfgraph.graph import Axis, Position, Shape
-from rfgraph.report.figures import plain_data
+from rfgraph.language.vocabulary import Params
+from rfgraph.report.figures import PlainData, plain_data
 
 Verdict: TypeAlias = Literal["equal", "inside", "outside", "unreadable", "follows", "not probed"]
 """What a probe says of a node: the numeric sets equal the analytic ones, lie inside of them, or do not."""
@@ -57,7 +58,7 @@ class Mismatch:
             f"{self.kind}: {spans(self.analytic)} {by[0]}, {spans(self.numeric)} {by[1]}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainData:
         """Plain data for JSON: `axis` as `{"input": "x", "dim": 2}`, `position` as `{"2": 5}`."""
         position = {str(dim): index for dim, index in self.position.items()}
         plain = {name: plain_data(value) for name, value in vars(self).items()}
@@ -77,7 +78,7 @@ class Blame:
     op: str
     module: str
     source: str
-    params: Mapping[str, Any]
+    params: Params
     repro: str
 
     def __str__(self) -> str:
@@ -198,7 +199,7 @@ class Verification:
             return "nothing could be compared"
         return "equal everywhere" if self.exact else "no contradiction"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PlainData:
         """Plain data for JSON."""
         blame = self.blame and {**vars(self.blame), "params": plain_params(self.blame.params)}
         return {
@@ -229,12 +230,12 @@ class Verification:
             raise VerificationError(str(self))
 
 
-def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
+def plain_params(params: Params) -> PlainData:
     """Parameters as text: what JSON does not know is shown as it prints."""
     return {name: plain_data(v) if _is_plain(v) else repr(v) for name, v in params.items()}
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, tuple | list):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, bool | int | float | str)

@@ -13,6 +13,8 @@ import networkx as nx
 
 from rfgraph.algebra.relation import end_of_hop
 from rfgraph.analysis import Axes, analyze
+from rfgraph.capture.arguments import Inputs
+from rfgraph.capture.programs import Model
 from rfgraph.errors import InputError
 from rfgraph.report import NodeReport, Report
 from rfgraph.report.field import ReceptiveField
@@ -27,7 +29,7 @@ _BATCH = 3
 """Samples enough to tell a shift from a flip, where the caller leaves the batch to us."""
 
 
-def report_of(model: Any, inputs: Any = None) -> Report:
+def report_of(model: Model | Report, inputs: Inputs = None) -> Report:
     """The report itself, or that of a model."""
     return model if isinstance(model, Report) else analyze(model, inputs)
 
@@ -36,13 +38,13 @@ def report_of(model: Any, inputs: Any = None) -> Report:
 
 
 def assert_receptive_field(
-    model: Any,
+    model: Model | Report,
     node: str,
     *,
     size: PerAxis = None,
     stride: PerAxis = None,
     offset: PerAxis = None,
-    inputs: Any = None,
+    inputs: Inputs = None,
     input: str | None = None,
 ) -> None:
     """A node reads what is expected: `assert_receptive_field(net, "layer4", size=427, stride=32)`.
@@ -78,7 +80,7 @@ def _field(node: NodeReport, input: str | None) -> ReceptiveField:
     return node.rfs[input]
 
 
-def _differs(field: ReceptiveField, view: str, value: Any) -> str:
+def _differs(field: ReceptiveField, view: str, value: PerAxis) -> str:
     found = getattr(field, view)
     wanted = tuple(value) if isinstance(value, Sequence) else (value,) * len(found)
     if len(wanted) != len(found):
@@ -109,7 +111,7 @@ def _named(node: NodeReport) -> str:
 # --- numbers ------------------------------------------------------------------------------------
 
 
-def assert_verified(model: Any, inputs: Any = None, **options: Any) -> None:
+def assert_verified(model: Model, inputs: Inputs = None, **options: Any) -> None:
     """Numbers from the model itself agree with the analysis at every node.
 
     Args:
@@ -127,7 +129,7 @@ def assert_verified(model: Any, inputs: Any = None, **options: Any) -> None:
 # --- every output -------------------------------------------------------------------------------
 
 
-def assert_causal(model: Any, inputs: Any = None, axis: int = 0, *, axes: Axes = None) -> None:
+def assert_causal(model: Model, inputs: Inputs = None, axis: int = 0, *, axes: Axes = None) -> None:
     """No output reads beyond the end of its own hop along one axis: the look-ahead is 0.
 
     An encoder of hop 16 may read all 16 samples of its frame, and none of the next. Every position is
@@ -154,7 +156,7 @@ def assert_causal(model: Any, inputs: Any = None, axis: int = 0, *, axes: Axes =
 
 
 def assert_no_batch_mixing(
-    model: Any, inputs: Any = None, *, mode: Literal["eval", "train"] = "eval"
+    model: Model, inputs: Inputs = None, *, mode: Literal["eval", "train"] = "eval"
 ) -> None:
     """Every sample of a batch is computed from itself alone: dim 0 of each input, tracked as an axis.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -100,7 +100,7 @@ def depended(
 def outputs_of(operator: nn.Module, operands: Sequence[Tensor]) -> list[Tensor]:
     """Every tensor that the operator returns. The operands are copied: it may write into them."""
     torch.default_generator.manual_seed(0)
-    returned: Any = operator(*(operand.clone() for operand in operands))
+    returned: object = operator(*(operand.clone() for operand in operands))
     listed = returned if isinstance(returned, tuple | list) else (returned,)
     return [tensor for tensor in listed if isinstance(tensor, Tensor)]
 
@@ -123,7 +123,7 @@ def _change_each(
             operands[number] = operand.clone()
             operands[number][position] = other[number][position]
             after = outputs_of(operator, operands)
-            index: Any = (Ellipsis, *position)
+            index = (Ellipsis, *position)
             for output, (old, new) in enumerate(zip(before, after, strict=True)):
                 found[output][number][index] |= _differs(old, new)
 

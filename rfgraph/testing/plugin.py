@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from rfgraph.capture.arguments import Inputs
+from rfgraph.capture.programs import Model
+from rfgraph.report import Report
 from rfgraph.testing.snapshot import assert_snapshot
 
 FOLDER = "__snapshots__"
@@ -33,7 +35,9 @@ class Snapshot:
         safe = re.sub(r"[^\w.-]+", "-", name or self.test).strip("-.")
         return self.test_file.parent / FOLDER / self.test_file.stem / f"{safe}.json"
 
-    def __call__(self, model: Any, name: str | None = None, *, inputs: Any = None) -> None:
+    def __call__(
+        self, model: Model | Report, name: str | None = None, *, inputs: Inputs = None
+    ) -> None:
         """The report is the one that is kept.
 
         Args:

@@ -23,7 +23,7 @@ from rfgraph.testing.brute import Marks, claimed, depended, outputs_of
 from rfgraph.verification.verdicts import spans
 
 Shapes: TypeAlias = Shape | Sequence[Shape]
-Arguments: TypeAlias = Callable[[], Iterable[Mapping[str, Any]]]
+Arguments: TypeAlias = Callable[[], Iterable[Mapping[str, object]]]
 
 FEWEST, MOST = 4, 60  # base points: a few show what is smooth; maxima and dead gates take more
 _TRIED: tuple[Shape, ...] = ((1, 2, 9), (1, 2, 7, 6), (1, 2, 4, 5, 3))
@@ -51,7 +51,11 @@ def check_rule(
 
 
 def check_rule(
-    operator: Any, shapes: Shapes | None = None, *, conservative: bool = False, seed: int = 0
+    operator: nn.Module | Callable[..., object],
+    shapes: Shapes | None = None,
+    *,
+    conservative: bool = False,
+    seed: int = 0,
 ) -> Callable[[Arguments], Callable[[], None]] | None:
     """An operator's rule says what the operator depends on: no less, and no more.
 
@@ -102,7 +106,7 @@ def _decorated(
                 f"{test.__name__} returns no arguments to build {operator.__name__} with"
             )
         for arguments in given:
-            made: Any = operator(**arguments)
+            made: nn.Module = operator(**arguments)
             check_rule(made, shapes, conservative=conservative, seed=seed)
 
     return run
@@ -111,11 +115,11 @@ def _decorated(
 class _Function(nn.Module):
     """A function as a module."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, *operands: torch.Tensor) -> Any:
+    def forward(self, *operands: torch.Tensor) -> object:
         return self.function(*operands)
 
 
@@ -128,17 +132,17 @@ class _Alone(nn.Module):
 
 
 class _One(_Alone):
-    def forward(self, a: torch.Tensor) -> Any:
+    def forward(self, a: torch.Tensor) -> object:
         return self.operator(a)
 
 
 class _Two(_Alone):
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> Any:
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> object:
         return self.operator(a, b)
 
 
 class _Three(_Alone):
-    def forward(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Any:
+    def forward(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> object:
         return self.operator(a, b, c)
 
 

@@ -10,8 +10,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from rfgraph.capture.arguments import Inputs
+from rfgraph.capture.programs import Model
+from rfgraph.report import Report
+from rfgraph.report.figures import PlainData
 from rfgraph.testing.assertions import report_of
 
 UPDATE = "RFGRAPH_UPDATE_SNAPSHOTS"
@@ -21,7 +24,7 @@ _HEAD = ("model", "inputs", "axes")
 
 
 def assert_snapshot(
-    model: Any, path: str | Path, inputs: Any = None, *, update: bool = False
+    model: Model | Report, path: str | Path, inputs: Inputs = None, *, update: bool = False
 ) -> None:
     """The report is the one that is kept at `path`.
 
@@ -46,15 +49,15 @@ def assert_snapshot(
         raise AssertionError(f"the report is not the one in {file}: {change}; {_HOW}")
 
 
-def _kept(report: dict[str, Any]) -> dict[str, Any]:
+def _kept(report: PlainData) -> PlainData:
     """What a snapshot holds: lines of source move without a change of the model."""
     nodes = [{k: v for k, v in node.items() if k != "source"} for node in report["nodes"]]
-    kept: dict[str, Any] = json.loads(json.dumps({**report, "nodes": nodes}))
+    kept: PlainData = json.loads(json.dumps({**report, "nodes": nodes}))
     del kept["worked_out"]
     return kept
 
 
-def _change(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _change(old: PlainData, new: PlainData) -> str:
     """The first difference, in the order of the model, or nothing."""
     for name in _HEAD:
         if old.get(name) != new[name]:
@@ -67,7 +70,7 @@ def _change(old: dict[str, Any], new: dict[str, Any]) -> str:
     return f"outputs {_pair(*outputs)}" if outputs[0] != outputs[1] else ""
 
 
-def _changed_nodes(old: list[Any], new: list[Any]) -> Iterator[str]:
+def _changed_nodes(old: list[PlainData], new: list[PlainData]) -> Iterator[str]:
     """Every node that changed, in the new order; one that is gone where its next neighbour stands."""
     before, after = ({node["name"]: node for node in nodes} for nodes in (old, new))
     gone = [node for node in old if node["name"] not in after]
@@ -83,11 +86,11 @@ def _changed_nodes(old: list[Any], new: list[Any]) -> Iterator[str]:
     yield from (f"{_title(node)} is gone" for node in gone)
 
 
-def _title(node: dict[str, Any]) -> str:
+def _title(node: PlainData) -> str:
     return f"node {node['name']!r} ({node['op']})"
 
 
-def _fields(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _fields(old: PlainData, new: PlainData) -> str:
     flat_old, flat_new = dict(_flat(old)), dict(_flat(new))
     names = [n for n in dict.fromkeys((*flat_old, *flat_new)) if flat_old.get(n) != flat_new.get(n)]
     told = [f"{name} {_pair(flat_old.get(name), flat_new.get(name))}" for name in names]
@@ -95,7 +98,7 @@ def _fields(old: dict[str, Any], new: dict[str, Any]) -> str:
     return ", ".join(told[:_MOST_FIELDS]) + more
 
 
-def _flat(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(value: PlainData, path: str = "") -> Iterator[tuple[str, object]]:
     for key, entry in value.items():
         if isinstance(entry, dict):
             yield from _flat(entry, "" if key == "rfs" else f"{path}{key}.")
@@ -103,5 +106,5 @@ def _flat(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{key}", entry
 
 
-def _pair(old: Any, new: Any) -> str:
+def _pair(old: object, new: object) -> str:
     return f"{json.dumps(old)} -> {json.dumps(new)}"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 Shape: TypeAlias = tuple[int, ...]
 """Channels, then one size for each spatial dim: the batch is the description's affair."""
@@ -40,7 +42,7 @@ class Layer:
         return f"{type(self).__name__}({', '.join(told)})"
 
 
-def _told(layer: Any) -> Iterable[tuple[str, Any]]:
+def _told(layer: Any) -> Iterable[tuple[str, object]]:
     """The fields that are not at their defaults."""
     for field in fields(layer):
         value = getattr(layer, field.name)
@@ -125,7 +127,7 @@ class Code:
         return value
 
 
-def arguments(*given: Any, **named: Any) -> str:
+def arguments(*given: object, **named: object) -> str:
     """Arguments of a call; per-axis tuples of one value are written as that value, None is left out."""
     shown = [short(value) for value in given]
     shown += [f"{name}={short(value)}" for name, value in named.items() if value is not None]
@@ -138,7 +140,7 @@ def short(value: Any) -> str:
     return repr(value[0]) if alike else repr(value)
 
 
-def unless(value: Any, default: Any) -> Any:
+def unless(value: T, default: object) -> T | None:
     """None, which `arguments` leaves out, where a value (on every axis) is the default."""
     every = value if isinstance(value, tuple) else (value,)
     return None if all(entry == default for entry in every) else value

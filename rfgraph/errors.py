@@ -30,7 +30,7 @@ class VerificationError(RfgraphError, AssertionError):
     """A numerical probe contradicts the analysis."""
 
 
-def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:
+def nearest_names(name: str, known: Iterable[str]) -> str:
     """`"; the nearest are 'a', 'b'"` for a misspelt `name`, or `""` where nothing is near."""
-    near = difflib.get_close_matches(name, list(known), n=count, cutoff=0.4)
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
     return f"; the nearest are {', '.join(map(repr, near))}" if near else ""

@@ -52,7 +52,7 @@ def reads_nothing(node: Node, graph: Graph, constants: Collection[str]) -> bool:
 
 
 def blocked(
-    node: Node, graph: Graph, values: Mapping[str, Tensor], constants: Collection[str] = ()
+    node: Node, graph: Graph, values: Mapping[str, Tensor], constants: Collection[str]
 ) -> str:
     """Why a NaN in the node's operands does not show in its value; "" where it does.
 

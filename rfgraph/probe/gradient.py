@@ -54,14 +54,14 @@ class GradientProbe:
         values = self._run(None).values
         return {name: str(value) for name, value in values.items() if isinstance(value, Unreadable)}
 
-    def joint(
-        self, node: str, position: Position, left_out: LeftOut | None = None
-    ) -> dict[str, Marks]:
-        """Input -> which of its elements the node depends on at `position`, over the input's dims.
+    def joints(
+        self, node: str, positions: Sequence[Position], left_out: LeftOut | None = None
+    ) -> list[dict[str, Marks]]:
+        """Input -> which of its elements the node depends on, over the input's dims; for each position.
 
         Args:
-            position: an index for each dim of the node; or for each dim from 2 on; or a dict from dim
-                to index. Every element of the dims left out is in the cotangent.
+            positions: each an index for each dim of the node; or for each dim from 2 on; or a dict from
+                dim to index. Every element of the dims left out is in the cotangent.
             left_out: reads of a whole axis that are left out: softmax, statistics, reductions, global
                 pooling, keys of attention, contractions. Of other inputs than its axis' nothing is seen.
 
@@ -69,12 +69,6 @@ class GradientProbe:
             InputError: no such node or position.
             VerificationError: the node has no twin, or the gradient is no number.
         """
-        return self.joints(node, [position], left_out)[0]
-
-    def joints(
-        self, node: str, positions: Sequence[Position], left_out: LeftOut | None = None
-    ) -> list[dict[str, Marks]]:
-        """The joint masks of several positions."""
         return self._run(left_out).joints(self.graph[node], positions)
 
     def _run(self, left_out: LeftOut | None) -> _Run:

@@ -49,13 +49,6 @@ class PoisonProbe:
         self._constants: set[str] = set()
         self._inputs = self._baseline(inputs)
 
-    def row(self, input: str, dim: int, index: int) -> dict[str, Marks]:
-        """Node -> which of its elements turn NaN when position `index` of a dim of an input is NaN.
-
-        Unreadable nodes are left out.
-        """
-        return {name: found[0] for name, found in self.rows(input, dim, [index]).items()}
-
     def rows(
         self,
         input: str,
@@ -63,7 +56,9 @@ class PoisonProbe:
         indices: Sequence[int] | None = None,
         keep: Keep | None = None,
     ) -> dict[str, Marks]:
-        """Node -> (row, *dims): for each of the rows, which positions of the node turn NaN.
+        """Node -> (row, *dims): which positions of the node turn NaN when a row of an input is NaN.
+
+        A row: one position of the dim `dim` of `input`. Unreadable nodes are left out.
 
         Args:
             indices: the rows, in order; None: all.
@@ -81,17 +76,6 @@ class PoisonProbe:
             for name, found in self._pass(input, dim, wanted[start : start + size], keep).items():
                 parts[name].append(found)
         return {n: np.concatenate(found) for n, found in parts.items() if n not in self.unreadable}
-
-    def sets(
-        self,
-        input: str,
-        dim: int,
-        along: Mapping[str, int],
-        indices: Sequence[int] | None = None,
-    ) -> dict[str, Marks]:
-        """Node -> (position, row): which rows reach each position along the node's dim `along[node]`."""
-        found = self.rows(input, dim, indices, {name: (d,) for name, d in along.items()})
-        return {name: rows.T for name, rows in found.items()}
 
     # --- what can be read -----------------------------------------------------------------------
 

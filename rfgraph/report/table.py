@@ -93,9 +93,9 @@ def _some(names: Sequence[str], most: int = _MOST_CAUSES) -> str:
     return ", ".join(names[:most]) + rest
 
 
-def rich_table(rows: Sequence[Row], title: str = "") -> Table:
+def rich_table(rows: Sequence[Row]) -> Table:
     """The rows as a rich table."""
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in header():
         numbers = column in figures("table")
         made.add_column(column, justify="right" if numbers else "left", overflow="fold")

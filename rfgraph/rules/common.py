@@ -101,13 +101,11 @@ def padded(dim: int, relation: Relation, size: int, mode: str) -> Place:
     return table(dim, lambda o: sorted({fold(i, size) for i in relation.at(o)}), relation)
 
 
-def reduced(
-    node: Node, dims: Sequence[int], kind: Kind, keepdim: bool, operand: int = 0
-) -> tuple[Place, ...]:
-    """One read for a reduction over `dims`: whole there, the same position elsewhere."""
+def reduced(node: Node, dims: Sequence[int], kind: Kind, keepdim: bool) -> tuple[Place, ...]:
+    """One read for a reduction over `dims` of the first operand: whole there, the same position elsewhere."""
     read: list[Place] = []
     position = 0
-    for dim in range(len(node.operand_shapes[operand])):
+    for dim in range(len(node.operand_shapes[0])):
         gone = dim in dims
         read.append(every(kind) if gone else along(position))
         position += keepdim or not gone

@@ -34,7 +34,6 @@ _LONGEST = 1 << 15
 _NODES = 4  # the ends of closed forms that are looked at along one axis, beside outputs
 _PHASES = 64
 _WIDTHS = (1, 2, 3, 4, 8)  # of the short sides, in grids
-_TRIES = 3  # of those that the model takes
 _LENGTHS = (1, 3)  # of the long side, in fields: maps that are cropped on the way need more
 
 

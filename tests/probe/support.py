@@ -6,7 +6,7 @@ analysis: graphs are only what the probes run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from rfgraph.capture import capture
-from rfgraph.graph import Graph
-from rfgraph.probe import GradientProbe
+from rfgraph.graph import Graph, Marks
+from rfgraph.probe import GradientProbe, PoisonProbe
 from rfgraph.probe.gradient import Position
+from rfgraph.probe.parts import LeftOut
 from rfgraph.rules import VOCABULARY
 
 
@@ -57,11 +58,28 @@ def naive(
     return (x.grad != 0).numpy()
 
 
+def joint(
+    probe: GradientProbe, node: str, at: Position, left_out: LeftOut | None = None
+) -> Mapping[str, Marks]:
+    """Input -> which of its elements a node depends on at one position."""
+    return probe.joints(node, [at], left_out)[0]
+
+
+def row(probe: PoisonProbe, input: str, dim: int, index: int) -> Mapping[str, Marks]:
+    """Node -> which of its elements turn NaN when one row of an input is NaN."""
+    return {name: found[0] for name, found in probe.rows(input, dim, [index]).items()}
+
+
 def axis_set(
-    probe: GradientProbe, node: str, at: Position, input: str, dim: int, cut: Collection[str] = ()
+    probe: GradientProbe,
+    node: str,
+    at: Position,
+    input: str,
+    dim: int,
+    left_out: LeftOut | None = None,
 ) -> np.ndarray:
     """The positions along one dim of one input that a node depends on, sorted."""
-    mask = probe.joint(node, at, cut)[input]
+    mask = joint(probe, node, at, left_out)[input]
     others = tuple(d for d in range(mask.ndim) if d != dim % mask.ndim)
     return np.flatnonzero(mask.any(axis=others))
 

@@ -14,7 +14,7 @@ from rfgraph.errors import InputError, VerificationError
 from rfgraph.probe import GradientProbe
 from rfgraph.probe.parts import LeftOut
 from tests import models
-from tests.probe.support import Function, along, axis_set, graph_of, naive, output_of, span
+from tests.probe.support import Function, along, axis_set, graph_of, joint, naive, output_of, span
 
 # --- hand-computed figures ----------------------------------------------------------------------
 
@@ -22,7 +22,7 @@ from tests.probe.support import Function, along, axis_set, graph_of, naive, outp
 def test_one_convolution_with_a_hole() -> None:
     model = nn.Conv2d(1, 2, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(2, 3))
     probe = GradientProbe(graph_of(model, (1, 1, 15, 11)))
-    mask = probe.joint(output_of(probe.graph), (3, 4))["input"]
+    mask = joint(probe, output_of(probe.graph), (3, 4))["input"]
     assert mask.shape == (1, 1, 15, 11)
     expected = np.zeros((15, 11), dtype=bool)
     expected[np.ix_([5, 7, 9], [4, 7])] = True  # 2 * 3 - 1 + {0, 2, 4}; 4 + {0, 3}
@@ -65,7 +65,7 @@ def test_a_strip_shows_a_field_larger_than_the_input_could_be_square() -> None:
 
 def test_three_spatial_dims() -> None:
     probe = GradientProbe(graph_of(nn.Conv3d(1, 1, (1, 2, 3), padding=(0, 1, 0)), (1, 1, 4, 5, 6)))
-    mask = probe.joint("conv3d" if "conv3d" in probe.graph else output_of(probe.graph), (2, 0, 1))
+    mask = joint(probe, "conv3d" if "conv3d" in probe.graph else output_of(probe.graph), (2, 0, 1))
     (mask,) = mask.values()
     assert [along(mask, d).tolist() for d in (2, 3, 4)] == [[2], [0], [1, 2, 3]]
 
@@ -76,7 +76,7 @@ def test_several_inputs_are_told_apart() -> None:
             return left[:, :, 1:] + F.avg_pool1d(right, 3, 1)
 
     probe = GradientProbe(graph_of(Two(), {"left": (1, 2, 8), "right": (1, 2, 9)}))
-    masks = probe.joint(output_of(probe.graph), (2,))
+    masks = joint(probe, output_of(probe.graph), (2,))
     assert along(masks["left"], 2).tolist() == [3]
     assert along(masks["right"], 2).tolist() == [2, 3, 4]
 
@@ -85,7 +85,7 @@ def test_the_joint_mask_of_two_crossed_branches_is_a_cross() -> None:
     rows, columns = nn.Conv2d(1, 1, (1, 5), padding=(0, 2)), nn.Conv2d(1, 1, (3, 1), padding=(1, 0))
     model = Function(lambda x, a, b: a(x) + b(x), rows, columns)
     probe = GradientProbe(graph_of(model, (1, 1, 9, 11)))
-    mask = probe.joint(output_of(probe.graph), (4, 5))["x"][0, 0]
+    mask = joint(probe, output_of(probe.graph), (4, 5))["x"][0, 0]
     expected = np.zeros((9, 11), dtype=bool)
     expected[4, 3:8] = expected[3:6, 5] = True
     assert (mask == expected).all()
@@ -99,10 +99,10 @@ def test_max_pool_reads_more_than_its_maximum() -> None:
     assert naive(model, (1, 1, 9, 12), (2, 1)).sum() == 1
     probe = GradientProbe(graph_of(model, (1, 1, 9, 12)))
     output = output_of(probe.graph)
-    mask = probe.joint(output, (2, 1))["input"]
+    mask = joint(probe, output, (2, 1))["input"]
     assert along(mask, 2).tolist() == [3, 4, 5]
     assert along(mask, 3).tolist() == [3, 4]
-    assert along(probe.joint(output, (0, 1))["input"], 2).tolist() == [
+    assert along(joint(probe, output, (0, 1))["input"], 2).tolist() == [
         0,
         1,
     ]  # padding reads nothing
@@ -155,11 +155,11 @@ def test_a_saturated_gate_is_read_whole() -> None:
     assert naive(model, (1, 2, 6, 7), (2, 3)).any(axis=(0, 1)).sum() == 1
     graph = graph_of(model, (1, 2, 6, 7))
     probe = GradientProbe(graph)
-    assert probe.joint(output_of(graph), (2, 3))["x"].all()
+    assert joint(probe, output_of(graph), (2, 3))["x"].all()
     report = rfgraph.analyze(model, (1, 2, 6, 7))
     for axis in report.axes:
         left_out = LeftOut(axis, report.carries(axis))
-        local = probe.axis_set(output_of(graph), (2, 3), "x", axis.dim, left_out)
+        local = axis_set(probe, output_of(graph), (2, 3), "x", axis.dim, left_out)
         assert local.tolist() == [axis.dim]
 
 
@@ -209,7 +209,7 @@ def test_norms_that_cancel_are_read() -> None:
     model(x).sum().backward()
     assert x.grad is not None and x.grad.abs().max() < 1e-12  # the mean of a normalised map is 0
     probe = GradientProbe(graph_of(model, shape))
-    assert probe.joint(output_of(probe.graph), (0, 0))["x"].all()
+    assert joint(probe, output_of(probe.graph), (0, 0))["x"].all()
 
 
 def test_a_difference_that_cancels_is_read() -> None:
@@ -229,7 +229,7 @@ def test_linear_interpolation_at_an_integer_position_reads_one() -> None:
 def test_negative_weights_of_a_cubic_count_as_read() -> None:
     model = nn.Upsample(scale_factor=2, mode="bicubic")
     probe = GradientProbe(graph_of(model, (1, 1, 8, 9)))
-    mask = probe.joint(output_of(probe.graph), (8, 5))["input"]
+    mask = joint(probe, output_of(probe.graph), (8, 5))["input"]
     assert along(mask, 2).tolist() == [2, 3, 4, 5]  # x = 3.75
     assert along(mask, 3).tolist() == [1, 2, 3, 4]  # x = 2.25
 
@@ -258,14 +258,14 @@ def test_causal_attention_reads_the_past(style: str) -> None:
     probe = GradientProbe(graph_of(Function(attend, multi), (1, 6, 4)))
     output = output_of(probe.graph)
     for token in (1, 4):
-        assert along(probe.joint(output, {1: token})["x"], 1).tolist() == list(range(token + 1))
+        assert along(joint(probe, output, {1: token})["x"], 1).tolist() == list(range(token + 1))
 
 
 def test_attention_without_a_mask_reads_all_tokens() -> None:
     probe = GradientProbe(
         graph_of(Function(lambda x: F.scaled_dot_product_attention(x, x, x)), (1, 5, 4))
     )
-    assert probe.joint(output_of(probe.graph), {1: 2})["x"].all()
+    assert joint(probe, output_of(probe.graph), {1: 2})["x"].all()
 
 
 # --- refusals -------------------------------------------------------------------------------------
@@ -284,14 +284,14 @@ def test_an_operator_without_a_twin_is_unreadable_with_all_that_reads_it() -> No
     assert "has no twin" in probe.unreadable[bad]
     assert axis_set(probe, good, (2,), "x", 2).tolist() == [2]
     with pytest.raises(VerificationError, match="cannot be read: view with another dtype"):
-        probe.joint(bad, (2,))
+        joint(probe, bad, (2,))
 
 
 @pytest.mark.parametrize("position", [(9,), (-1,), (0, 0), {5: 0}, {2: 6}])
 def test_a_position_that_is_none_is_refused(position: object) -> None:
     probe = GradientProbe(graph_of(nn.Conv1d(1, 1, 3), (1, 1, 8)))
     with pytest.raises(InputError, match="is no position of"):
-        probe.joint(output_of(probe.graph), position)  # type: ignore[arg-type]
+        joint(probe, output_of(probe.graph), position)  # type: ignore[arg-type]
 
 
 def test_inputs_of_another_shape_are_refused() -> None:
@@ -309,8 +309,8 @@ def test_a_mask_that_the_model_builds_from_zeros_is_a_mask() -> None:
 
     probe = GradientProbe(graph_of(Function(attend), (1, 6, 4)))
     output = output_of(probe.graph)
-    assert along(probe.joint(output, {1: 1})["x"], 1).tolist() == [0, 1]
-    assert along(probe.joint(output, {1: 4})["x"], 1).tolist() == [2, 3, 4, 5]
+    assert along(joint(probe, output, {1: 1})["x"], 1).tolist() == [0, 1]
+    assert along(joint(probe, output, {1: 4})["x"], 1).tolist() == [2, 3, 4, 5]
 
 
 def test_a_token_that_starts_at_zero_lets_products_through() -> None:
@@ -324,4 +324,4 @@ def test_a_token_that_starts_at_zero_lets_products_through() -> None:
             return tokens @ tokens.transpose(1, 2)
 
     probe = GradientProbe(graph_of(Scores(), (1, 5, 4)))
-    assert along(probe.joint(output_of(probe.graph), (0, 0, 3))["x"], 1).tolist() == [2]
+    assert along(joint(probe, output_of(probe.graph), (0, 0, 3))["x"], 1).tolist() == [2]

@@ -13,25 +13,25 @@ from rfgraph.errors import InputError
 from rfgraph.graph import Graph
 from rfgraph.probe import GradientProbe, PoisonProbe
 from tests import models
-from tests.probe.support import Function, axis_set, graph_of, output_of, span
+from tests.probe.support import Function, axis_set, graph_of, output_of, row, span
 
 # --- hand-computed figures ------------------------------------------------------------------------
 
 
 def test_one_row_reaches_the_windows_that_hold_it() -> None:
     graph = graph_of(nn.Conv2d(1, 2, (3, 2), stride=(2, 1), padding=(1, 0)), (1, 1, 9, 6))
-    found = PoisonProbe(graph).row("input", 2, 4)[output_of(graph)]
+    found = row(PoisonProbe(graph), "input", 2, 4)[output_of(graph)]
     assert found.shape == (1, 2, 5, 5)
     assert found.any(axis=(0, 1, 3)).tolist() == [False, False, True, False, False]
     assert found[0, 0, 2].all()
-    odd = PoisonProbe(graph).row("input", 2, 5)[output_of(graph)]
+    odd = row(PoisonProbe(graph), "input", 2, 5)[output_of(graph)]
     assert odd.any(axis=(0, 1, 3)).tolist() == [False, False, True, True, False]
 
 
 def test_sets_are_the_rows_that_reach_each_position() -> None:
     graph = graph_of(gallery.CausalTCN(), (1, 4, 300))
     output = output_of(graph)
-    sets = PoisonProbe(graph).sets("signal", 2, {output: 2})[output]
+    sets = PoisonProbe(graph).rows("signal", 2, keep={output: (2,)})[output].T
     assert sets.shape == (300, 300)
     assert span(np.flatnonzero(sets[200])) == (200 - 126, 200, 127)
     assert span(np.flatnonzero(sets[3])) == (0, 3, 4)
@@ -39,7 +39,7 @@ def test_sets_are_the_rows_that_reach_each_position() -> None:
 
 def test_the_phases_of_a_unet() -> None:
     graph = graph_of(gallery.UNet(2), (1, 1, 96, 8))
-    sets = PoisonProbe(graph).sets("image", 2, {output_of(graph): 2})[output_of(graph)]
+    sets = PoisonProbe(graph).rows("image", 2, keep={output_of(graph): (2,)})[output_of(graph)].T
     assert {int(rows.sum()) for rows in sets[40:56]} == {44}
 
 
@@ -84,7 +84,7 @@ def test_poison_passes_max_pooling_dead_relus_zero_weights_and_saturated_gates()
     graph = graph_of(model, (1, 1, 12))
     probe = PoisonProbe(graph)
     assert probe.unreadable == {}
-    sets = probe.sets("input", 2, {output_of(graph): 2})[output_of(graph)]
+    sets = probe.rows("input", 2, keep={output_of(graph): (2,)})[output_of(graph)].T
     assert np.flatnonzero(sets[2]).tolist() == [4, 5, 6, 7]
 
 
@@ -106,10 +106,10 @@ def test_what_stops_a_nan_is_unreadable_not_agreement(kind: str) -> None:
     graph = graph_of(Function(lambda x, c: BLOCKERS[kind](c(x)) * 2, conv), (1, 1, 8))
     probe = PoisonProbe(graph)
     assert output_of(graph) in probe.unreadable
-    assert output_of(graph) not in probe.row("x", 2, 3)
+    assert output_of(graph) not in row(probe, "x", 2, 3)
     first = next(node.name for node in graph if node.op != "input")
     assert first not in probe.unreadable  # the convolution before it can be read
-    assert first in probe.row("x", 2, 3)
+    assert first in row(probe, "x", 2, 3)
 
 
 def test_zeros_that_padding_and_constants_add_block_nothing() -> None:
@@ -122,7 +122,7 @@ def test_zeros_that_padding_and_constants_add_block_nothing() -> None:
     graph = graph_of(Function(shape_only), (1, 1, 5))
     probe = PoisonProbe(graph)
     assert probe.unreadable == {}
-    assert np.flatnonzero(probe.row("x", 2, 0)[output_of(graph)][0, 0]).tolist() == [4]
+    assert np.flatnonzero(row(probe, "x", 2, 0)[output_of(graph)][0, 0]).tolist() == [4]
 
 
 def test_a_mask_that_the_model_builds_from_zeros_blocks_nothing() -> None:
@@ -134,7 +134,7 @@ def test_a_mask_that_the_model_builds_from_zeros_blocks_nothing() -> None:
     graph = graph_of(Function(masked), (1, 1, 5))
     probe = PoisonProbe(graph)
     assert probe.unreadable == {}
-    assert np.flatnonzero(probe.row("x", 2, 3)[output_of(graph)][0, 0]).tolist() == [3]
+    assert np.flatnonzero(row(probe, "x", 2, 3)[output_of(graph)][0, 0]).tolist() == [3]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -152,7 +152,7 @@ def test_interpolation_at_an_integer_position_may_count_too_much() -> None:
     graph = graph_of(model, (1, 1, 7))
     probe = PoisonProbe(graph)
     assert set(probe.overcounts) == {"0", "1"}
-    sets = probe.sets("input", 2, {"0": 2})["0"]
+    sets = probe.rows("input", 2, keep={"0": (2,)})["0"].T
     read = axis_set(GradientProbe(graph), "0", (10,), "input", 2).tolist()
     assert read == [3]
     assert set(read) < set(np.flatnonzero(sets[10]).tolist())
@@ -206,7 +206,7 @@ def test_a_model_that_mixes_a_batch_is_probed_row_by_row(mixing: object) -> None
 
 def test_samples_of_a_batch_can_be_rows() -> None:
     graph = graph_of(nn.Conv1d(1, 1, 3), (3, 1, 6))
-    found = PoisonProbe(graph).row("input", 0, 1)[output_of(graph)]
+    found = row(PoisonProbe(graph), "input", 0, 1)[output_of(graph)]
     assert found.any(axis=(1, 2)).tolist() == [False, True, False]
 
 
@@ -216,11 +216,11 @@ def test_samples_of_a_batch_can_be_rows() -> None:
 def test_rows_that_do_not_exist_are_refused() -> None:
     probe = PoisonProbe(graph_of(nn.Conv1d(1, 1, 3), (1, 1, 8)))
     with pytest.raises(InputError, match="no input named 'image'; it has input"):
-        probe.row("image", 2, 0)
+        row(probe, "image", 2, 0)
     with pytest.raises(InputError, match="has no dim 3"):
-        probe.row("input", 3, 0)
+        row(probe, "input", 3, 0)
     with pytest.raises(InputError, match="has rows 0 to 7"):
-        probe.row("input", 2, 8)
+        row(probe, "input", 2, 8)
 
 
 def test_integers_cannot_be_poisoned() -> None:
@@ -228,6 +228,6 @@ def test_integers_cannot_be_poisoned() -> None:
     probe = PoisonProbe(graph)
     assert "int64 values hold no NaN" in probe.unreadable[output_of(graph)]
     with pytest.raises(InputError, match="holds integers"):
-        probe.row("input", 1, 0)
+        row(probe, "input", 1, 0)
     gradient = GradientProbe(graph)
     assert axis_set(gradient, output_of(graph), {1: 2}, "input", 1).tolist() == [2]

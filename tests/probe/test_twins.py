@@ -12,6 +12,7 @@ import pytest
 from rfgraph.capture import capture
 from rfgraph.probe import GradientProbe
 from rfgraph.rules import VOCABULARY
+from tests.probe.support import joint
 from tests.rules.dependence import Found, dependence, drawn, model_of
 from tests.rules.examples import Example
 from tests.test_registry import EXAMPLES
@@ -36,9 +37,9 @@ def by_twin(example: Example) -> Found:
         shape = graph[output].shape
         masks = [np.zeros((*shape, *operand.shape), dtype=bool) for operand in operands]
         for position in np.ndindex(*shape):
-            joint = probe.joint(output, position)
+            marks = joint(probe, output, position)
             for mask, name in zip(masks, given, strict=True):
-                mask[position] = joint[name]
+                mask[position] = marks[name]
         found.append(masks)
     return found
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rfgraph.graph import Graph
 from rfgraph.probe import GradientProbe, PoisonProbe, effective
-from tests.probe.support import graph_of, output_of
+from tests.probe.support import graph_of, joint, output_of, row
 
 
 class Fussy(nn.Module):
@@ -54,7 +54,7 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 def by_gradient(graph: Graph) -> object:
-    return GradientProbe(graph).joint(output_of(graph), (4,))
+    return joint(GradientProbe(graph), output_of(graph), (4,))
 
 
 def by_poison(graph: Graph) -> object:
@@ -103,7 +103,7 @@ def test_a_table_that_normalises_its_rows_when_read_keeps_them() -> None:
     graph = graph_of(model, {"input": torch.zeros(1, 4, dtype=torch.long)})
     before = snapshot(model)
     PoisonProbe(graph)
-    GradientProbe(graph).joint(output_of(graph), {1: 0})
+    joint(GradientProbe(graph), output_of(graph), {1: 0})
     assert_same(before, snapshot(model))
 
 
@@ -111,8 +111,8 @@ def test_given_inputs_stay_as_they_are() -> None:
     given = {"x": torch.randn(1, 2, 12)}
     copied = given["x"].clone()
     graph = graph_of(Fussy(), (1, 2, 12))
-    PoisonProbe(graph, given).row("x", 2, 3)
+    row(PoisonProbe(graph, given), "x", 2, 3)
     effective(graph, given)
-    GradientProbe(graph, given).joint(output_of(graph), (4,))
+    joint(GradientProbe(graph, given), output_of(graph), (4,))
     assert torch.equal(given["x"], copied)
     assert not given["x"].requires_grad

@@ -21,6 +21,7 @@ from rfgraph.graph import Axis, Graph
 from rfgraph.graph.guard import refuse_without_numbers
 from rfgraph.graph.replay import example_inputs
 from rfgraph.language.readings import readings
+from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.periodic import PeriodicDomain
 from rfgraph.propagation.sets import AtSize
 from rfgraph.propagation.walk import propagate
@@ -88,8 +89,9 @@ def analyze(
     read = readings(captured.graph, VOCABULARY, measured)
     if on_unknown == "raise":
         read.refuse_unknown()
-    values = propagate(read, tracked, PeriodicDomain())
-    at_size = AtSize(read)
+    growth = Growth(read, tracked)
+    values = propagate(read, tracked, PeriodicDomain(growth))
+    at_size = AtSize(read, growth=growth)
     return Report(
         type(module).__name__, captured.graph, tracked, values, at_size, captured.worked_out
     )

@@ -15,13 +15,19 @@ from typing import NamedTuple, TypeAlias
 
 
 class Digit(NamedTuple):
-    """`coefficient * (((o[dim] - shift) // weight) % extent)`; `extent` None: no remainder is taken."""
+    """`coefficient * (((o[dim] - shift) // weight) % extent)`; `extent` None: no remainder is taken.
+
+    `bounded`: it takes as many values at any size, as the places of a window do. `sized`: the coefficient was
+    counted at the analysed size, as that of halves of the axis is.
+    """
 
     dim: int
     coefficient: int = 1
     weight: int = 1
     extent: int | None = None
     shift: int = 0
+    bounded: bool = False
+    sized: bool = False
 
     @property
     def is_index(self) -> bool:
@@ -52,6 +58,12 @@ def is_plain(digits: Digits) -> bool:
     return not digits or digits == plain(digits[0].dim)
 
 
+def growing(digits: Digits, shape: Sequence[int]) -> Digit:
+    """The digit of a tensor of `shape` that takes more values where the axis is longer: the coarsest."""
+    free = [digit for digit in digits if not digit.bounded] or digits
+    return max(free, key=lambda d: (abs(d.coefficient), d.count(shape[d.dim])))
+
+
 def tidy(digits: Sequence[Digit]) -> Digits:
     """Digits in order, neighbours that make one digit made one: reshapes that undo each other cancel."""
     merged: list[Digit] = []
@@ -59,16 +71,16 @@ def tidy(digits: Sequence[Digit]) -> Digits:
         low = merged[-1] if merged else None
         if low is not None and _continues(low, digit):
             extent = None if digit.extent is None else (low.extent or 1) * digit.extent
-            merged[-1] = low._replace(extent=extent)
+            merged[-1] = low._replace(extent=extent, bounded=low.bounded and digit.bounded)
         else:
             merged.append(digit)
-    unmoved = len(merged) == 1 and merged[0] == Digit(merged[0].dim)
+    unmoved = len(merged) == 1 and merged[0].is_index and merged[0].coefficient == 1
     return plain(merged[0].dim) if unmoved else tuple(merged)
 
 
 def _order(digit: Digit) -> tuple[int, ...]:
     """Digits of one dim from the finest to the coarsest; `extent` may be None, which does not compare."""
-    return digit.dim, digit.shift, digit.weight, digit.coefficient, digit.extent or 0
+    return digit.dim, digit.shift, digit.weight, digit.coefficient, digit.extent or 0, *digit[5:]
 
 
 def _continues(low: Digit, high: Digit) -> bool:
@@ -87,23 +99,27 @@ def stretch(
 
     Args:
         digit: of the place.
-        number: indices of dims of a tensor of `shape`, the finest last.
+        number: over a tensor of `shape`, the finest digit last: indices of dims, or remainders of them.
         weight, extent: the place is `number // weight % extent`.
 
     Returns:
-        None where the dims of the number cut across the digit.
+        None where the digits of the number cut across the digit.
     """
     if digit.shift or extent % (digit.weight * (digit.extent or 1)):
         return None  # a shift, or a last turn cut short, would not go on in a larger dim
     low = digit.weight * weight
     high = low * (digit.extent or extent // digit.weight)
     parts: list[Digit] = []
-    for dim, below, *_ in reversed(number):
-        above = below * shape[dim]
+    for entry in reversed(number):
+        if entry.weight != 1 or entry.shift:
+            return None
+        below, above = entry.coefficient, entry.coefficient * (entry.extent or shape[entry.dim])
         start, stop = max(low, below), min(high, above)
         if start < stop:
             if start % below or start % low or stop % start or above % stop:
                 return None
-            rest = None if stop == above else stop // start
-            parts.append(Digit(dim, digit.coefficient * (start // low), start // below, rest))
+            rest = None if stop == above and entry.extent is None else stop // start
+            moved = Digit(entry.dim, digit.coefficient * (start // low), start // below, rest)
+            bounded, sized = digit.bounded or entry.bounded, digit.sized or entry.sized
+            parts.append(moved._replace(bounded=bounded, sized=sized))
     return parts

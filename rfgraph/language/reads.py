@@ -100,19 +100,23 @@ class Regroup(NamedTuple):
     """Operand dims `operand_dims` and output dims `dims` hold the same elements in the same order.
 
     A reshape: splitting, merging or both. `operand_shape` and `shape` are the sizes of those dims. In a
-    `Read`, it stands at every operand dim of the group.
+    `Read`, it stands at every operand dim of the group. `grows`: the output dim that is longer where the
+    operand is, where the model says so; else the first of them, as in windows of a fixed size.
     """
 
     operand_dims: tuple[int, ...]
     operand_shape: Shape
     dims: tuple[int, ...]
     shape: Shape
+    grows: int | None = None
 
     def place(self, operand_dim: int) -> Place:
         """What is read along one operand dim of the group."""
         number = self.operand_dims.index(operand_dim)
         weights = (prod(self.shape[i + 1 :]) for i in range(len(self.dims)))
         digits = tuple(map(Digit, self.dims, weights))
+        parts = () if self.grows is None else self.dims[: self.dims.index(self.grows)]
+        digits = tuple(d._replace(bounded=d.dim in parts, sized=d.dim in parts) for d in digits)
         digits = plain(self.dims[0]) if len(digits) == 1 else digits
         weight = prod(self.operand_shape[number + 1 :])
         return Place(self.dims, law=Law(digits, _IDENTITY, weight, self.operand_shape[number]))
@@ -202,10 +206,14 @@ def lookup(
 
 
 def regrouped(
-    operand_dims: tuple[int, ...], operand_shape: Shape, dims: tuple[int, ...], shape: Shape
+    operand_dims: tuple[int, ...],
+    operand_shape: Shape,
+    dims: tuple[int, ...],
+    shape: Shape,
+    grows: int | None = None,
 ) -> tuple[Place, ...]:
     """A reshape of `operand_dims` into the output's `dims`: one place for each operand dim; see `Regroup`."""
-    group = Regroup(operand_dims, operand_shape, dims, shape)
+    group = Regroup(operand_dims, operand_shape, dims, shape, grows)
     return tuple(map(group.place, operand_dims))
 
 

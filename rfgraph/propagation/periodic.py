@@ -5,32 +5,29 @@ In: reads. Out: `Periodic` values: the local relation of the axis, whole reads, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import gcd
 from operator import is_
 
-from rfgraph.algebra.digits import Digit, Digits, is_plain, plain, stretch, tidy
+from rfgraph.algebra.digits import Digit, Digits, growing, is_plain, plain, stretch, tidy
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
 from rfgraph.language.reads import Law, Place, Read, unmoved
+from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.masked import masked_dims
+from rfgraph.propagation.scans import Scan, along_one, among_channels, folded
 from rfgraph.propagation.trail import Origin, Trail, extend, merge
 
 RESHAPE = "a reshape regroups the positions of this axis"
 MEETING = "branches that move along the node's dims in different ways meet"
+GROUP = "reads a group of positions whole, as many as the analysed size has"
+SPLIT = (
+    "a reshape splits this axis into a fixed number of parts, whose length the analysed size has"
+)
 _MOST_SCANS = 8  # a union of more differently moving parts than this is not worth keeping apart
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """Reads that move with the output: `relation(z)`, with `z` given by `digits` (none: a constant).
-
-    `relation` None: the reads vary along the digits' dims, and no relation says how.
-    """
-
-    relation: Relation | None
-    digits: Digits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,21 +51,6 @@ class Periodic:
     meetings: Trail | None = None
 
     @property
-    def law(self) -> Relation | None:
-        """The relation of all local reads, in steps of the axis' coordinate; None where there is none."""
-        if not self.local:
-            return Relation.nothing()
-        return self.local[0].relation if len(self.local) == 1 else None
-
-    @property
-    def is_closed(self) -> bool:
-        """True where this holds at any size; nothing, and the whole axis, do."""
-        if not self.local:
-            return True
-        is_one = self.law is not None and is_plain(self.local[0].digits)
-        return self.limits is None and is_one
-
-    @property
     def trails(self) -> tuple[Trail | None, ...]:
         """Whole reads, limits, marks, reshapes, meetings."""
         return self.whole, self.limits, self.marks, self.reshapes, self.meetings
@@ -85,9 +67,13 @@ _SOURCES = {dim: Periodic((Scan(Relation.identity(), plain(dim)),)) for dim in r
 
 
 class PeriodicDomain:
-    """Composes reads into periodic relations (`docs/theory.md`)."""
+    """Composes reads into periodic relations (`docs/theory.md`).
 
-    def __init__(self) -> None:
+    `growth` knows the dims that an axis has for itself; without it, none are known.
+    """
+
+    def __init__(self, growth: Growth | None = None) -> None:
+        self._growth = growth
         # A dense block joins the same prefix of branches again and again.
         self._joined: dict[tuple[Periodic, Periodic], Periodic] = {}
 
@@ -115,11 +101,13 @@ class PeriodicDomain:
         return _since(replace(found, local=(Scan(None, digits),), limits=limits), node)
 
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
-        scans: dict[Scan, None] = {}
+        scans: list[Scan] = []
         whole, limits, marks = value.whole, value.limits, value.marks
-        shapes = node.operand_shapes[read.operand], node.shape
+        operand, growth = read.operand, self._growth
+        own = partial(growth.own, node.operands[operand]) if growth else tuple
+        step_of = _Composition(read.dims, node.operand_shapes[operand], node.shape, own).step
         for scan in value.local:
-            step = _compose(scan, read.dims, *shapes)
+            step = step_of(scan)
             if step.whole:
                 whole = extend(whole, node.name, step.whole)
             if step.limit:
@@ -127,8 +115,9 @@ class PeriodicDomain:
             for digit in scan.digits:
                 if read.dims[digit.dim].mark:
                     marks = extend(marks, node.name, read.dims[digit.dim].mark)
-            if step.scan is not None:
-                scans.setdefault(step.scan)
+            if step.scan is not None and step.scan not in scans:
+                clash = _absorb(scans, step.scan)
+                limits = extend(limits, node.name, clash) if clash else limits
         trails = whole, limits, marks, value.reshapes, value.meetings
         return _since(Periodic(tuple(scans), *trails), node)
 
@@ -157,21 +146,98 @@ class _Step:
     limit: str = ""
 
 
-def _compose(scan: Scan, places: tuple[Place, ...], operand_shape: Shape, shape: Shape) -> _Step:
-    """What becomes of a scan where a node reads `places` of a tensor of `operand_shape`."""
-    if not scan.digits:
-        return _Step(scan)  # a constant, whichever positions are read
-    dim, relation = scan.digits[0].dim, scan.relation
-    if relation is not None and scan.digits == plain(dim):
-        step = _compose_plain(relation, places[dim])
-        if step is not None:
-            return step
-    renamed = _renamed(scan, places)
-    if renamed is not None:
-        return _Step(renamed)
-    if relation is None:
-        return _unresolved(scan.digits, places)
-    return _compose_digits(relation, scan.digits, places, operand_shape, shape)
+@dataclass(frozen=True, slots=True)
+class _Composition:
+    """One read of an operand, applied to scans: what becomes of each.
+
+    Attributes:
+        places: what is read, dim by dim, of a tensor of `operand_shape`, by one of `shape`.
+        own: the operand's dims that the axis has for itself.
+    """
+
+    places: tuple[Place, ...]
+    operand_shape: Shape
+    shape: Shape
+    own: Callable[[], Collection[int]]
+
+    def step(self, scan: Scan) -> _Step:
+        """What becomes of a scan."""
+        places = self.places
+        if not scan.digits:
+            return _Step(scan)  # a constant, whichever positions are read
+        dim, relation = scan.digits[0].dim, scan.relation
+        if relation is not None and scan.digits == plain(dim):
+            step = _compose_plain(relation, places[dim])
+            if step is not None:
+                return step
+        renamed = _renamed(scan, places)
+        if renamed is not None:
+            return _Step(renamed)
+        if relation is None:
+            return _unresolved(scan.digits, places)
+        read = [places[digit.dim] for digit in scan.digits]
+        lawless = next((place for place in read if place.law is None and len(place.dims) > 1), None)
+        if lawless is not None:
+            return _unresolved(scan.digits, places, lawless.reason)
+        gone = any(map(_is_gone, read))
+        return self.reduced(relation, scan.digits) if gone else self.moved(relation, scan.digits)
+
+    def reduced(self, relation: Relation, digits: Digits) -> _Step:
+        """Digits that are read whole or at a fixed position: what they add to z is the relation's."""
+        grows = growing(digits, self.operand_shape)
+        kept: list[Digit] = []
+        spread = _ORIGIN
+        kinds: list[str] = []
+        limits: list[str] = []
+        for digit in digits:
+            place = self.places[digit.dim]
+            if not _is_gone(place):
+                kept.append(digit)
+                continue
+            added = _added(digit, place, self.operand_shape[digit.dim])
+            if added is None:
+                return _Step(None)  # a position put before the axis, such as a class token
+            spread = spread.plus(added)
+            kinds += [place.kind] * place.is_whole
+            if digit is grows:  # the others are as many at any size
+                limits.append(GROUP if place.is_whole else place.reason)
+            elif digit.sized and added != _ORIGIN:
+                limits.append(SPLIT)
+        if len(kinds) == len(digits):
+            return _Step(None, whole=kinds[0])
+        if any(digit.sized for digit in kept) and gcd(*(digit.coefficient for digit in kept)) > 1:
+            limits.append(SPLIT)
+        limit = next(filter(None, limits), "")
+        relation = Relation(1, 1, (spread,)).compose(relation)
+        if not kept:
+            return _Step(Scan(Relation.constant(relation.at(0)), ()), limit=limit)
+        step = self.step(folded(relation, kept))
+        return replace(step, limit=limit or step.limit)
+
+    def moved(self, relation: Relation, digits: Digits) -> _Step:
+        """Digits that the output moves along: each is renamed, moved or split by itself."""
+        regroups = any(_regroups(self.places[digit.dim]) for digit in digits)
+        kept: list[Digit] = []
+        spread = _ORIGIN  # what the moves leave out of z
+        for digit in digits:
+            place = self.places[digit.dim]
+            moved = None if place.law is None else _move(digit, place.law, self.shape)
+            if moved is None and regroups:
+                moved = _repeated(digit, place.law)
+            if moved is None:
+                flat = self.flattened(Scan(relation, digits), regroups)
+                return flat or _unresolved(digits, self.places, _cut(place))
+            kept += moved[0]
+            spread = spread.plus(moved[1])
+        reason = self.places[growing(digits, self.operand_shape).dim].reason
+        return _Step(folded(Relation(1, 1, (spread,)).compose(relation), kept), limit=reason)
+
+    def flattened(self, scan: Scan, regroups: bool) -> _Step | None:
+        """The same in steps of the dim that the axis has for itself, if it has one: there is a relation."""
+        flat = along_one(scan, self.own)
+        if flat is None and not regroups:
+            flat = among_channels(scan, self.operand_shape)
+        return None if flat is None or flat.digits == scan.digits else self.step(flat)
 
 
 def _renamed(scan: Scan, places: tuple[Place, ...]) -> Scan | None:
@@ -205,46 +271,22 @@ def _constant(relation: Relation, law: Law) -> Relation:
     return Relation.constant(relation.at(law.relation.sets[0].lo))
 
 
-def _compose_digits(
-    relation: Relation,
-    digits: Digits,
-    places: tuple[Place, ...],
-    operand_shape: Shape,
-    shape: Shape,
-) -> _Step:
-    """An axis that lies in several digits: each is renamed, moved, summed over or split by itself."""
-    read = [places[digit.dim] for digit in digits]
-    lawless = next((place for place in read if place.law is None and len(place.dims) > 1), None)
-    if lawless is not None:
-        return _unresolved(digits, places, lawless.reason)
-    kept: list[Digit] = []
-    spread = _ORIGIN  # what the digits that are gone add to z
-    for digit, place in zip(digits, read, strict=True):
-        if place.is_whole:
-            count = digit.count(operand_shape[digit.dim])
-            spread = spread.plus(Positions.progression(0, digit.coefficient, count))
-            continue
-        if place.law is not None and not place.law.digits:
-            index = place.law.relation.sets[0].lo
-            if index < digit.shift:
-                return _Step(None)  # a position put before the axis, such as a class token
-            spread = spread.shift(digit.at(index))
-            continue
-        moved = None if place.law is None else _move(digit, place.law, shape)
-        if moved is None:
-            return _unresolved(digits, places, _cut(place))
-        kept += moved[0]
-        spread = spread.plus(moved[1])
-    kinds = [place.kind for place in read if place.is_whole]
-    if not kept and len(kinds) == len(digits):
-        return _Step(None, whole=kinds[0])
-    limits = [place.reason for place in read]
-    if kinds:
-        limits.append("reads a group of positions whole, as many as the analysed size has")
-    moved_relation = Relation(1, 1, (spread,)).compose(relation)
-    if not kept:
-        moved_relation = Relation.constant(moved_relation.at(0))
-    return _Step(Scan(moved_relation, tidy(kept)), limit=next(filter(None, limits), ""))
+def _regroups(place: Place) -> bool:
+    """It is a place of a number, as one dim of a reshape is."""
+    return place.law is not None and place.law.extent is not None
+
+
+def _is_gone(place: Place) -> bool:
+    """The output does not move along it: it is read whole, or at a fixed position."""
+    return place.is_whole or (place.law is not None and not place.law.digits)
+
+
+def _added(digit: Digit, place: Place, size: int) -> Positions | None:
+    """What a digit that is gone adds to z; None where the position lies before the axis."""
+    if place.law is None:
+        return Positions.progression(0, digit.coefficient, digit.count(size))
+    index = place.law.relation.sets[0].lo
+    return None if index < digit.shift else Positions.of([digit.at(index)])
 
 
 def _move(digit: Digit, law: Law, shape: Shape) -> tuple[Sequence[Digit], Positions] | None:
@@ -257,16 +299,26 @@ def _move(digit: Digit, law: Law, shape: Shape) -> tuple[Sequence[Digit], Positi
     reads, ((target, scale, *_),) = law.relation.sets[0], law.digits
     if digit.is_index:
         coefficient = digit.coefficient
-        moved = Digit(target, coefficient * law.relation.advance * scale)
+        moved = digit._replace(dim=target, coefficient=coefficient * law.relation.advance * scale)
         return ([moved], reads.scale(coefficient)) if law.relation.advance else None
     if law.relation.advance == scale == 1 and reads.length == 1:
         return [digit._replace(dim=target, shift=digit.shift - reads.lo)], _ORIGIN
     return None
 
 
+def _repeated(digit: Digit, law: Law | None) -> tuple[Sequence[Digit], Positions] | None:
+    """The digit where an operator repeats every position, as nearest upsampling does; None for any other."""
+    if law is None or law.extent is not None or len(law.digits) != 1:
+        return None
+    factor = law.relation.period
+    if not (digit.is_index and law.digits[0].is_index and law.relation is Relation.spread(factor)):
+        return None
+    return [digit._replace(dim=law.digits[0].dim, weight=factor)], _ORIGIN
+
+
 def _cut(place: Place) -> str:
     """Why no digits say what is read."""
-    if place.law is not None and place.law.extent is not None:
+    if _regroups(place):
         return "a reshape cuts across the axis"
     return "an operator slides over regrouped positions"
 

@@ -11,8 +11,9 @@ from functools import cached_property
 import networkx as nx
 import numpy as np
 
-from rfgraph.graph import Axis, Carry, Position
+from rfgraph.graph import Axis, Carry, Position, Shape
 from rfgraph.language.readings import Readings
+from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.lattice import Array, Lattice
 from rfgraph.propagation.sized import Sized, SizedDomain, TooLargeError
 from rfgraph.propagation.walk import Walk
@@ -33,7 +34,9 @@ class AtSize:
         self,
         readings: Readings,
         budget: int = BUDGET,
+        growth: Growth | None = None,
     ) -> None:
+        self._growth = growth or Growth(readings, ())
         self._readings = readings
         self._budget = budget
         self._walks: dict[Axis, tuple[Lattice, Walk[Sized]]] = {}
@@ -41,6 +44,14 @@ class AtSize:
     def length(self, axis: Axis) -> int:
         """How many positions an axis has."""
         return self._readings.graph[axis.input].shape[axis.dim]
+
+    def shape(self, name: str) -> Shape:
+        """Of a node."""
+        return self._readings.graph[name].shape
+
+    def own(self, name: str) -> frozenset[int]:
+        """The dims of a node that one tracked axis has for itself."""
+        return self._growth.own(name)
 
     @cached_property
     def order(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args, overload
 
@@ -24,6 +24,7 @@ from rfgraph.errors import InputError
 from rfgraph.graph import Axis, Position
 from rfgraph.propagation.hulls import Hulls
 from rfgraph.propagation.periodic import Periodic
+from rfgraph.propagation.scans import Scan, shown
 from rfgraph.propagation.sets import AtSize, varies
 from rfgraph.propagation.trail import Origin
 
@@ -175,7 +176,7 @@ class Figures:
     @staticmethod
     def closed_form(reads: AxisReads) -> bool:
         """Does the answer hold at any input size? Else at the analysed size only: see `limits`."""
-        return reads.value.is_closed
+        return reads._has_steps and (reads.value.limits is None or not reads.value.local)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +206,7 @@ class AxisReads(Figures):
         """A view of the law; where there is none, what is `counted` over all positions."""
         if self.whole:
             return when_whole
-        law = self.value.law
+        law = self.law
         if law is not None:
             return view(law)
         return None if counted is None else counted(self._hulls)
@@ -219,6 +220,24 @@ class AxisReads(Figures):
         lattice, sets = along
         return Hulls(*lattice.hull(sets), length)
 
+    @cached_property
+    def scans(self) -> tuple[Scan, ...]:
+        """What it reads locally, in steps of the node's own dims where it has a form in those."""
+        shape, own = self.at_size.shape(self.node), partial(self.at_size.own, self.node)
+        return shown(self.value.local, shape, own)
+
+    @property
+    def law(self) -> Relation | None:
+        """The relation of all local reads, over one coordinate; None where there is none."""
+        if not self.scans:
+            return Relation.nothing()
+        return self.scans[0].relation if len(self.scans) == 1 else None
+
+    @property
+    def _has_steps(self) -> bool:
+        """One law in steps of the node's own, or no reads that move."""
+        return self.law is not None and all(is_plain(scan.digits) for scan in self.scans)
+
     def center(self, output: int) -> Fraction | None:
         """`(lo + hi) / 2` of what position `output` reads."""
         return self.view(lambda law: law.center(output))
@@ -229,9 +248,7 @@ class AxisReads(Figures):
 
         None for a whole read, and where a reshape has spread the axis over the node's dims.
         """
-        scans = self.value.local
-        is_spread = bool(scans) and not is_plain(scans[0].digits)
-        return None if self.whole or is_spread else self.value.law
+        return self.law if self._has_steps and not self.whole else None
 
     @property
     def carriers(self) -> tuple[int, ...]:
@@ -240,16 +257,17 @@ class AxisReads(Figures):
 
     @cached_property
     def dims(self) -> tuple[int, ...]:
-        """The node's own dims along which its reads vary.
+        """The node's own dims along which its reads vary, all channels together.
 
         Where no law says so, those of the sets at the analysed size; where they happen to be the same
-        everywhere at this size, the `carriers`.
+        everywhere at this size, all that may vary.
         """
-        if all(scan.relation is not None for scan in self.value.local):
-            return self.carriers
-        along = self.at_size.sets_along(self.node, self.axis, self.carriers, self._is_local)
-        varying = (dim for dim in self.carriers if along is None or varies(*along, dim))
-        return tuple(varying) or self.carriers
+        moving = tuple(sorted({digit.dim for scan in self.scans for digit in scan.digits}))
+        if all(scan.relation is not None for scan in self.scans):
+            return moving
+        along = self.at_size.sets_along(self.node, self.axis, moving, self._is_local)
+        varying = (dim for dim in moving if along is None or varies(*along, dim))
+        return tuple(varying) or moving
 
     @property
     def causes(self) -> tuple[Origin, ...]:
@@ -259,7 +277,10 @@ class AxisReads(Figures):
     @property
     def limits(self) -> tuple[Limit, ...]:
         """Why the answer holds at the analysed size only: where that began, in the order of the model."""
-        origins = () if self.closed_form else dict.fromkeys(self.value.why_sized)
+        if self.closed_form:
+            return ()
+        reasons = self.value.limits if self._has_steps else self.value.why_sized
+        origins = dict.fromkeys(reasons or ())
         return tuple(Limit(*origin) for origin in sorted(origins, key=self._place))
 
     def _place(self, origin: tuple[str, str]) -> int:

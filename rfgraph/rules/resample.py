@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rfgraph.algebra.digits import Digit
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import Place, Read, Reads, along, lookup, table
+from rfgraph.language.reads import Law, Place, Read, Reads, along, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import replicate
 from rfgraph.rules.pool import cells
@@ -178,16 +179,16 @@ def pixel_shuffle(node: Node) -> Reads:
     Formula:    R(o) = {floor(o / f)} along height and width; channel c at (y, x) reads channel
                 c * f * f + (y mod f) * f + (x mod f).
     Example:    f = 2: output 5 reads {2}.
-    Precision:  exact. The closed form takes the channels of a block together.
+    Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PixelShuffle.html
     """
     factor = node.params["upscale_factor"]
     lead = len(node.shape) - 3
-    block = lookup(
+    rows, columns = Digit(lead + 1, factor, 1, factor), Digit(lead + 2, 1, 1, factor)
+    block = Place(
         (lead, lead + 1, lead + 2),
         lambda o: (o[0] * factor**2 + o[1] % factor * factor + o[2] % factor,),
-        "channels of a block are laid out in space",
-        along(lead, Relation.window(factor**2, factor**2)),
+        Law((Digit(lead, factor**2), rows, columns), extent=node.operand_shapes[0][lead]),
         total=True,
     )
     spread = Relation.spread(factor)
@@ -202,24 +203,23 @@ def pixel_unshuffle(node: Node) -> Reads:
     Reads:      a block of f pixels along each spatial axis, taken over its channels.
     Formula:    R(o) = {f * o .. f * o + f - 1} along height and width; channel c reads {floor(c / f^2)}.
     Example:    f = 2: output 5 reads {10, 11}.
-    Precision:  exact; the closed form is that of all channels together, of which each reads one pixel of
-                the block.
+    Precision:  exact. The figures are those of all channels together, of which each reads one pixel of the
+                block.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.PixelUnshuffle.html
     """
     factor = node.params["downscale_factor"]
     lead = len(node.shape) - 3
-    window = Relation.window(factor, factor)
 
-    def pixel(dim: int, places: Callable[[int], int]) -> Place:
-        return lookup(
+    def pixel(dim: int, each: int) -> Place:
+        place = Digit(lead, 1, each, factor, bounded=True)
+        return Place(
             (lead, dim),
-            lambda o: (factor * o[1] + places(o[0]) % factor,),
-            "a block of pixels is laid out over channels",
-            along(dim, window),
+            lambda o: (factor * o[1] + o[0] // each % factor,),
+            Law((place, Digit(dim, factor))),
             total=True,
         )
 
-    rows, columns = pixel(lead + 1, lambda c: c // factor), pixel(lead + 2, lambda c: c)
+    rows, columns = pixel(lead + 1, factor), pixel(lead + 2, 1)
     channel = along(lead, Relation.spread(factor**2))
     return (Read(0, (*map(along, range(lead)), channel, rows, columns)),)
 

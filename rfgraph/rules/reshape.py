@@ -61,10 +61,22 @@ def reshape(node: Node) -> Reads:
             read[before[0]] = along(after[0])  # a dim of size 1 that stays where it is
         elif wide_before:
             sizes = tuple(own[d] for d in wide_before), tuple(shape[d] for d in wide_after)
-            places = regrouped(tuple(wide_before), sizes[0], tuple(wide_after), sizes[1])
+            grows = _grows(node, wide_before, wide_after)
+            places = regrouped(tuple(wide_before), sizes[0], tuple(wide_after), sizes[1], grows)
             for dim, place in zip(wide_before, places, strict=True):
                 read[dim] = place
     return (Read(0, tuple(read)),)
+
+
+def _grows(node: Node, before: Sequence[int], after: Sequence[int]) -> int | None:
+    """The dim of a split one that was asked for as -1, which is as long as the others leave it."""
+    params = node.params
+    first = nonnegative(params["dim"], len(node.operand_shapes[0])) if "sizes" in params else 0
+    asked = params.get("sizes") or params.get("shape") or ()
+    free = [
+        first + place for place, size in enumerate(asked) if isinstance(size, int) and size == -1
+    ]
+    return free[0] if len(before) == 1 and free and free[0] in after else None
 
 
 for _name, _signature in {

@@ -12,9 +12,10 @@ from math import prod
 import torch.nn.functional as F
 from torch import nn
 
+from rfgraph.algebra.digits import Digit
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import Place, Read, Reads, along, lookup, regrouped
+from rfgraph.language.reads import Law, Place, Read, Reads, along, lookup, regrouped
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative, per_dim
 from rfgraph.rules.registry import rule
@@ -29,7 +30,7 @@ def unfold(node: Node) -> Reads:
     Reads:      one position of one window.
     Formula:    R(.., w, .., t) = step * w + t along the dim.
     Example:    size 3, step 2: window 4, place 1 reads {9}.
-    Precision:  exact; a closed form where the windows tile the dim.
+    Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.unfold.html
     """
     own, rank = node.operand_shapes[0], len(node.shape)
@@ -41,7 +42,8 @@ def unfold(node: Node) -> Reads:
     if size == step and own[dim] % size == 0:
         (read,) = regrouped((dim,), (own[dim],), (dim, rank - 1), (node.shape[dim], size))
     else:
-        read = lookup((dim, rank - 1), lambda o: (step * o[0] + o[1],), _REASON)
+        law = Law((Digit(rank - 1, bounded=True), Digit(dim, step)))
+        read = Place((dim, rank - 1), lambda o: (step * o[0] + o[1],), law)
     return (Read(0, tuple(read if d == dim else along(d) for d in range(len(own)))),)
 
 
@@ -92,7 +94,16 @@ def im2col(node: Node) -> Reads:
 
         return at
 
-    image = (lookup((lead, lead + 1), pixel(axis), _REASON) for axis in (0, 1))
+    def law(axis: int) -> Law:
+        stride, dilation, padding = _geometry(params, axis)
+        (rows, columns), wide = taps, blocks[1]
+        tap = (Digit(lead, dilation, columns, rows), Digit(lead, dilation, 1, columns))[axis]
+        window = (Digit(lead + 1, stride, wide), Digit(lead + 1, stride, 1, wide))[axis]
+        digits = (tap._replace(bounded=True),) * (taps[axis] > 1) + (window,) * (blocks[axis] > 1)
+        shifted = Relation.window(1, 1, 1, padding)
+        return Law(digits, shifted if digits else Relation.constant([-padding]))
+
+    image = (Place((lead, lead + 1), pixel(axis), law(axis)) for axis in (0, 1))
     channel = along(lead, Relation.spread(prod(taps)))
     return (Read(0, (*map(along, range(lead)), channel, *image)),)
 

@@ -48,7 +48,10 @@ def _at(place: Place, output: Shape) -> Iterable[int] | None:
     law = place.law
     if law is None:
         return None
-    z = sum(coefficient * output[dim] for dim, coefficient, *_ in law.digits)
+    z = 0
+    for dim, coefficient, weight, extent, shift, *_ in law.digits:
+        turn = (output[dim] - shift) // weight
+        z += coefficient * (turn if extent is None else turn % extent)
     return _rows(law.relation, z) if law.extent is None else (z // law.weight % law.extent,)
 
 

@@ -25,7 +25,7 @@ from rfgraph.language.reads import (
     fixed,
     same,
 )
-from rfgraph.propagation.periodic import Periodic, PeriodicDomain, Scan
+from rfgraph.propagation.periodic import GROUP, Periodic, PeriodicDomain, Scan
 from tests.domains import dense
 from tests.domains.strategies import factorizations
 
@@ -447,7 +447,8 @@ def test_all_places_of_a_window_read_whole_are_a_window_and_not_the_axis() -> No
     value = DOMAIN.compose(windows(), keep(3, {2: every("attention")}), node((1, 3, 7)))
     assert value.whole is None
     assert claimed(value, (0, 2, 5)) == {*range(14, 21)}
-    assert "reads a group of positions whole" in origins(value.limits)[0][1]
+    assert value.local == (Scan(Relation.window(7, 7), plain(1)),)
+    assert value.limits is None and value.reshapes is None
 
 
 def test_all_windows_read_whole_at_one_place_are_a_grid_with_holes() -> None:
@@ -455,6 +456,7 @@ def test_all_windows_read_whole_at_one_place_are_a_grid_with_holes() -> None:
     assert value.whole is None
     assert claimed(value, (0, 0, 5)) == {5, 12, 19}
     assert value.local[0].relation.holes == 12
+    assert origins(value.limits) == [("here", GROUP)]  # as many windows as this size has
 
 
 def test_windows_and_places_both_read_whole_are_the_whole_axis() -> None:

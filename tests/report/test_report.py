@@ -82,8 +82,8 @@ LIMITED = {
     ),
     "a reshape": (lambda x: x.flatten(2), (1, 1), "a reshape regroups the positions"),
     "windows of a reshape read whole": (
-        lambda x: x.reshape(1, 2, 3, 4, 10).sum(3),
-        (4, 1),
+        lambda x: x.reshape(1, 2, 3, 4, 10).sum(2),
+        (9, 1),
         "reads a group of positions whole",
     ),
     "a transposed copy": (lambda x: x[..., :10, :] + x[..., :10, :].mT, (10, 10), "in different ways"),

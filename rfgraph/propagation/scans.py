@@ -1,0 +1,122 @@
+"""`Scan`: reads that move with the output, as a relation over digits, and the forms that one has.
+
+In: relations and digits. Out: scans in one form whatever the spelling, and along one dim where there is
+such a form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from math import gcd, lcm
+
+from rfgraph.algebra.digits import Digit, Digits, growing, is_plain, plain, tidy
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Shape
+
+_LONGEST_PERIOD = 1024  # a relation with more phases than this is a table, not a law
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Reads that move with the output: `relation(z)`, with `z` given by `digits` (none: a constant).
+
+    `relation` None: the reads vary along the digits' dims, and no relation says how.
+    """
+
+    relation: Relation | None
+    digits: Digits
+
+
+def folded(relation: Relation, digits: Sequence[Digit]) -> Scan:
+    """The scan whose digits have no common factor: that is the relation's, whatever the spelling."""
+    if not digits:
+        return Scan(relation, ())
+    common = gcd(*(digit.coefficient for digit in digits))
+    coarsest = max(
+        digits, key=lambda d: (abs(d.coefficient), d.dim, d.weight, d.extent or 0, d.shift)
+    )
+    if coarsest.coefficient < 0:
+        common = -common
+    if common == 1:
+        return Scan(relation, tidy(digits))
+    steps = Relation(1, common, (Positions.of([0]),))
+    rest = [digit._replace(coefficient=digit.coefficient // common) for digit in digits]
+    return Scan(steps.compose(relation), tidy(rest))
+
+
+def united(scan: Scan, shape: Shape) -> Scan | None:
+    """What all places of the finer digits read together, along the dim of the coarsest; None: not along one.
+
+    As after space-to-depth: the finer digits lie in the channels, all of which are read together.
+    """
+    if scan.relation is None or len(scan.digits) < 2:
+        return None
+    coarse = growing(scan.digits, shape)
+    fine = [digit for digit in scan.digits if digit is not coarse]
+    if not coarse.is_index or any(digit.dim == coarse.dim or digit.sized for digit in fine):
+        return None
+    places = Positions.of([0])
+    for dim in sorted({digit.dim for digit in fine}):
+        here = [digit for digit in fine if digit.dim == dim]
+        if any(digit.shift > 0 for digit in here):
+            return None  # positions put before the axis read nothing of it
+        sums = (sum(digit.at(index) for digit in here) for index in range(shape[dim]))
+        places = places.plus(Positions.of(sums))
+    return folded(Relation(1, 1, (places,)).compose(scan.relation), [coarse])
+
+
+def along_one(scan: Scan, own: Callable[[], Collection[int]]) -> Scan | None:
+    """The scan whose digits lie along one dim of `own`, as a relation of its index; else None."""
+    dims = {digit.dim for digit in scan.digits}
+    if scan.relation is None or len(dims) != 1 or any(digit.sized for digit in scan.digits):
+        return None
+    if not dims.issubset(own()):
+        return None
+    period = lcm(*(digit.weight * (digit.extent or 1) for digit in scan.digits))
+    endless = [digit for digit in scan.digits if digit.extent is None]
+    advance = sum(digit.coefficient * (period // digit.weight) for digit in endless)
+    if period > _LONGEST_PERIOD or not advance:
+        return None
+    sets = (Positions.of([sum(d.at(index) for d in scan.digits)]) for index in range(period))
+    return Scan(Relation(period, advance, sets).compose(scan.relation), plain(*dims))
+
+
+def shown(
+    scans: tuple[Scan, ...], shape: Shape, own: Callable[[], Collection[int]]
+) -> tuple[Scan, ...]:
+    """The scans of a tensor of `shape` as a row shows them: in steps of its own dims where they have such.
+
+    Digits that share a dim with other elements are united, as channels are. Digits along a dim that the axis
+    has for itself, one of `own`, are steps of it.
+    """
+    if all(is_plain(scan.digits) for scan in scans):
+        return scans
+    scans = tuple(among_channels(scan, shape) or scan for scan in scans)
+    joined: dict[Digits, Scan] = {}
+    rest: list[Scan] = []
+    for scan in scans:
+        scan = along_one(scan, own) or scan
+        mine = joined.setdefault(scan.digits, scan)
+        if mine is scan:
+            continue
+        if (
+            mine.relation is None
+            or scan.relation is None
+            or not mine.relation.joinable(scan.relation)
+        ):
+            rest.append(scan)
+        else:
+            joined[scan.digits] = replace(mine, relation=mine.relation.join(scan.relation))
+    return (*joined.values(), *rest)
+
+
+def among_channels(scan: Scan, shape: Shape) -> Scan | None:
+    """All channels together, where the finer digits share their dims with other elements, or lie in dim 1."""
+    if len(scan.digits) < 2:
+        return None
+    coarse = growing(scan.digits, shape)
+    fine = (digit for digit in scan.digits if digit is not coarse)
+    channels = all(not d.is_index or d.dim == 1 < coarse.dim for d in fine)
+    return united(scan, shape) if channels else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from math import prod
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from rfgraph.language.reads import (
     fixed,
     same,
 )
+from rfgraph.propagation import periodic
 from rfgraph.propagation.periodic import GROUP, Periodic, PeriodicDomain, Scan
 from tests.domains import dense
 from tests.domains.strategies import factorizations
@@ -44,26 +47,32 @@ class Tensor:
     truth: dense.Dense
     padded: bool = False  # some operator read outside its operand: the closed form goes on there
     domain: PeriodicDomain = field(default_factory=PeriodicDomain)
+    together: bool = False  # the domain may take all channels together, where it has no other law
 
     @classmethod
-    def source(cls, shape: Shape, dim: int) -> Tensor:
+    def source(cls, shape: Shape, dim: int, together: bool = False) -> Tensor:
         domain = PeriodicDomain()
         value = domain.initial(Node("x", "input", shape=shape), dim)
-        return cls(shape, value, dense.source(shape, dim), domain=domain)
+        return cls(shape, value, dense.source(shape, dim), domain=domain, together=together)
 
     def through(self, shape: Shape, *reads: Read, padded: bool = False) -> Tensor:
         """The tensor of `shape` that an operator with these reads makes of this one."""
         node = Node("node", "op", ("x",), shape=shape, operand_shapes=(self.shape,))
-        values = [self.domain.compose(self.value, read, node) for read in reads]
+        with nullcontext() if self.together else patch.object(periodic, "among_channels", apart):
+            values = [self.domain.compose(self.value, read, node) for read in reads]
         value = values[0] if len(values) == 1 else self.domain.join(values, node)
         truth = dense.apply([self.truth], reads, shape)
-        return Tensor(shape, value, truth, self.padded or padded, self.domain)
+        return replace(self, shape=shape, value=value, truth=truth, padded=self.padded or padded)
 
     def slid(self, dim: int, size: int, *dim_reads: Place, padded: bool = False) -> Tensor:
         """Reads along `dim` alone, which then has `size` positions."""
         shape = (*self.shape[:dim], size, *self.shape[dim + 1 :])
         reads = (keep(len(shape), {dim: dim_read}) for dim_read in dim_reads)
         return self.through(shape, *reads, padded=padded)
+
+
+def apart(scan: Scan, shape: Shape) -> None:
+    """No channels are taken together: every position has a law of its own, or none."""
 
 
 def keep(rank: int, replaced: dict[int, Place]) -> Read:
@@ -189,10 +198,10 @@ def reshaped(tensor: Tensor, start: int, stop: int, new: Shape) -> Tensor:
 
 
 @st.composite
-def tensors(draw: st.DrawFn) -> Tensor:
+def tensors(draw: st.DrawFn, together: bool = False) -> Tensor:
     """A tensor that a short chain of operators makes of an input with one tracked axis."""
     shape = tuple(draw(st.lists(st.sampled_from([2, 3, 4, 6, 8]), min_size=2, max_size=3)))
-    tensor = Tensor.source(shape, draw(st.integers(0, len(shape) - 1)))
+    tensor = Tensor.source(shape, draw(st.integers(0, len(shape) - 1)), together)
     for _ in range(draw(st.integers(1, 6))):
         after = draw(moved(tensor))
         if prod(after.shape) > MOST_ELEMENTS or 1 in after.shape:
@@ -232,6 +241,18 @@ def test_reads_vary_along_the_dims_of_the_digits_alone(tensor: Tensor) -> None:
         start = tuple(index if dim in varying else 0 for dim, index in enumerate(position))
         # A position in the padding of any dim reads nothing at all, whatever its other coordinates.
         assert tensor.padded or tensor.truth[position] == tensor.truth[start]
+
+
+@given(tensors(together=True))
+def test_channels_taken_together_read_all_that_any_of_them_reads(tensor: Tensor) -> None:
+    moving = {digit.dim for scan in tensor.value.local for digit in scan.digits}
+    united: dict[Shape, set[int]] = {}
+    for position in np.ndindex(*tensor.shape):
+        at = tuple(index if dim in moving else 0 for dim, index in enumerate(position))
+        united.setdefault(at, set()).update(tensor.truth[position])
+    for at, read in united.items():
+        said = claimed(tensor.value, at)
+        assert said is None or read <= said
 
 
 @given(tensors())

@@ -104,7 +104,11 @@ def test_the_field_of_a_query_is_that_of_its_token_through_two_blocks() -> None:
 
 
 def differing(model: nn.Module, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> list[str]:
-    """The nodes whose local closed form is not their local set, at the centre, clipped to the input."""
+    """The nodes whose local closed form is not their local set, at the centre, clipped to the input.
+
+    Where the closed form goes on outside of the input there, which a roll brings back in on the other side, the
+    first position is held where it does not.
+    """
     report = rfgraph.analyze(model, shape, axes=axes)
     found = []
     for node in report:
@@ -117,9 +121,15 @@ def differing(model: nn.Module, shape: tuple[int, ...], axes: tuple[int, ...] | 
                 or reads.relation is None
             ):
                 continue
-            place = {dim: node.shape[dim] // 2 for dim in reads.dims}
-            claimed = reads.relation.at(*place.values()) if place else reads.relation.at(0)
             length = report.inputs[axis.input].shape[axis.dim]
+            size = node.shape[reads.dims[0]] if reads.dims else 1
+            inside = (
+                o
+                for o in (size // 2, *range(size))
+                if set(reads.relation.at(o)) <= {*range(length)}
+            )
+            output = next(inside, size // 2)
+            place, claimed = dict.fromkeys(reads.dims, output), reads.relation.at(output)
             if reads.members(place).tolist() != [i for i in claimed if 0 <= i < length]:
                 found.append(node.name)
     return found

@@ -113,10 +113,9 @@ def shown(
 
 
 def among_channels(scan: Scan, shape: Shape) -> Scan | None:
-    """All channels together, where the finer digits share their dims with other elements, or lie in dim 1."""
+    """All channels together, where the finer digits share their dims with other elements."""
     if len(scan.digits) < 2:
         return None
     coarse = growing(scan.digits, shape)
-    fine = (digit for digit in scan.digits if digit is not coarse)
-    channels = all(not d.is_index or d.dim == 1 < coarse.dim for d in fine)
-    return united(scan, shape) if channels else None
+    is_shared = all(not digit.is_index for digit in scan.digits if digit is not coarse)
+    return united(scan, shape) if is_shared else None

@@ -27,8 +27,9 @@ from rfgraph.language.reads import (
     fixed,
     same,
 )
-from rfgraph.propagation import periodic
-from rfgraph.propagation.periodic import GROUP, Periodic, PeriodicDomain, Scan
+from rfgraph.propagation import composition
+from rfgraph.propagation.composition import GROUP
+from rfgraph.propagation.periodic import Periodic, PeriodicDomain, Scan
 from tests.domains import dense
 from tests.domains.strategies import factorizations
 
@@ -58,7 +59,7 @@ class Tensor:
     def through(self, shape: Shape, *reads: Read, padded: bool = False) -> Tensor:
         """The tensor of `shape` that an operator with these reads makes of this one."""
         node = Node("node", "op", ("x",), shape=shape, operand_shapes=(self.shape,))
-        with nullcontext() if self.together else patch.object(periodic, "among_channels", apart):
+        with nullcontext() if self.together else patch.object(composition, "among_channels", apart):
             values = [self.domain.compose(self.value, read, node) for read in reads]
         value = values[0] if len(values) == 1 else self.domain.join(values, node)
         truth = dense.apply([self.truth], reads, shape)

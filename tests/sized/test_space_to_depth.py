@@ -260,14 +260,29 @@ def test_channels_taken_after_space_to_depth_hold_at_any_size(name: str) -> None
     assert_as_claimed(model, node)
 
 
-def test_one_channel_of_sound_folded_into_two_is_a_stride_of_two() -> None:
-    function = lambda self, x: x.reshape(x.shape[0], -1, 2).transpose(1, 2)  # noqa: E731
-    for shape in ((1, 1, 12), (1, 1, 18)):
-        node = rfgraph.analyze(Apply(function), shape).output
-        assert node.dims == (2,) and node.rf.closed_form == (True,)
-        assert figures(node.rf) == [(2, 2, 0, (0, 0), ((0, 1),))]
-        assert node.reads(0, (4,)).tolist() == [8, 9]
-        assert node.reads(0, (0, 1, 4)).tolist() == [9]
+ONE_CHANNEL: dict[str, Function] = {
+    "slices": lambda self, x: torch.cat([x[..., ::2], x[..., 1::2]], 1),
+    "views": lambda self, x: x.reshape(x.shape[0], -1, 2).transpose(1, 2),
+    "frames": lambda self, x: x.unfold(2, 2, 2)[:, 0].transpose(1, 2),
+}
+
+
+@pytest.mark.parametrize("spelling", ONE_CHANNEL)
+@pytest.mark.parametrize("factor", [1, 2])
+def test_one_channel_of_sound_folded_into_two(spelling: str, factor: int) -> None:
+    """Nothing tells its two places from a dim of space, until they are read together."""
+    model = Apply(
+        lambda self, x: self.conv(
+            F.interpolate(ONE_CHANNEL[spelling](self, x), scale_factor=factor)
+        ),
+        conv=nn.Conv1d(2, 1, 3, padding=1),
+    )
+    node = assert_equal_at_every_position(model, (1, 1, 12))
+    steps = (6, 2, -2, (2, 2), (tuple(range(-2, 4)),))
+    halves = (4, 1, -2, (2, 2), ((-2, -1, 0, 1), (0, 1, 2, 3)))
+    assert figures(node.rf) == [steps if factor == 1 else halves]
+    other = rfgraph.analyze(model, torch.empty((1, 1, 18), dtype=torch.float64)).output
+    assert other.rf.closed_form == (True,) and other.rf.relations == node.rf.relations
 
 
 # --- windows that overlap -------------------------------------------------------------------------

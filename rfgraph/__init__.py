@@ -29,6 +29,7 @@ from rfgraph.language.reads import (
     regrouped,
     same,
     table,
+    up_to,
 )
 from rfgraph.report import NodeReport, Report
 from rfgraph.report.axis import AxisReads, Limit
@@ -74,6 +75,7 @@ __all__ = [
     "rule",
     "same",
     "table",
+    "up_to",
     "value",
     "verify",
 ]

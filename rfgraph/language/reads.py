@@ -28,6 +28,7 @@ Kind: TypeAlias = Literal[
     "statistics",
     "spectral",
     "recurrent",
+    "cumulative",
     "data-dependent",
     "measured",
     "unknown",
@@ -45,19 +46,24 @@ class Law:
     """What is read along one operand dim at any size, far from borders.
 
     `relation(z)`, where `z` is the sum of `digits` of the output position; where there is an `extent`,
-    the one position `z // weight % extent`: a place of the number `z`, as in a reshape.
+    the one position `z // weight % extent`: a place of the number `z`, as in a reshape. `past`: and all that
+    the outputs before it read.
     """
 
     digits: Digits
     relation: Relation = _IDENTITY
     weight: int = 1
     extent: int | None = None
+    past: bool = False
 
     def at(self, index: Sequence[int], dims: Sequence[int]) -> Iterable[int]:
         """The positions that the output position reads which has `index` along `dims`."""
         position = dict(zip(dims, index, strict=True))
         z = sum(digit.at(position[digit.dim]) for digit in self.digits)
-        return self.relation.at(z) if self.extent is None else (z // self.weight % self.extent,)
+        if self.extent is not None:
+            return (z // self.weight % self.extent,)
+        reads = self.relation.at(z)
+        return range(max(reads, default=-1) + 1) if self.past else reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,11 @@ class Place:
     def is_whole(self) -> bool:
         """Every position is read, whatever the output position."""
         return self.at is None and self.law is None
+
+    @property
+    def is_past(self) -> bool:
+        """All is read up to a position that moves with the output."""
+        return self.law is not None and self.law.past
 
     def positions(self, index: tuple[int, ...]) -> Iterable[int]:
         """What the output position reads that has `index` along `dims`; not of a whole read."""
@@ -166,6 +177,13 @@ def fixed(index: int, reason: str = "") -> Place:
 def every(kind: Kind) -> Place:
     """Every position is read, whatever the output position: a whole read."""
     return Place(kind=kind)
+
+
+@lru_cache(maxsize=64)
+def up_to(dim: int, kind: Kind, relation: Relation = _IDENTITY) -> Place:
+    """A past read, at any size: output `o` along `dim` reads `relation(o)` and all positions before."""
+    law = Law(plain(dim), relation, past=True)
+    return Place((dim,), lambda index: range(relation.at(index[0])[-1] + 1), law, kind)
 
 
 def table(

@@ -23,7 +23,7 @@ from torch import fx
 from torch.fx.node import map_aggregate
 
 from rfgraph.graph import Axis, Carry, Graph, Node
-from rfgraph.graph.calls import outputs_of, plain
+from rfgraph.graph.calls import plain
 from rfgraph.graph.replay import Replay, Unreadable
 from rfgraph.probe.twins.encoding import average
 from rfgraph.probe.twins.twin import Part, Setting, Twin
@@ -175,14 +175,9 @@ def _leaves(value: Any) -> list[object]:
 def _joined(held: object, made: Sequence[_Made]) -> object:
     """Results of one call, for each part of its arguments, as one result whose parts these are."""
     if isinstance(held, tuple | list):
-        results = (outputs_of(each.result) for each in made)
-        columns = [
-            [each._replace(result=entry) for each, entry in zip(made, column, strict=True)]
-            for column in zip(*results, strict=True)
-        ]
-        entries = outputs_of(held)
         return tuple(
-            _joined(e, c) for e, c in zip(entries, columns or [[]] * len(entries), strict=True)
+            _joined(entry, [each._replace(result=each.result[number]) for each in made])
+            for number, entry in enumerate(held)
         )
     if not _is_traced(held):
         return held

@@ -14,22 +14,14 @@ from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Shape
 from rfgraph.language.reads import Law, Place, unmoved
-from rfgraph.propagation.scans import Scan, along_one, among_channels, folded
+from rfgraph.propagation.past import begun, gone_on
+from rfgraph.propagation.scans import Scan, Step, along_one, among_channels, folded
 
 GROUP = "reads a group of positions whole, as many as the analysed size has"
 SPLIT = (
     "a reshape splits this axis into a fixed number of parts, whose length the analysed size has"
 )
 _ORIGIN = Positions.progression(0, 1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What becomes of a scan: a scan again, or a whole read of some kind; and why at this size only."""
-
-    scan: Scan | None
-    whole: str = ""
-    limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +43,9 @@ class Composition:
         places = self.places
         if not scan.digits:
             return Step(scan)  # a constant, whichever positions are read
+        if scan.past:
+            renamed = _renamed(scan, places)
+            return gone_on(scan, places) if renamed is None else Step(renamed)
         dim, relation = scan.digits[0].dim, scan.relation
         if relation is not None and scan.digits == plain(dim):
             step = _compose_plain(relation, places[dim])
@@ -143,7 +138,8 @@ def _renamed(scan: Scan, places: tuple[Place, ...]) -> Scan | None:
             return None
         digits.append(Digit(place.dims[0], *digit[1:]))
     unresolved = scan.relation is None  # then one digit says that the reads vary along its dim
-    return Scan(scan.relation, tuple(sorted(set(digits))) if unresolved else tidy(digits))
+    ordered = tuple(sorted(set(digits))) if unresolved else tidy(digits)
+    return Scan(scan.relation, ordered, scan.past)
 
 
 def _compose_plain(relation: Relation, place: Place) -> Step | None:
@@ -157,7 +153,8 @@ def _compose_plain(relation: Relation, place: Place) -> Step | None:
         return None
     if not law.digits:
         return Step(Scan(_constant(relation, law), ()), limit=place.reason)
-    return Step(Scan(law.relation.compose(relation), law.digits), limit=place.reason)
+    moved = Scan(law.relation.compose(relation), law.digits)
+    return begun(moved, place) if law.past else Step(moved, limit=place.reason)
 
 
 def _constant(relation: Relation, law: Law) -> Relation:
@@ -188,7 +185,7 @@ def _move(digit: Digit, law: Law, shape: Shape) -> tuple[Sequence[Digit], Positi
     if law.extent is not None:
         parts = stretch(digit, law.digits, law.weight, law.extent, shape)
         return None if parts is None else (parts, _ORIGIN)
-    if law.relation.period != 1 or len(law.digits) != 1 or not law.digits[0].is_index:
+    if law.past or law.relation.period != 1 or len(law.digits) != 1 or not law.digits[0].is_index:
         return None
     reads, ((target, scale, *_),) = law.relation.sets[0], law.digits
     if digit.is_index:

@@ -30,8 +30,10 @@ class Periodic:
     """What one tensor reads of one axis.
 
     Attributes:
-        local: the union of these scans, whole-axis reads left out; empty where nothing local is left.
+        local: the union of these scans, whole-axis and past reads left out; empty where nothing is left.
+        past: what goes back without a bound: `relation` says what its bounded side reads.
         whole: the nodes that read the whole axis, with the kind of read; None where none does.
+        since: the nodes that read all up to a position, with the kind of read; None where none does.
         limits: why this holds at the analysed size only; None where it holds at any size.
         marks: what it rests on beside rules: laws inferred from measurements.
         reshapes: since which nodes a reshape spreads the axis over dims; None where it lies along one.
@@ -39,16 +41,23 @@ class Periodic:
     """
 
     local: tuple[Scan, ...]
+    past: tuple[Scan, ...] = ()
     whole: Trail | None = None
+    since: Trail | None = None
     limits: Trail | None = None
     marks: Trail | None = None
     reshapes: Trail | None = None
     meetings: Trail | None = None
 
     @property
+    def scans(self) -> tuple[Scan, ...]:
+        """Those of local and of past reads."""
+        return self.local + self.past if self.past else self.local
+
+    @property
     def trails(self) -> tuple[Trail | None, ...]:
-        """Whole reads, limits, marks, reshapes, meetings."""
-        return self.whole, self.limits, self.marks, self.reshapes, self.meetings
+        """Whole reads, past reads, limits, marks, reshapes, meetings."""
+        return self.whole, self.since, self.limits, self.marks, self.reshapes, self.meetings
 
     @property
     def why_sized(self) -> Iterator[Origin]:
@@ -78,7 +87,7 @@ class PeriodicDomain:
         if node.masked is not None:
             return self._masked(value, read, node)
         places = read.dims
-        for scan in value.local:  # a plain loop: this is asked of every axis of every operand
+        for scan in value.scans:  # a plain loop: this is asked of every axis of every operand
             for digit in scan.digits:
                 if places[digit.dim] is not unmoved(digit.dim):
                     return self._composed(value, read, node)
@@ -87,23 +96,27 @@ class PeriodicDomain:
     def _masked(self, value: Periodic, read: Read, node: Node) -> Periodic:
         """A constant mask fixes some positions: which ones read nothing is known at this size."""
         found = self._composed(value, read, node)
-        moving = {digit.dim for scan in found.local for digit in scan.digits}
+        moving = {digit.dim for scan in found.scans for digit in scan.digits}
         if not moving:
             return found
         digits = tuple(map(Digit, sorted(moving | masked_dims(node))))
         limits = extend(found.limits, node.name, "a constant mask fixes positions at this size")
-        return _since(replace(found, local=(Scan(None, digits),), limits=limits), node)
+        local = (Scan(None, digits),) if found.local else ()
+        past = (Scan(None, digits, past=True),) if found.past else ()
+        return _since(replace(found, local=local, past=past, limits=limits), node)
 
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
         scans: list[Scan] = []
-        whole, limits, marks = value.whole, value.limits, value.marks
+        whole, since, limits, marks = value.whole, value.since, value.limits, value.marks
         operand, growth = read.operand, self._growth
         own = partial(growth.own, node.operands[operand]) if growth else tuple
         step_of = Composition(read.dims, node.operand_shapes[operand], node.shape, own).step
-        for scan in value.local:
+        for scan in value.scans:
             step = step_of(scan)
             if step.whole:
                 whole = extend(whole, node.name, step.whole)
+            if step.past:
+                since = extend(since, node.name, step.past)
             if step.limit:
                 limits = extend(limits, node.name, step.limit)
             for digit in scan.digits:
@@ -112,8 +125,8 @@ class PeriodicDomain:
             if step.scan is not None and step.scan not in scans:
                 clash = _absorb(scans, step.scan)
                 limits = extend(limits, node.name, clash) if clash else limits
-        trails = whole, limits, marks, value.reshapes, value.meetings
-        return _since(Periodic(tuple(scans), *trails), node)
+        trails = whole, since, limits, marks, value.reshapes, value.meetings
+        return _since(Periodic(*_apart(scans), *trails), node)
 
     def join(self, values: Sequence[Periodic], node: Node) -> Periodic | None:
         if not values:
@@ -133,27 +146,30 @@ class PeriodicDomain:
 
 def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, bool]:
     """The union of two values; True where it says that something begins at this node."""
-    scans, clash = list(one.local), ""
-    for scan in other.local:
+    scans, clash = list(one.scans), ""
+    for scan in other.scans:
         if scan not in scans:
             clash = _absorb(scans, scan) or clash
-    whole, limits, marks, reshapes, meetings = map(merge, one.trails, other.trails)
+    whole, since, limits, marks, reshapes, meetings = map(merge, one.trails, other.trails)
     if clash:
         limits = extend(limits, node.name, clash)
     too_many = len(scans) > _MOST_SCANS
     if too_many:
         dims = sorted({digit.dim for scan in scans for digit in scan.digits})
-        scans = [Scan(None, tuple(map(Digit, dims)))]
+        scans = [
+            Scan(None, tuple(map(Digit, dims)), past) for past in {scan.past for scan in scans}
+        ]
         limits = extend(limits, node.name, "too many differently moving branches meet")
-    joined = _since(Periodic(tuple(scans), whole, limits, marks, reshapes, meetings), node)
+    trails = whole, since, limits, marks, reshapes, meetings
+    joined = _since(Periodic(*_apart(scans), *trails), node)
     meets = meetings is None and joined.meetings is not None
-    is_one = joined.local == one.local and all(map(is_, joined.trails, one.trails))
+    is_one = joined.scans == one.scans and all(map(is_, joined.trails, one.trails))
     return (one if is_one else joined), bool(clash) or too_many or meets
 
 
 def _since(value: Periodic, node: Node) -> Periodic:
     """What this node makes, with since which nodes its scans are not one along one dim, if they are not."""
-    reshapes, meetings, local = value.reshapes, value.meetings, value.local
+    reshapes, meetings, local = value.reshapes, value.meetings, value.scans
     if reshapes is meetings is None and (
         not local or (len(local) == 1 and is_plain(local[0].digits))
     ):
@@ -172,11 +188,19 @@ def _since(value: Periodic, node: Node) -> Periodic:
     return replace(value, reshapes=reshapes, meetings=meetings)
 
 
+def _apart(scans: Sequence[Scan]) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:
+    """Local scans, and those that go back without a bound."""
+    past = tuple(scan for scan in scans if scan.past)
+    return (tuple(scan for scan in scans if not scan.past), past) if past else (tuple(scans), ())
+
+
 def _absorb(scans: list[Scan], scan: Scan) -> str:
     """Join `scan` into the one that moves alike, or append it. Returns the clash of rates, if any."""
     clash = ""
     for i, mine in enumerate(scans):
-        if mine.digits != scan.digits or mine.relation is None or scan.relation is None:
+        if mine.digits != scan.digits or mine.past != scan.past:
+            continue
+        if mine.relation is None or scan.relation is None:
             continue
         if mine.relation.joinable(scan.relation):
             joined = mine.relation.join(scan.relation)

@@ -22,11 +22,26 @@ _LONGEST_PERIOD = 1024  # a relation with more phases than this is a table, not 
 class Scan:
     """Reads that move with the output: `relation(z)`, with `z` given by `digits` (none: a constant).
 
-    `relation` None: the reads vary along the digits' dims, and no relation says how.
+    `relation` None: the reads vary along the digits' dims, and no relation says how. `past`: and all that
+    the positions before it read.
     """
 
     relation: Relation | None
     digits: Digits
+    past: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What becomes of a scan at a node: a scan again, or a whole read of some kind; why at this size only.
+
+    `past`: the kind of a read that goes back without a bound, where that begins here.
+    """
+
+    scan: Scan | None
+    whole: str = ""
+    limit: str = ""
+    past: str = ""
 
 
 def folded(relation: Relation, digits: Sequence[Digit]) -> Scan:

@@ -94,7 +94,7 @@ class SizedDomain:
         carries: list[Carry] = []
         for part in value.parts:
             sets = image(part.sets)
-            if part.dims and all(read.dims[dim].is_whole for dim in part.dims):
+            if _is_unbounded(part, read.dims):
                 added.append(sets)
                 whole = extend(whole, node.name, read.dims[min(part.dims)].kind)
                 carries.append(Carry(read.operand, part.dims, None))
@@ -149,6 +149,13 @@ class SizedDomain:
             self._left -= sets.nbytes
             if self._left < 0:
                 raise TooLargeError("the sets of this model exceed the budget")
+
+
+def _is_unbounded(part: Part, places: Sequence[Place]) -> bool:
+    """All that carries the part is read whole, or up to a position."""
+    if len(part.dims) == 1 and places[min(part.dims)].is_past:
+        return True
+    return bool(part.dims) and all(places[dim].is_whole for dim in part.dims)
 
 
 def _carried(part: Part, sets: Array, places: Sequence[Place], node: Node) -> Part:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from math import inf
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args, overload
 
@@ -95,7 +95,8 @@ class Figures:
     @staticmethod
     def size_range(reads: AxisReads) -> tuple[float, float] | None:
         """The least and the largest size over the phases, or over all positions."""
-        return reads.view(lambda law: law.size_range, (inf, inf), Hulls.size_range)
+        endless = (inf, inf)
+        return reads.view(lambda law: law.size_range, endless, Hulls.size_range, lambda _: endless)
 
     @figure("table")
     @staticmethod
@@ -104,7 +105,7 @@ class Figures:
 
         Without a relation: of the positions in the middle of the node, None where they are irregular.
         """
-        return reads.view(lambda law: law.stride, None, Hulls.stride)
+        return reads.view(lambda law: law.stride, None, Hulls.stride, lambda end: end.stride)
 
     @figure("table")
     @staticmethod
@@ -134,13 +135,13 @@ class Figures:
     @staticmethod
     def period(reads: AxisReads) -> int | None:
         """After how many outputs the reads repeat."""
-        return reads.view(lambda law: law.period)
+        return reads.view(lambda law: law.period, past=lambda end: end.period)
 
     @figure("json")
     @staticmethod
     def advance(reads: AxisReads) -> int | None:
         """By how many input positions they have moved then."""
-        return reads.view(lambda law: law.advance)
+        return reads.view(lambda law: law.advance, past=lambda end: end.advance)
 
     @figure("attribute")
     @staticmethod
@@ -152,19 +153,24 @@ class Figures:
     @staticmethod
     def reach(reads: AxisReads) -> tuple[float, float] | None:
         """How far left and right of `floor(stride * o)` any output `o` reads; left: its context."""
-        return reads.view(lambda law: law.reach, (inf, inf), Hulls.reach)
+        endless = (inf, inf)
+        return reads.view(
+            lambda law: law.reach, endless, Hulls.reach, lambda end: (inf, end.reach[1])
+        )
 
     @figure("frame")
     @staticmethod
     def lookahead(reads: AxisReads) -> float | None:
         """How far beyond the end of its own hop any output reads, at least 0; None where none moves."""
-        return reads.view(lambda law: law.lookahead, inf, Hulls.lookahead)
+        return reads.view(
+            lambda law: law.lookahead, inf, Hulls.lookahead, lambda end: end.lookahead
+        )
 
     @figure("json")
     @staticmethod
     def halo(reads: AxisReads) -> tuple[float, float] | None:
         """How far left and right of itself a tile aligned to the period reads."""
-        return reads.view(lambda law: law.halo, (inf, inf))
+        return reads.view(lambda law: law.halo, (inf, inf), past=lambda end: (inf, end.halo[1]))
 
     @figure("frame")
     @staticmethod
@@ -174,8 +180,16 @@ class Figures:
 
     @figure("frame")
     @staticmethod
+    def unbounded(reads: AxisReads) -> Literal["past"] | None:
+        """`"past"` where all positions up to one that moves with the output are read, as by an LSTM."""
+        return "past" if not reads.whole and reads.end is not None else None
+
+    @figure("frame")
+    @staticmethod
     def closed_form(reads: AxisReads) -> bool:
         """Does the answer hold at any input size? Else at the analysed size only: see `limits`."""
+        if reads.value.past:
+            return reads.value.limits is None and reads.end is not None
         return reads._has_steps and (reads.value.limits is None or not reads.value.local)
 
 
@@ -202,11 +216,15 @@ class AxisReads(Figures):
         view: Callable[[Relation], T | None],
         when_whole: T | None = None,
         counted: Callable[[Hulls], T | None] | None = None,
+        past: Callable[[Relation], T | None] = lambda end: None,
     ) -> T | None:
-        """A view of the law; where there is none, what is `counted` over all positions."""
+        """A view of the law; where there is none, what is `counted` over all positions.
+
+        `past`: of a past read, a view of its `end`.
+        """
         if self.whole:
             return when_whole
-        law = self.law
+        law, view = (self.end, past) if self.value.past else (self.law, view)
         if law is not None:
             return view(law)
         return None if counted is None else counted(self._hulls)
@@ -238,6 +256,16 @@ class AxisReads(Figures):
         """One law in steps of the node's own, or no reads that move."""
         return self.law is not None and all(is_plain(scan.digits) for scan in self.scans)
 
+    @cached_property
+    def end(self) -> Relation | None:
+        """Of a past read: the relation whose right side is where it ends, local reads included; or None."""
+        scans = (*self.scans, *self.value.past)
+        laws = [scan.relation for scan in scans if scan.relation is not None]
+        is_one = len({scan.digits for scan in scans}) == 1 and is_plain(scans[0].digits)
+        if not self.value.past or not is_one or len(laws) < len(scans):
+            return None
+        return reduce(Relation.join, laws) if all(map(laws[0].joinable, laws)) else None
+
     def center(self, output: int) -> Fraction | None:
         """`(lo + hi) / 2` of what position `output` reads."""
         return self.view(lambda law: law.center(output))
@@ -246,14 +274,19 @@ class AxisReads(Figures):
     def relation(self) -> Relation | None:
         """The relation from positions along the node's own dim to input positions, where there is one.
 
-        None for a whole read, and where a reshape has spread the axis over the node's dims.
+        None for a whole or a past read, and where a reshape has spread the axis over the node's dims.
         """
-        return self.law if self._has_steps and not self.whole else None
+        return self.law if self._has_steps and not self.is_endless else None
+
+    @property
+    def is_endless(self) -> bool:
+        """Is the whole axis read, or all up to a position? `local` leaves such reads out."""
+        return self.whole or bool(self.value.past)
 
     @property
     def carriers(self) -> tuple[int, ...]:
         """The node's own dims that carry the axis: its reads may vary along these, and along no other."""
-        return tuple(sorted({digit.dim for scan in self.value.local for digit in scan.digits}))
+        return tuple(sorted({digit.dim for scan in self.value.scans for digit in scan.digits}))
 
     @cached_property
     def dims(self) -> tuple[int, ...]:
@@ -262,8 +295,9 @@ class AxisReads(Figures):
         Where no law says so, those of the sets at the analysed size; where they happen to be the same
         everywhere at this size, all that may vary.
         """
-        moving = tuple(sorted({digit.dim for scan in self.scans for digit in scan.digits}))
-        if all(scan.relation is not None for scan in self.scans):
+        scans = (*self.scans, *self.value.past)
+        moving = tuple(sorted({digit.dim for scan in scans for digit in scan.digits}))
+        if all(scan.relation is not None for scan in scans):
             return moving
         along = self.at_size.sets_along(self.node, self.axis, moving, self._is_local)
         varying = (dim for dim in moving if along is None or varies(*along, dim))
@@ -271,8 +305,9 @@ class AxisReads(Figures):
 
     @property
     def causes(self) -> tuple[Origin, ...]:
-        """The nodes that read the whole axis, each with the kind of read, in the order of the model."""
-        return tuple(self.value.whole or ())
+        """The nodes that read without a bound, each with the kind of read, in the order of the model."""
+        origins = dict.fromkeys([*(self.value.whole or ()), *(self.value.since or ())])
+        return tuple(sorted(origins, key=self._place) if self.value.since else origins)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -293,15 +328,16 @@ class AxisReads(Figures):
 
     @property
     def local(self) -> AxisReads | None:
-        """The same paths with whole-axis reads left out; None where nothing is left."""
+        """The same paths with whole-axis and past reads left out; None where nothing is left."""
         if not self.value.local:
             return None
-        return self.without_whole if self.whole else self
+        return self.bounded if self.is_endless else self
 
     @cached_property
-    def without_whole(self) -> AxisReads:
-        """The same paths with whole-axis reads left out; it reads nothing where nothing is left."""
-        return replace(self, value=replace(self.value, whole=None), _is_local=True)
+    def bounded(self) -> AxisReads:
+        """The same paths with whole-axis and past reads left out; it reads nothing where nothing is left."""
+        value = replace(self.value, whole=None, past=(), since=None)
+        return replace(self, value=value, _is_local=True)
 
     def hull(self, position: Position) -> tuple[int, int] | None:
         """The extremes of what a position reads at the analysed size; None where it reads nothing."""

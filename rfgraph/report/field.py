@@ -14,7 +14,7 @@ from rfgraph.report.figures import PlainData, each, number, plain_data
 
 
 class Cause(NamedTuple):
-    """A node that reads the whole of an input axis, the kind of read, and its axes (0: the first tracked)."""
+    """A node that reads an input axis without a bound, the kind of read, and the numbers of its axes."""
 
     node: str
     kind: str
@@ -51,7 +51,7 @@ class ReceptiveField(Figures, tuple[AxisReads, ...]):
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """The nodes that read a whole axis, in the order of the model."""
+        """The nodes that read an axis whole, or all of it up to a position, in the order of the model."""
         axes: dict[tuple[str, str], list[int]] = {}
         for place, reads in enumerate(self):
             for origin in reads.causes:
@@ -70,10 +70,15 @@ class ReceptiveField(Figures, tuple[AxisReads, ...]):
 
     @property
     def local(self) -> ReceptiveField | None:
-        """The field along the same paths with whole-axis reads left out; None where nothing is left."""
+        """The field along the same paths without whole-axis and past reads; None where nothing is left."""
         if all(reads.local is None for reads in self):
             return None
-        return ReceptiveField(reads.without_whole for reads in self) if any(self.whole) else self
+        return ReceptiveField(reads.bounded for reads in self) if self.is_endless else self
+
+    @property
+    def is_endless(self) -> bool:
+        """Is some axis read whole, or all of it up to a position?"""
+        return any(reads.is_endless for reads in self)
 
     def __repr__(self) -> str:
         sizes = each(self.size, number)
@@ -86,5 +91,5 @@ class ReceptiveField(Figures, tuple[AxisReads, ...]):
             "causes": [{**cause._asdict(), "axes": list(cause.axes)} for cause in self.causes],
             "limits": [limit._asdict() for limit in self.limits],
             "marks": [mark._asdict() for mark in self.marks],
-            "local": self.local.to_dict() if self.local is not None and any(self.whole) else None,
+            "local": self.local.to_dict() if self.local is not None and self.is_endless else None,
         }

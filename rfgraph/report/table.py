@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rfgraph.report.axis import figures
+from rfgraph.report.axis import AxisReads, figures
 from rfgraph.report.field import ReceptiveField
 from rfgraph.report.figures import each, number
 from rfgraph.report.node import NodeReport
@@ -47,18 +47,28 @@ def rows_of(node: NodeReport, several_inputs: bool) -> list[Row]:
 
 
 def _cell(field: ReceptiveField, name: str) -> str:
-    """A figure of the field; of its local part, where the whole axis is read and the figure hides it."""
+    """A figure of the field; of its local part, where the reads have no bound and the figure hides it."""
     values = getattr(field, name)
-    if not any(field.whole) or inf in values:
-        return each(values, number)
+    if not _is_endless(field) or inf in values:
+        return each(map(_unbounded, values, field), number)
     return "-" if field.local is None else each(getattr(field.local, name), number)
+
+
+def _is_endless(field: ReceptiveField) -> bool:
+    """At any size; where the answer holds at this size only, all has an end."""
+    return any(field.whole) or any(field.unbounded)
+
+
+def _unbounded(value: object, reads: AxisReads) -> object:
+    """An infinite figure of a past read is not that of the whole axis."""
+    return "unbounded" if value == inf and reads.unbounded else value
 
 
 def notes(field: ReceptiveField) -> list[str]:
     """What the figures of a row do not say."""
     told: list[str] = []
     local = field.local
-    if any(field.whole):
+    if _is_endless(field):
         told.append(f"local {each(local.size, number)}" if local is not None else "nothing local")
     if local is not None:
         ranges = [pair for pair in local.size_range if pair is not None and pair[0] != pair[1]]
@@ -69,6 +79,8 @@ def notes(field: ReceptiveField) -> list[str]:
             told.append("holes " + each(local.holes, number))
     if any(field.whole):
         told.append("whole: " + _causes(field))
+    elif any(field.unbounded):
+        told.append(f"unbounded past, look-ahead {each(field.lookahead, number)}: {_causes(field)}")
     if not all(field.closed_form):
         limits = [f"{limit.reason} ({limit.node})" for limit in field.limits]
         told.append("this size only: " + _some(limits))

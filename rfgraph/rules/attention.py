@@ -13,7 +13,7 @@ from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, table
+from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, up_to
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.masks import allowed_by, attended
 from rfgraph.rules.registry import rule
@@ -45,7 +45,7 @@ def scaled_dot_product_attention(node: Node) -> Reads:
     params, rank = node.params, len(node.shape)
     keys = attended(allowed_by(params["attn_mask"]), range(rank - 1), "attention")
     if params["is_causal"]:
-        keys = table(rank - 2, lambda o: range(o + 1), None, "causal attention reads 0 .. o")
+        keys = up_to(rank - 2, "attention")
     features = every("linear")
     last: dict[str, tuple[Place, Place]] = {
         "query": (along(rank - 2), features),

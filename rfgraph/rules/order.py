@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 
+from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Read, Reads, along, every, mixed, table
+from rfgraph.language.reads import Place, Read, Reads, along, every, mixed, same, up_to
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import data_dependent, nonnegative
 from rfgraph.rules.registry import rule, spellings
@@ -19,7 +20,7 @@ from rfgraph.rules.registry import rule, spellings
 def cumulative(node: Node) -> Reads:
     """Cumulative sums, products and extremes.
 
-    Reads:      every position of `dim` up to its own.
+    Reads:      the element, and every position of `dim` up to it.
     Formula:    R(o) = {0 .. o} along dim.
     Example:    cumsum over 5 positions: output 2 reads {0, 1, 2}.
     Precision:  exact. Conservative for the first index that cummax and cummin return: it is always 0.
@@ -27,8 +28,8 @@ def cumulative(node: Node) -> Reads:
     """
     rank = len(node.shape)
     dim = nonnegative(node.params["dim"], rank)
-    past = table(dim, lambda o: range(o + 1), None, "a cumulative operator reads 0 .. o")
-    return (Read(0, tuple(past if d == dim else along(d) for d in range(rank))),)
+    past = up_to(dim, "cumulative")
+    return same(rank), Read(0, tuple(past if d == dim else along(d) for d in range(rank)))
 
 
 for _name in ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"):
@@ -152,7 +153,7 @@ for _name in ("take", "bucketize", "searchsorted"):
 def cumulative_trapezoid(node: Node) -> Reads:
     """Integrals by the trapezoid rule up to each position of a dim.
 
-    Reads:      every position of `dim` up to the one behind its own.
+    Reads:      its own interval's two ends, and every position of `dim` before.
     Formula:    R(o) = {0 .. o + 1} along dim.
     Example:    over 5 positions: output 2 reads {0 .. 3}.
     Precision:  exact.
@@ -160,11 +161,14 @@ def cumulative_trapezoid(node: Node) -> Reads:
     """
     rank = len(node.shape)
     dim = nonnegative(node.params["dim"], rank)
-    past = table(dim, lambda o: range(o + 2), None, "a cumulative operator reads 0 .. o")
+    pair = Relation.window(2, 1, 1, 0)
 
-    def read(i: int, own: Shape) -> Read:
+    def read(i: int, own: Shape, place: Place) -> Read:
         if len(own) == 1:
-            return Read(i, (past,))
-        return Read(i, tuple(past if d == dim else along(d) for d in range(rank)))
+            return Read(i, (place,))
+        return Read(i, tuple(place if d == dim else along(d) for d in range(rank)))
 
-    return tuple(read(i, own) for i, own in enumerate(node.operand_shapes))
+    places = along(dim, pair), up_to(dim, "cumulative", pair)
+    return tuple(
+        read(i, own, place) for i, own in enumerate(node.operand_shapes) for place in places
+    )

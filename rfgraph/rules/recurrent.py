@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import nn
 
 from rfgraph.graph import Node, Operand
-from rfgraph.language.reads import Place, Read, Reads, along, every, table
+from rfgraph.language.reads import Place, Read, Reads, along, every, up_to
 from rfgraph.rules.registry import rule
 
 _WHOLE = every("recurrent")
@@ -17,8 +17,8 @@ _WHOLE = every("recurrent")
 def recurrent(node: Node) -> Reads:
     """LSTM, GRU and RNN over a sequence.
 
-    Reads:      every step up to its own, of its own sample; all steps in both directions together, and for
-                the last states; all features; all of the sample's initial states.
+    Reads:      its own step, and every step before it, of its own sample; all steps in both directions
+                together, and for the last states; all features; all of the sample's initial states.
     Formula:    R(o) = {0 .. o} along time.
     Example:    5 steps, one direction: output step 2 reads steps 0, 1, 2.
     Precision:  exact for the sequence, all its features together. Conservative for one feature of two
@@ -32,13 +32,17 @@ def recurrent(node: Node) -> Reads:
     states = node.output > 0
     own: Place = _WHOLE  # last states, and outputs of both directions together
     if not states and not params["bidirectional"]:
-        own = table(time, lambda o: range(o + 1), None, "a recurrent layer reads 0 .. o")
-    dims: list[Place] = [every("linear")] * len(sequence.shape)
-    dims[time] = own
+        own = up_to(time, "recurrent")
     sample = along(1 if states else 1 - time)
-    if batched:
-        dims[1 - time] = sample
-    reads = [Read(sequence.index, tuple(dims))]
+
+    def step(place: Place) -> Read:
+        dims: list[Place] = [every("linear")] * len(sequence.shape)
+        dims[time] = place
+        if batched:
+            dims[1 - time] = sample
+        return Read(sequence.index, tuple(dims))
+
+    reads = [step(own)] if states else [step(along(time)), step(own)]
     initial = params["hx"] if isinstance(params["hx"], tuple | list) else (params["hx"],)
     for state in initial:
         if isinstance(state, Operand):

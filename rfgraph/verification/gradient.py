@@ -61,7 +61,7 @@ class Gradients:
             return [Entry(name, "gradient", "unreadable", note=str(error))]
         for axis in self.report.axes if local else ():
             reads = at(self.report, name, axis)
-            if reads is not None and reads.whole:
+            if reads is not None and reads.is_endless:
                 entries += self._local(name, positions, masks, axis)
         return entries
 

@@ -115,7 +115,7 @@ def _differences(report: Report, other: Report, name: str) -> Iterator[Mismatch]
             continue
         position = _position(first, second)
         sides = _members(report, axis, first, position), _members(other, axis, second, position)
-        local = first.whole and second is not None and second.whole
+        local = first.is_endless and second is not None and second.is_endless
         yield Mismatch(name, "second size", "size-dependent", axis, position, *sides, local)
 
 
@@ -123,20 +123,20 @@ def _view(reads: AxisReads | None) -> tuple[object, ...]:
     """All that a closed form says: every view is one of the relation, of whether the axis is read whole."""
     if reads is None:
         return (None,)
-    local = reads.local if reads.whole else reads
+    local = reads.local if reads.is_endless else reads
     law = (None, None) if local is None else (local.dims, local.relation)
-    return (reads.whole, reads.closed_form, *law)
+    return (reads.whole, reads.end, reads.closed_form, *law)
 
 
 def _law(reads: AxisReads | None) -> Relation | None:
-    local = reads.local if reads is not None and reads.whole else reads
+    local = reads.local if reads is not None and reads.is_endless else reads
     return None if local is None else local.relation
 
 
 def _position(first: AxisReads, second: AxisReads | None) -> Position:
     """The first at which the laws differ, or the first of all."""
     one, other = _law(first), _law(second)
-    local = first.local if first.whole else first
+    local = first.local if first.is_endless else first
     dims = () if local is None else local.dims
     if one is None or other is None:
         return dict.fromkeys(dims, 0)
@@ -155,7 +155,7 @@ def _members(
     output = next(iter(position.values()), 0)
     if law is not None and len(position) == 1:
         return tuple(law.at(output))
-    if reads.whole:
+    if reads.is_endless:
         return tuple(range(report.captured.inputs[axis.input].shape[axis.dim]))
     try:
         return tuple(reads.members(position).tolist())

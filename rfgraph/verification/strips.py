@@ -77,7 +77,7 @@ class Strips:
 def law_of(report: Report, name: str, axis: Axis) -> Law | None:
     """The closed form of a node along an axis; None where it has none."""
     reads = at(report, name, axis)
-    is_local = reads is not None and reads.whole
+    is_local = reads is not None and reads.is_endless
     if reads is not None and is_local:
         reads = reads.local
     if reads is None or not reads.closed_form or len(reads.dims) != 1:

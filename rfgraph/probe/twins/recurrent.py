@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rfgraph.probe.twins.encoding import average
-from rfgraph.probe.twins.twin import Called, Twin, traced, twin
+from rfgraph.probe.twins.twin import Called, Twin, nothing, traced, twin
 
 
 @twin("lstm gru rnn_tanh rnn_relu")
@@ -32,6 +32,8 @@ def recurrent(
     steps = (steps.transpose(0, 1) if batch_first else steps).mean(
         -1, keepdim=True
     )  # time, sample, 1
+    if call.setting.cut:
+        return _stepwise(call, steps, batch_first)
     starts = [state.mean((0, 2), keepdim=True) for state in traced((states,))]
     if starts:
         steps = average(steps, *starts)
@@ -50,6 +52,13 @@ def recurrent(
         result.transpose(0, 1) if batch_first else result,
         *(last.expand(shape) for shape in shapes[1:]),
     )
+
+
+def _stepwise(call: Called, steps: Tensor, batch_first: bool) -> tuple[Tensor, ...]:
+    """Each step alone; the last states read every step, and so nothing."""
+    outputs, *states = nothing(call)
+    read = (steps.transpose(0, 1) if batch_first else steps).expand_as(outputs)
+    return (read, *states)
 
 
 def _running(steps: Tensor) -> Tensor:

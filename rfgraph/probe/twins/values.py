@@ -332,7 +332,7 @@ def integral(call: Called, *args: object, **kwargs: object) -> Tensor:
     rank = max(part.ndim for part in (p["y"], p["x"]) if part is not None)
     dim = p["dim"] % rank - rank
     if call.name == "cumulative_trapezoid":
-        parts = [_up_to_next(value, dim) for value in traced((p["y"], p["x"]))]
+        parts = [_up_to_next(call, value, dim) for value in traced((p["y"], p["x"]))]
     elif call.setting.cut:
         return nothing(call)
     else:
@@ -341,11 +341,15 @@ def integral(call: Called, *args: object, **kwargs: object) -> Tensor:
     return average(*parts).expand(call.shape())
 
 
-def _up_to_next(value: Tensor, dim: int) -> Tensor:
-    """The mean of all positions up to the next one; a tensor of one dim goes along `dim`."""
+def _up_to_next(call: Called, value: Tensor, dim: int) -> Tensor:
+    """The mean of all positions up to the next one, or of these two; a tensor of one dim goes along `dim`."""
     place = dim if value.ndim > 1 else -1
     size = value.shape[place]
-    made = value.cumsum(place).narrow(place, 1, size - 1) / size
+    made = value.narrow(place, 1, size - 1)
+    if call.setting.cut:
+        made = average(made, value.narrow(place, 0, size - 1))
+    else:
+        made = value.cumsum(place).narrow(place, 1, size - 1) / size
     return made.reshape(-1, *(1,) * (-1 - dim)) if value.ndim == 1 else made
 
 
@@ -359,7 +363,9 @@ def renorm(call: Called, *args: object, **kwargs: object) -> Tensor:
 @twin("cumsum cumprod cummax cummin logcumsumexp")
 def cumulated(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Result:
     dim = kwargs.get("dim", args[0] if args else 0)
-    made = without_low(value.value).cumsum(dim) / max(value.shape[dim], 1)
+    made = without_low(value.value)
+    if not call.setting.cut:
+        made = made.cumsum(dim) / max(value.shape[dim], 1)
     return (made, made) if call.name in ("cummax", "cummin") else made
 
 

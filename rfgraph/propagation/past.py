@@ -1,0 +1,72 @@
+"""Past reads: all that is read up to a position. The side that is bounded moves with the output.
+
+In: scans that go back without a bound, and what a node reads of them. Out: what becomes of them.
+
+The past scan of a relation E reads, at z, the union of E(y) over all y <= z. What a window reads of it is
+what its last position reads: a past scan again, of what E reads where the window's end has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+
+from rfgraph.algebra.digits import Digit, plain
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.language.reads import Place
+from rfgraph.propagation.scans import Scan, Step
+
+TURNED = "an operator turns round what is read up to a position"
+SPLIT = "a reshape splits what is read up to a position"
+
+
+def begun(scan: Scan, place: Place) -> Step:
+    """All that is read up to a position, and what it reads there is `scan`."""
+    if scan.relation is not None and scan.relation.advance <= 0:
+        return replace(_unresolved([place], TURNED), past=place.kind)
+    return Step(replace(scan, past=True), limit=place.reason, past=place.kind)
+
+
+def gone_on(scan: Scan, places: Sequence[Place]) -> Step:
+    """What becomes of a past scan at a node that reads `places` of the tensor."""
+    dims = {digit.dim for digit in scan.digits}
+    read = [places[dim] for dim in sorted(dims)]
+    kinds = [place.kind for place in read if place.is_whole]
+    if len(kinds) == len(read):
+        return Step(None, whole=kinds[0])
+    place, relation = read[0], scan.relation
+    if relation is None or place.law is None or scan.digits != plain(min(dims)):
+        return _unresolved(read, next(filter(None, (each.reason for each in read)), ""))
+    if place.law.extent is not None:
+        return _unresolved(read, SPLIT)
+    if not place.law.digits:
+        index = place.law.relation.sets[0].lo
+        reads = (member for i in range(index + 1) for member in relation.at(i))
+        return Step(Scan(Relation.constant(reads), ()), limit=place.reason)
+    if place.law.relation.advance <= 0:
+        return _unresolved(read, place.reason or TURNED)
+    passed = ends(place.law.relation).compose(relation)
+    return Step(Scan(passed, place.law.digits, True), limit=place.reason)
+
+
+def _unresolved(read: Sequence[Place], limit: str) -> Step:
+    """No relation says how far it reads."""
+    varying = sorted({dim for place in read for dim in place.dims})
+    return Step(Scan(None, tuple(map(Digit, varying)), past=bool(varying)), limit=limit)
+
+
+def ends(relation: Relation) -> Relation:
+    """For each output, the positions that the end of what is read has passed since the output before."""
+    period, advance = relation.period, relation.advance
+    if relation.period == 1 and relation.advance == 1:
+        return Relation(1, 1, (Positions.of([relation.sets[0].hi]),))
+    before = max((each.hi for each in relation.sets if each.length), default=0) - advance
+    highest = list(
+        accumulate(
+            (each.hi if each.length else before for each in relation.sets), max, initial=before
+        )
+    )
+    sets = (Positions.of(range(low + 1, high + 1)) for low, high in pairwise(highest))
+    return Relation(period, advance, sets)

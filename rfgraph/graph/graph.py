@@ -119,12 +119,11 @@ class Node:
 class Graph:
     """Nodes in topological order, with the model's inputs and outputs, over the `torch.fx` graph they are of.
 
-    `networkx` holds the nodes, and gives the walks: ancestors, dominators, paths. A node may only be added
-    after its operands, so the order of capture, in which a graph is iterated over, is a topological order.
+    `networkx` gives the walks: ancestors, dominators, paths. A node may only be added after its operands, so
+    the order of capture, in which a graph is iterated over, is a topological order.
 
     Attributes:
         inputs: the model's tensors by the names of forward's arguments. outputs: key -> name of a node.
-        networkx: the nodes, by name, and who reads whom.
         fx: what was captured; None for a graph that was put together by hand.
         attributes: what the targets of its `get_attr` and `call_module` nodes stand for.
         names: the `torch.fx` node whose value a node's tensor is -> the name of that node.
@@ -134,23 +133,38 @@ class Graph:
     def __init__(self, captured: fx.Graph | None = None) -> None:
         self.inputs: dict[str, Node] = {}
         self.outputs: dict[str, str] = {}
-        self.networkx: nx.DiGraph = nx.DiGraph()
         self.fx = captured
         self.attributes: dict[str, Any] = {}
         self.names: dict[fx.Node, str] = {}
         self.note = ""
+        self._nodes: dict[str, Node] = {}
+        self._networkx: nx.DiGraph | None = None
 
-    def add(self, node: Node) -> None:
-        """Append a node whose operands are in the graph already."""
-        if node.name in self.networkx:
-            raise ValueError(f"two nodes named {node.name!r}")
-        for operand in node.operands:
-            if operand not in self.networkx:
-                raise ValueError(f"{node.name!r} reads {operand!r}, which does not come before it")
-        self.networkx.add_node(node.name, node=node)
-        self.networkx.add_edges_from([(operand, node.name) for operand in node.operands])
-        if node.op == "input":
-            self.inputs[node.name] = node
+    @property
+    def networkx(self) -> nx.DiGraph:
+        """The nodes, by name, each with its `node`, and who reads whom; made when it is first asked for."""
+        if self._networkx is None:
+            made = nx.DiGraph()
+            made.add_nodes_from((name, {"node": node}) for name, node in self._nodes.items())
+            for name, node in self._nodes.items():
+                made.add_edges_from([(operand, name) for operand in node.operands])
+            self._networkx = made
+        return self._networkx
+
+    def add(self, *nodes: Node) -> None:
+        """Append nodes, each of which comes after its operands."""
+        self._networkx, held = None, self._nodes
+        for node in nodes:
+            if node.name in held:
+                raise ValueError(f"two nodes named {node.name!r}")
+            for operand in node.operands:
+                if operand not in held:
+                    raise ValueError(
+                        f"{node.name!r} reads {operand!r}, which does not come before it"
+                    )
+            held[node.name] = node
+            if node.op == "input":
+                self.inputs[node.name] = node
 
     def call(self, node: Node) -> tuple[Target | None, tuple[Argument, ...], dict[str, Argument]]:
         """The target, args and kwargs of the call that made a node.
@@ -198,18 +212,17 @@ class Graph:
         return list(found)
 
     def __iter__(self) -> Iterator[Node]:
-        return (node for _, node in self.networkx.nodes(data="node"))
+        return iter(self._nodes.values())
 
     def __len__(self) -> int:
-        return len(self.networkx)
+        return len(self._nodes)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.networkx
+        return name in self._nodes
 
     def __getitem__(self, name: str) -> Node:
         try:
-            node: Node = self.networkx.nodes[name]["node"]
+            return self._nodes[name]
         except KeyError:
-            near = nearest_names(name, self.networkx)
+            near = nearest_names(name, self._nodes)
             raise InputError(f"no node named {name!r}{near}") from None
-        return node

@@ -8,12 +8,13 @@ graph on meta tensors would show, for the price of one such replay.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from rfgraph.capture.lowering import Bound, shape_of
+from rfgraph.capture.lowering import Bound
 from rfgraph.graph import Operand
 from rfgraph.graph.calls import is_of_torch
 
@@ -29,6 +30,7 @@ SAME = frozenset(
 
 _HELD: set[Any] = set()
 """Calls of which torch said the same as the formula, in this process."""
+_META = torch.device("meta")
 _MOST_HELD = 1 << 16
 _NO_KEYS = frozenset((torch.Tensor, nn.Parameter, slice, list))
 
@@ -55,7 +57,7 @@ def formula(call: fx.Node, bound: Bound) -> Any:
     for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
         if not _alike(value.meta["val"], dtype):
             return None
-    shapes: Any = known.infer(bound.params, [shape_of(operand) for operand in bound.operands])
+    shapes: Any = known.infer(bound.params, bound.shapes)
     if shapes is None:
         return None
     if shapes and isinstance(shapes[0], tuple):
@@ -73,7 +75,7 @@ def _indexed(bound: Bound) -> torch.Tensor | None:
     known, index = bound.known, bound.params["index"]
     if known is None or known.infer is None or not any(map(_is_tensor, index)):
         return None
-    shape: Any = known.infer(bound.params, [shape_of(operand) for operand in bound.operands])
+    shape: Any = known.infer(bound.params, bound.shapes)
     return None if shape is None else _fresh(shape, bound.params["input"].dtype)
 
 
@@ -91,7 +93,7 @@ def _alike(value: Any, dtype: torch.dtype) -> bool:
 
 
 def _fresh(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty(shape, dtype=dtype, device="meta")
+    return torch.empty(shape, dtype=dtype, device=_META)
 
 
 def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
@@ -108,12 +110,15 @@ def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
         ValueError: they differ in shapes or dtypes.
     """
     params = bound.params.values()
-    key = (bound.op, *[_kind(v) if type(v) in _NO_KEYS else v for v in params])
-    try:
-        if key in _HELD:
-            return
-    except TypeError:  # an argument of a class that has no hash
-        key = ()
+    own: list[Any] = []
+    if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
+        own = [None if w is None else w.shape for w in target._parameters.values()]
+    key = (bound.op, *[_kind(v) if type(v) in _NO_KEYS else v for v in params], *own)
+    if _is_held(key):
+        return
+    key = tuple(map(_kind, key))  # there may be tensors, lists and slices in a tuple
+    if _is_held(key):
+        return
     if not is_of_torch(target) or _has_hooks(target):
         return
     try:
@@ -126,8 +131,16 @@ def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
         raise ValueError(
             f"torch returns {said}, and rfgraph's formula says {claimed}; please report this"
         )
-    if key and len(_HELD) < _MOST_HELD and not _holds_tensor(key):
-        _HELD.add(key)
+    if len(_HELD) < _MOST_HELD and not _holds_tensor(key):
+        with suppress(TypeError):
+            _HELD.add(key)
+
+
+def _is_held(key: Any) -> bool:
+    try:
+        return key in _HELD
+    except TypeError:  # an argument of a class that has no hash
+        return False
 
 
 def _kind(value: Any) -> Any:

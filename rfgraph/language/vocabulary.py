@@ -81,6 +81,15 @@ class Signature:
         """Every argument that has a name."""
         return frozenset((*self.names, *self.defaults))
 
+    @cached_property
+    def _left(self) -> tuple[Params, ...]:
+        """By how many arguments come by position: the defaults of the others, in the signature's order."""
+        by_keyword = {k: v for k, v in self.defaults.items() if k not in self.names}
+        return tuple(
+            {**{k: self.defaults[k] for k in self.names[i:] if k in self.defaults}, **by_keyword}
+            for i in range(len(self.names) + 1)
+        )
+
     def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Params:
         """Arguments by name, defaults filled in, in the order of the signature.
 
@@ -91,7 +100,8 @@ class Signature:
         """
         if "self" in kwargs and self.names and "self" not in self.known:
             kwargs = {self.names[0] if k == "self" else k: v for k, v in kwargs.items()}
-        bound = {**self.defaults, **dict(zip(self.names, args, strict=False))}
+        bound: Params = dict(zip(self.names, args, strict=False))
+        bound.update(self._left[len(bound)])
         rest = args[len(self.names) :]
         if self.variadic is not None:
             named = (kwargs[self.variadic],) if self.variadic in kwargs else ()
@@ -103,8 +113,9 @@ class Signature:
             if unknown and not self.open:
                 raise TypeError(f"has no argument {', '.join(sorted(map(repr, unknown)))}")
             bound.update((k, value) for k, value in kwargs.items() if k != self.variadic)
-        # Operands are numbered in this order: the input comes before a weight that has a default.
-        return {**{name: bound[name] for name in self.names if name in bound}, **bound}
+            # Operands are numbered in this order: the input comes before a weight that has a default.
+            return {**{name: bound[name] for name in self.names if name in bound}, **bound}
+        return bound
 
 
 def _flat(rest: Sequence[Any]) -> tuple[object, ...]:

@@ -22,7 +22,7 @@ def per_dim(value: object, count: int) -> tuple[int, ...]:
     values = values * count if len(values) == 1 else values
     if len(values) != count:
         raise ValueError(f"expected 1 or {count} values, got {values}")
-    return tuple(int(entry) for entry in values)
+    return tuple(map(int, values))
 
 
 def nonnegative(dim: int, rank: int) -> int:
@@ -57,7 +57,13 @@ def written(params: Params, shapes: Sequence[Shape]) -> Shape:
 
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The shape of what these shapes broadcast to, by torch's rules."""
-    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
+    sizes: list[int] = []
+    for dim in range(-max(map(len, shapes), default=0), 0):
+        found = {shape[dim] for shape in shapes if len(shape) >= -dim} - {1}
+        if len(found) > 1:
+            return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call] # it says why not
+        sizes.append(found.pop() if found else 1)
+    return tuple(sizes)
 
 
 @lru_cache(maxsize=512)

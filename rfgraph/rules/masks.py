@@ -37,6 +37,8 @@ def _term(term: Operand | torch.Tensor) -> Masked | None:
     """What a term fixes in a sum: a constant, where it is as good as -inf."""
     if isinstance(term, Operand | nn.Parameter) or term.is_meta:
         return of_operand(term, (-inf,))
+    if term.numel() and term.amin().item() > _MINUS_INFINITY:  # most terms are no masks: seen fast
+        return None
     low = (term <= _MINUS_INFINITY).detach().cpu()
     return Masked(low, -inf) if bool(low.any()) else None
 

@@ -6,6 +6,7 @@ In: their nodes. Out: reads, with a `Regroup` wherever dims are split or merged.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 
 import torch
@@ -50,7 +51,11 @@ def reshape(node: Node) -> Reads:
     """
     if not isinstance(node.params["input"], Operand):
         return ()  # reshape_as, of a tensor of the model
-    own, shape = node.operand_shapes[0], node.shape
+    return (_regrouped(node.operand_shapes[0], node.shape),)
+
+
+@lru_cache(maxsize=256)
+def _regrouped(own: Shape, shape: Shape) -> Read:
     read: list[Place] = [fixed(0)] * len(own)
     for before, after in groups(own, shape):
         wide_before = [d for d in before if own[d] != 1]
@@ -65,7 +70,7 @@ def reshape(node: Node) -> Reads:
             places = regrouped(tuple(wide_before), sizes[0], tuple(wide_after), sizes[1], grows)
             for dim, place in zip(wide_before, places, strict=True):
                 read[dim] = place
-    return (Read(0, tuple(read)),)
+    return Read(0, tuple(read))
 
 
 def _grows(node: Node, before: Sequence[int], after: Sequence[int]) -> int | None:

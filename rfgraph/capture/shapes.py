@@ -15,19 +15,19 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from rfgraph.capture.answers import answered
 from rfgraph.capture.formulas import ASKED
 from rfgraph.capture.lowering import Bound
 from rfgraph.capture.memory import Traced, storage_of
-from rfgraph.graph import Operand
-from rfgraph.graph.calls import outputs_of
 
+_NUMBERS = frozenset((int, float, bool, type(None)))
 _META = torch.device("meta")
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 Find: TypeAlias = "Callable[[Any], Traced | None]"
 
 
 class Shapes:
-    """Asks torch's meta kernels, and remembers what they answered: deep models repeat themselves.
+    """Asks torch's meta kernels.
 
     Args:
         find: the stand-in of a tensor of the graph.
@@ -35,21 +35,18 @@ class Shapes:
 
     def __init__(self, find: Find) -> None:
         self._find = find
-        self._known: dict[Any, Any] = {}
 
     def run(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], bound: Bound) -> Any:
         """What a call returns, made on the stand-ins themselves: what shares memory with them, shares it."""
-        key = None if bound.op in ASKED else _key(bound)
-        if key is not None and key in self._known:
-            return like(self._known[key])
         moved, named = self._moved(args, kwargs)
-        if bound.op in ASKED:
+        if bound.op in ASKED and not _may_copy(bound):
             return called(target, moved, named)
-        result = on_meta(target, moved, named)
-        if key is not None and not _shares(result, (moved, named)):
-            self._known[key] = result
-            return like(result)
-        return result
+        return answered(
+            target,
+            bound,
+            lambda: on_meta(target, moved, named),
+            lambda result: _shares(result, (moved, named)),
+        )
 
     def apart(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a call returns, made on other meta tensors than the stand-ins: it may write into them."""
@@ -58,7 +55,7 @@ class Shapes:
 
     def _moved(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         named = {name: self.to_meta(value) for name, value in kwargs.items()}
-        return tuple([self.to_meta(arg) for arg in args]), named
+        return tuple([arg if type(arg) in _NUMBERS else self.to_meta(arg) for arg in args]), named
 
     def tried(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a call returns on random tensors, as meta tensors: for operators without a meta kernel.
@@ -75,7 +72,7 @@ class Shapes:
 
     def to_meta(self, value: Any) -> Any:
         """An argument with meta tensors in the place of all tensors."""
-        if type(value) is int:
+        if type(value) in _NUMBERS:
             return value
         if isinstance(value, torch.Tensor):
             traced = self._find(value)
@@ -143,11 +140,19 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
     return []
 
 
+def _may_copy(bound: Bound) -> bool:
+    """True for a reshape that may have to lay its elements out anew, which takes a kernel long."""
+    return bound.op in ("reshape", "flatten") and not all(
+        operand.meta["val"].is_contiguous() for operand in bound.operands
+    )
+
+
 def _shares(result: Any, given: Any) -> bool:
-    """True where a returned tensor shares memory with one that was given."""
-    storages = set(map(storage_of, tensors_in(given)))
-    tensors = (one for one in outputs_of(result) if isinstance(one, torch.Tensor))
-    return any(storage_of(one) in storages for one in tensors)
+    """True where a returned tensor shares memory with one that was given, or with another one."""
+    storages = list(map(storage_of, tensors_in(result)))
+    return len(set(storages)) < len(storages) or not set(storages).isdisjoint(
+        map(storage_of, tensors_in(given))
+    )
 
 
 def like(result: Any) -> Any:
@@ -158,33 +163,3 @@ def like(result: Any) -> Any:
         entries = map(like, result)
         return type(result)(*entries) if hasattr(result, "_fields") else type(result)(entries)
     return result
-
-
-def _key(bound: Bound) -> Any:
-    """A hashable description of a call: its operator, params, and the tensors that it is given.
-
-    None where there is none: what no operator describes may differ in more than its arguments.
-    """
-    if bound.known is None:
-        return None
-    operands = tuple(_describe(operand.meta["val"]) for operand in bound.operands)
-    try:
-        key = bound.op, operands, tuple((k, _describe(v)) for k, v in bound.params.items())
-        hash(key)
-    except TypeError:
-        return None
-    return key
-
-
-def _describe(value: Any) -> Any:
-    if isinstance(value, Operand):
-        return "operand", value.index
-    if isinstance(value, torch.Tensor):
-        if value.layout != torch.strided:
-            raise TypeError("no key for other layouts")
-        return "tensor", tuple(value.shape), value.stride(), value.dtype
-    if isinstance(value, tuple | list):
-        return type(value), tuple(map(_describe, value))
-    if isinstance(value, slice):
-        return "slice", tuple(map(_describe, (value.start, value.stop, value.step)))
-    return type(value), value

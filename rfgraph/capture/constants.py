@@ -7,7 +7,7 @@ targets stand for. A constant that a tensor of the graph is written into becomes
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +16,7 @@ from torch._ops import OpOverload
 
 from rfgraph.capture.memory import Step, Traced, is_same, places_of
 from rfgraph.errors import CaptureError
+from rfgraph.graph.origins import Tape
 
 _WRITTEN_AS_CODE = frozenset(
     (
@@ -67,9 +68,13 @@ class Constants:
         self._nodes: dict[int, tuple[fx.Node, int]] = {}
         self._changed: set[int] = set()
         self._kept: list[Any] = []  # ids are those of objects that live
+        self._tape = Tape()
+        self._parameters: Callable[[], Iterable[torch.Tensor | None]] = tuple
+        self._memory: set[int] | None = None  # of the parameters, once it is asked for
 
     def own(self, modules: Mapping[str, nn.Module]) -> None:
         """The model's own tensors go by their paths."""
+        self._parameters = lambda: (p for m in modules.values() for p in m._parameters.values())
         for kind in ("_parameters", "_buffers"):
             for path, module in modules.items():
                 for name, tensor in getattr(module, kind).items():
@@ -101,9 +106,29 @@ class Constants:
         with _untouched():
             self._check(value)
             node = self._get_attr(self._kept_as(name, held), held)
+            if held is not value:
+                self._tape.copied(value, held)
+            if held is not value or id(value) not in self._names:
+                self._remember(held)
         self._nodes[id(value)] = node, storage
         self._kept.append(value)
         return node
+
+    def called(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a call on tensors of the model alone returns; how it was made of parameters is kept."""
+        told = self._tape.before(function, args, kwargs)
+        result = function(*args, **kwargs)
+        if told is not None:
+            with _untouched():
+                told(result)
+        return result
+
+    def _remember(self, value: Any) -> None:
+        """How a constant was made of parameters goes with it from now on."""
+        if isinstance(value, torch.Tensor) and not value.is_meta:
+            if self._memory is None:
+                self._memory = {_storage(p) for p in self._parameters() if p is not None}
+            self._tape.remember(value, self._memory)
 
     def _check(self, value: Any) -> None:
         """A meta tensor of a model that is none was made of the graph's tensors, out of sight."""
@@ -162,6 +187,9 @@ class Constants:
             )
         value = base.clone()  # by the guard, which knows what was written into it before
         self._kept += (base, tensor, value)
+        with _untouched():
+            self._tape.copied(base, value)
+            self._remember(value)
         name = self._names.get(id(base)) or f"_constant_{len(self._nodes)}"
         node = self._get_attr(
             self._kept_as(f"{name}_before" if name in self.values else name, value), value

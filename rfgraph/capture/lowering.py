@@ -167,8 +167,9 @@ class Lowering:
             if "constant" in meta:
                 return meta["constant"]
             operands.append(value)
-            val = meta["val"]
-            return Operand(len(operands) - 1, tuple(val.shape), val.dtype, meta.get("masked"))
+            val, shape = meta["val"], tuple(meta["val"].shape)
+            known = meta.get("known")
+            return Operand(len(operands) - 1, shape, val.dtype, meta.get("masked"), known)
         if isinstance(value, list):  # x[[0, 1]] picks rows, x[0, 1] an element
             return [self._param(entry, operands) for entry in value]
         if isinstance(value, tuple):

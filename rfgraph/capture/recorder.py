@@ -14,10 +14,12 @@ from torch import fx, nn
 from torch.fx.node import map_aggregate
 
 from rfgraph.capture import memory
+from rfgraph.capture.carried import masked
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.formulas import ASKED, SAME, does_nothing, formula, hold
 from rfgraph.capture.interception import passed_by
-from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, fixed, is_settled
+from rfgraph.capture.known import learn
+from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
 from rfgraph.capture.shapes import Shapes, called, like, tensors_in
 from rfgraph.capture.source import source
@@ -233,7 +235,8 @@ class Recorder(fx.Tracer):
     ) -> torch.Tensor:
         """The stand-in for output `number` of a call, the tensor that fx node `value` is."""
         traced = self._result(bound, value, meta, number, viewed, again)
-        traced.masked = value.meta["masked"] = fixed(bound, tuple(meta.shape))
+        traced.masked = value.meta["masked"] = masked(bound, meta, number, again[1:], self.find)
+        learn(bound, value, number, again[1:], self.find)
         canonical = self._lowering.node(call, bound, number, value)
         self._nodes[canonical.name] = canonical
         return self.hold(traced)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._ops import OpOverload
+from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.capture import aten
@@ -105,7 +106,7 @@ class Tracer(Recorder):
         """
         if module._forward_hooks or module._forward_pre_hooks:
             return True
-        return is_changed(module) or self._constants.is_written(module)
+        return is_changed(module) or self._constants.is_written(module) or _computes_zeros(module)
 
     def _followed_or_left(
         self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
@@ -136,7 +137,7 @@ class Tracer(Recorder):
         if found is None:
             if is_inplace(name.partition(".")[0]) or "out" in kwargs:  # overloads: `mul_.Tensor`
                 self._constants.written((args, kwargs))
-            return function(*args, **kwargs)
+            return self._constants.called(function, args, kwargs)
         if name in QUESTIONS:
             return self._answer(name, found, function, args, kwargs)
         if hasattr(function, "__objclass__") or is_tensor_method_or_property(function):
@@ -175,9 +176,10 @@ class Tracer(Recorder):
     def _attribute(self, getter: Any, tensor: torch.Tensor) -> Any:
         """`x.shape`: what the stand-in itself knows; `x.T`: an operator."""
         traced = self.find(tensor)
-        if traced is None:
-            return getter(tensor)
         name = getter.__self__.__name__
+        if traced is None:
+            is_value = name in TURNED or name in OPERATORS or name == "data"
+            return self._constants.called(getter, (tensor,), {}) if is_value else getter(tensor)
         if name in TURNED:
             method, arguments = TURNED[name]
             made = self.call(method, (tensor, *arguments), {})
@@ -193,7 +195,7 @@ class Tracer(Recorder):
     def _set(self, setter: Any, args: tuple[Any, ...]) -> None:
         if self._first(args) is None:
             self._constants.written(args[:1])
-            setter(*args)
+            self._constants.called(setter, args, {})
             return
         name = setter.__self__.__name__
         if name not in SETTABLE:
@@ -332,6 +334,14 @@ class Tracer(Recorder):
         graph.names = {value: name for value, name in names.items() if name in graph}
         graph.attributes = self._constants.values
         return graph
+
+
+def _computes_zeros(module: nn.Module) -> bool:
+    """True where a parametrisation gives a weight that is 0 in places, which it may fix."""
+    if not is_parametrized(module):
+        return False
+    weights = (getattr(module, name) for name in module.parametrizations)  # type: ignore[union-attr]
+    return any(not weight.is_meta and bool((weight == 0).any()) for weight in weights)
 
 
 def _identifiers(names: Iterable[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ In: what a capture found. Out: nodes in topological order, and a `networkx.DiGra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -68,12 +68,17 @@ class Carry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """Stands in a node's params for its operand number `index`, a tensor of `shape` and (torch) `dtype`."""
+    """Stands in a node's params for its operand number `index`, a tensor of `shape` and (torch) `dtype`.
+
+    `masked`: positions whose value the model fixes. `known` gives the tensor itself, or None, where it
+    depends on no input.
+    """
 
     index: int
     shape: Shape
     dtype: torch.dtype
     masked: Masked | None = field(default=None, compare=False)
+    known: Callable[[], Tensor | None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

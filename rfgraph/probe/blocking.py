@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from math import inf
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,15 @@ _SELECT = frozenset(
 )
 """Their reads are decided by values, of which a NaN is one; a compiled `deform_conv2d` crashes on it."""
 _MASKABLE = (F.scaled_dot_product_attention, nn.MultiheadAttention)
+_SUMS = frozenset("add iadd radd sub isub rsub subtract".split())
+_PRODUCTS = frozenset(
+    "mul imul rmul multiply div truediv itruediv true_divide divide matmul imatmul rmatmul mm bmm mv dot "
+    "vdot inner outer ger tensordot kron vecdot chain_matmul multi_dot addmm baddbmm addmv addr addbmm "
+    "einsum linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
+)
+"""0 times NaN is NaN."""
+BY_DATA = "a factor holds zeros"
+"""Fixed by the model or not: what reads through them is no more than poison shows, and may be less."""
 _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
 
 
@@ -125,12 +135,26 @@ def overcounted(node: Node, graph: Graph, values: Mapping[str, Tensor]) -> str:
         return "masked keys are multiplied by zero"
     if "fft" in name:
         return "a transform of several lines at once may share a NaN"
-    operands = (values[name] for name in graph.operands((args, kwargs)))
-    if "softmax" in name.lower() and any(map(_has_low, operands)):
-        return "masked elements of a softmax count as read"
-    if name in ("mul", "imul", "rmul", "multiply") and any(map(_is_mask, options)):
+    operands = [values[name] for name in graph.operands((args, kwargs))]
+    held = [option for option in options if _is_held(option)]
+    if ("softmax" in name.lower() or name in _SUMS) and any(map(_has_low, (*operands, *held))):
+        return "masked elements count as read"
+    if name in _SUMS and any(bool((value >= -_MINUS_INFINITY).any()) for value in held):
+        return "masked elements count as read"
+    if name in _PRODUCTS and any(map(_has_zero, held)):
         return "a constant factor holds zeros"
+    if name in _PRODUCTS and any(map(_has_zero, operands)):
+        return BY_DATA
     return ""
+
+
+def _is_held(value: object) -> TypeGuard[Tensor]:
+    """True for a tensor of the model that is no parameter."""
+    return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+
+
+def _has_zero(value: object) -> bool:
+    return isinstance(value, Tensor) and bool((value == 0).any())
 
 
 def _is_mask(value: object) -> bool:

@@ -158,8 +158,9 @@ def _compose_plain(relation: Relation, place: Place) -> Step | None:
 
 
 def _constant(relation: Relation, law: Law) -> Relation:
-    """What is read where one position is picked, whatever the output's."""
-    return Relation.constant(relation.at(law.relation.sets[0].lo))
+    """What is read where the same positions are picked, whatever the output's."""
+    picked = law.relation.sets[0].members()
+    return Relation.constant({i for place in picked for i in relation.at(place)})
 
 
 def _regroups(place: Place) -> bool:
@@ -176,8 +177,8 @@ def _added(digit: Digit, place: Place, size: int) -> Positions | None:
     """What a digit that is gone adds to z; None where the position lies before the axis."""
     if place.law is None:
         return Positions.progression(0, digit.coefficient, digit.count(size))
-    index = place.law.relation.sets[0].lo
-    return None if index < digit.shift else Positions.of([digit.at(index)])
+    indices = [i for i in place.law.relation.sets[0].members() if i >= digit.shift]
+    return Positions.of(map(digit.at, indices)) if indices else None
 
 
 def _move(digit: Digit, law: Law, shape: Shape) -> tuple[Sequence[Digit], Positions] | None:

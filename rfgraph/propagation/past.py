@@ -42,8 +42,8 @@ def gone_on(scan: Scan, places: Sequence[Place]) -> Step:
     if place.law.extent is not None:
         return _unresolved(read, SPLIT)
     if not place.law.digits:
-        index = place.law.relation.sets[0].lo
-        reads = (member for i in range(index + 1) for member in relation.at(i))
+        last = place.law.relation.sets[0].hi
+        reads = (member for i in range(last + 1) for member in relation.at(i))
         return Step(Scan(Relation.constant(reads), ()), limit=place.reason)
     if place.law.relation.advance <= 0:
         return _unresolved(read, place.reason or TURNED)

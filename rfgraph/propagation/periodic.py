@@ -16,7 +16,7 @@ from rfgraph.graph import Node
 from rfgraph.language.reads import Read, unmoved
 from rfgraph.propagation.composition import Composition
 from rfgraph.propagation.growth import Growth
-from rfgraph.propagation.masked import masked_dims
+from rfgraph.propagation.masked import hides, masked_dims
 from rfgraph.propagation.scans import Scan
 from rfgraph.propagation.trail import Origin, Trail, extend, merge
 
@@ -97,7 +97,7 @@ class PeriodicDomain:
         """A constant mask fixes some positions: which ones read nothing is known at this size."""
         found = self._composed(value, read, node)
         moving = {digit.dim for scan in found.scans for digit in scan.digits}
-        if not moving:
+        if not moving or not hides(node, moving):
             return found
         digits = tuple(map(Digit, sorted(moving | masked_dims(node))))
         limits = extend(found.limits, node.name, "a constant mask fixes positions at this size")

@@ -6,17 +6,20 @@ In: nodes of `conv*d` and `conv_transpose*d`. Out: reads. Params are bound to `k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
+from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Place, Read, Reads, along, every
+from rfgraph.language.reads import Place, Read, Reads, along, every, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import channels, moved, padded, per_dim
 from rfgraph.rules.registry import rule
+from rfgraph.rules.taps import Taps, taps_of
+from rfgraph.rules.zeros import fixed
 
 _CONV = (
     "input, weight=None, bias=None, stride=1, padding=0, dilation=1, groups=1, *, "
@@ -88,17 +91,67 @@ def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
     return (*shapes[0][: -spatial - 1], params["out_channels"], *sizes)
 
 
-def _reads(node: Node, relations: Sequence[Place]) -> Reads:
+def _reads(
+    node: Node, live: Tensor | None, along_window: Callable[[int, Sequence[int]], Place]
+) -> Reads:
+    """One read for each product of places in the window that weights may read, as `along_window` has them."""
     shape = node.operand_shapes[0]
-    spatial = len(relations)
-    lead = len(shape) - spatial - 1
-    mix = channels(shape[lead], node.shape[lead], node.params["groups"])
-    read = Read(0, (*map(along, range(lead)), moved(mix, lead), *relations))
+    window, groups = node.params["kernel_size"], node.params["groups"]
+    lead = len(shape) - len(window) - 1
+    taps = (
+        [Taps(None, tuple(tuple(range(size)) for size in window))]
+        if live is None
+        else taps_of(live)
+    )
+    inputs = [
+        Read(
+            0,
+            (
+                *map(along, range(lead)),
+                _mixed(shape[lead], node.shape[lead], groups, each.pairs, lead),
+                *(along_window(dim, places) for dim, places in enumerate(each.places)),
+            ),
+        )
+        for each in taps
+    ]
     weights = [
         Read(index, (every("linear"),) * len(node.operand_shapes[index]))
         for index in range(1, len(node.operand_shapes))
     ]
-    return (read, *weights)  # weights that are computed from the input are read whole
+    return (*inputs, *weights)  # weights that are computed from the input are read whole
+
+
+def _mixed(inputs: int, outputs: int, groups: int, pairs: Tensor | None, dim: int) -> Place:
+    """The input channels that an output channel reads: of its group, those that it is paired with."""
+    if pairs is None:
+        return moved(channels(inputs, outputs, groups), dim)
+    each, per_group = inputs // groups, outputs // groups
+    rows = [
+        [o // per_group * each + i for i in row.nonzero().flatten().tolist()]
+        for o, row in enumerate(pairs)
+    ]
+    return table(dim, rows.__getitem__, None, "a constant mask pairs channels")
+
+
+def _live(node: Node, transposed: bool) -> Tensor | None:
+    """(outputs, inputs of a group, *window): where the weight may be other than 0; None: everywhere."""
+    weight, groups = node.params["weight"], node.params["groups"]
+    zero = fixed(weight, 0.0)
+    if zero is None:
+        return None
+    live = ~zero.expand(tuple(weight.shape))
+    if not transposed:
+        return live
+    split = live.reshape(groups, -1, *live.shape[1:])  # (groups, inputs, outputs, *window)
+    return split.transpose(1, 2).reshape(-1, *split.shape[1:2], *live.shape[2:])
+
+
+def _sliding(window: tuple[int, int, int, int], places: Sequence[int]) -> Relation:
+    """The relation of some places of a window."""
+    kernel, stride, dilation, left = window
+    if len(places) == kernel:
+        return Relation.window(*window)
+    return Relation(1, stride, (Positions.of(dilation * t - left for t in places),))
 
 
 def conv(node: Node) -> Reads:
@@ -109,19 +162,19 @@ def conv(node: Node) -> Reads:
                 `same` pads dilation * (kernel_size - 1) in all, the odd one on the right. Padding
                 modes other than zeros read the same window, folded back at the borders.
     Example:    kernel_size 3, stride 2, padding 1: output 5 reads 2 * 5 - 1 + {0, 1, 2} = {9, 10, 11}.
-    Precision:  exact. Conservative for a weight computed from the input, which is read whole.
+    Precision:  exact; taps that the model fixes to 0 are not read. Conservative for a weight computed
+                from the input, which is read whole, and where more than 16 kinds of pairs of channels
+                have other taps, which then count as alike.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
     """
     lead = len(node.shape) - len(node.params["kernel_size"])
     mode = node.params["padding_mode"]
-    sizes = node.operand_shapes[0][lead:]
-    return _reads(
-        node,
-        [
-            padded(lead + dim, Relation.window(*window), size, mode)
-            for dim, (window, size) in enumerate(zip(_windows(node.params), sizes, strict=True))
-        ],
-    )
+    sizes, windows = node.operand_shapes[0][lead:], _windows(node.params)
+
+    def along_window(dim: int, places: Sequence[int]) -> Place:
+        return padded(lead + dim, _sliding(windows[dim], places), sizes[dim], mode)
+
+    return _reads(node, _live(node, transposed=False), along_window)
 
 
 def _normalize_transposed(params: Params, shapes: Sequence[Shape]) -> Params:
@@ -152,14 +205,17 @@ def conv_transpose(node: Node) -> Reads:
                 converse of the convolution's relation, with stride phases. output_padding adds
                 outputs on the right and changes no read.
     Example:    kernel_size 3, stride 2, padding 1: output 4 reads {2}, output 5 reads {2, 3}.
-    Precision:  exact along each axis. Where kernel_size < stride some outputs read nothing.
-                Conservative for a weight computed from the input, which is read whole.
+    Precision:  exact along each axis; taps that the model fixes to 0 are not read. Where kernel_size <
+                stride some outputs read nothing. Conservative as a convolution is.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html
     """
     lead = len(node.shape) - len(node.params["kernel_size"])
     windows = _windows(node.params)
-    relations = (Relation.window(*window).converse() for window in windows)
-    return _reads(node, [along(lead + dim, relation) for dim, relation in enumerate(relations)])
+
+    def along_window(dim: int, places: Sequence[int]) -> Place:
+        return along(lead + dim, _sliding(windows[dim], places).converse())
+
+    return _reads(node, _live(node, transposed=True), along_window)
 
 
 for _dims in (1, 2, 3):

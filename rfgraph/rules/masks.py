@@ -6,68 +6,60 @@ In: canonical params. Out: `Masked` positions, and reads that leave masked keys 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from math import inf
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor
 
+from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Masked, Operand, Shape
-from rfgraph.language.reads import Kind, Place, every, lookup, table
-from rfgraph.language.vocabulary import Params
+from rfgraph.language.reads import Kind, Law, Place, every, lookup, table
+from rfgraph.language.vocabulary import Masks, Params
+from rfgraph.rules.common import all_dims
+from rfgraph.rules.zeros import LOW, constant, fixed, fixed_high, is_low, is_settled
 
-_MINUS_INFINITY = -1e4
-"""What is below this vanishes in a softmax: models write -1e9, or the least value of their dtype."""
+Where: TypeAlias = "Tensor | None"
 
 _REASON = "a constant mask holds at this size"
+_LOWS = (LOW, torch.finfo(torch.float32).min, -inf)
+"""What stands for -inf: a function of it is known where it is the same for all of these."""
 
 
-def _filled_with(value: torch.Tensor | float, where: torch.Tensor) -> Masked | None:
-    """The positions `where`, filled with a number that is 0, or as good as -inf."""
-    if isinstance(value, torch.Tensor) and (value.ndim or value.is_meta):
-        return None  # numbers alone: what a parameter holds may change
-    for fixed, holds in ((0.0, value == 0), (-inf, value <= _MINUS_INFINITY)):
-        if bool(holds):
-            return Masked(where.detach().to("cpu", torch.bool), fixed)
-    return None
+def _masked(zero: Where, low: Where) -> Masked | None:
+    """Of positions fixed to 0 and to -inf; a tensor has those of one kind, -inf before 0."""
+    if low is not None:
+        return Masked(low, -inf)
+    return None if zero is None else Masked(zero, 0.0)
 
 
-def _term(term: Operand | torch.Tensor) -> Masked | None:
-    """What a term fixes in a sum: a constant, where it is as good as -inf."""
-    if isinstance(term, Operand | nn.Parameter) or term.is_meta:
-        return of_operand(term, (-inf,))
-    if term.numel() and term.amin().item() > _MINUS_INFINITY:  # most terms are no masks: seen fast
-        return None
-    low = (term <= _MINUS_INFINITY).detach().cpu()
-    return Masked(low, -inf) if bool(low.any()) else None
+def _either(one: Where, other: Where) -> Where:
+    return one if other is None else other if one is None else one | other
 
 
-def _factor(factor: Operand | torch.Tensor) -> Masked | None:
-    """What a factor fixes in a product: a constant of zeros and ones, where it is 0.
-
-    Other constants may be parameters that are 0 for now, such as the scale of a new residual branch.
-    """
-    if isinstance(factor, Operand | nn.Parameter) or factor.is_meta:
-        return of_operand(factor, (0.0,))
-    values = factor.detach().cpu()
-    zero = values == 0
-    is_mask = bool(zero.any()) and not bool(zero.all()) and bool((zero | (values == 1)).all())
-    return Masked(zero, 0.0) if is_mask else None
-
-
-def united(one: Masked | None, other: Masked | None) -> Masked | None:
-    """Positions fixed by either, where both fix them to the same value; else those of the first."""
+def _both(one: Where, other: Where) -> Where:
+    """None where no position is fixed in both."""
     if one is None or other is None:
-        return one or other
-    return Masked(one.where | other.where, one.value) if one.value == other.value else one
+        return None
+    both = one & other
+    return both if bool(both.any()) else None
 
 
 def _operands(params: Params) -> list[Any]:
-    return [*params.get("operands", ()), *params.values()]
+    """The tensors and numbers among arguments, in order."""
+    given = [*params.get("operands", ()), *params.values()]
+    return [value for value in given if isinstance(value, Operand | Tensor | int | float)]
 
 
-def of_operand(value: object, kinds: Sequence[float] = (0.0, -inf)) -> Masked | None:
+def _two(params: Params) -> tuple[Any, Any]:
+    """The operands of a binary operator, in order; None for one that is not there."""
+    named = [params[name] for name in ("input", "other") if params.get(name) is not None]
+    given = [*params.get("operands", ()), *named, None, None]
+    return given[0], given[1]
+
+
+def of_operand(value: Any, kinds: Sequence[float] = (0.0, -inf)) -> Masked | None:
     """What is fixed in a tensor of the graph, where it is fixed to one of `kinds`."""
     masked = value.masked if isinstance(value, Operand) else None
     return masked if masked is not None and masked.value in kinds else None
@@ -96,15 +88,36 @@ def permuted(params: Params, shape: Shape) -> Masked | None:
     return Masked(masked.where.expand(operand.shape).permute(params["order"]), masked.value)
 
 
+def _picked(where: Tensor, yes: Any, no: Any) -> Masked | None:
+    """`yes` where `where` holds, else `no`: tensors of the graph or of the model, or numbers."""
+
+    def side(value: Any, chosen: Tensor, kind: float) -> Where:
+        if isinstance(value, int | float | complex):
+            value = torch.tensor(value)
+        own = fixed(value, kind, of_zeros=True)
+        return None if own is None else _both(own, chosen)
+
+    zero, low = (_either(side(yes, where, k), side(no, ~where, k)) for k in (0.0, -inf))
+    return _masked(zero, low)
+
+
+def _plain(condition: Any) -> Where:
+    """A constant condition; None for one that is computed."""
+    found = constant(condition)
+    return None if found is None else found.detach().to("cpu", torch.bool)
+
+
 def filled(params: Params, shape: Shape) -> Masked | None:
     """`masked_fill(input, mask, value)`."""
     operands = params["operands"]
-    mask: object = params.get("mask", operands[1] if len(operands) > 1 else None)
-    value = params.get("value", operands[2] if len(operands) > 2 else None)
-    if not isinstance(mask, torch.Tensor) or mask.is_meta or isinstance(value, Operand):
-        return of_operand(operands[0]) if operands and isinstance(mask, Operand) else None
-    own = of_operand(operands[0]) if operands else None
-    return united(_filled_with(value, mask), own)
+    input, mask, value = (
+        params.get(name, operands[i] if len(operands) > i else None)
+        for i, name in enumerate(("input", "mask", "value"))
+    )
+    where = _plain(mask)
+    if where is None:
+        return of_operand(input) if isinstance(mask, Operand) else None
+    return _picked(where, value, input)
 
 
 def chosen(params: Params, shape: Shape) -> Masked | None:
@@ -112,27 +125,57 @@ def chosen(params: Params, shape: Shape) -> Masked | None:
     operands = params["operands"]
     names = ("condition", "input", "other")
     given = [params.get(n, operands[i] if len(operands) > i else None) for i, n in enumerate(names)]
-    condition, yes, no = given
-    if not isinstance(condition, torch.Tensor) or condition.is_meta:
-        return None
-    condition = condition.to(torch.bool)
-    sides = ((yes, condition), (no, ~condition))
-    found = [_filled_with(v, where) for v, where in sides if not isinstance(v, Operand | None)]
-    return reduce(united, found, None)
+    where = _plain(given[0])
+    return None if where is None else _picked(where, *given[1:])
 
 
 def summed(params: Params, shape: Shape) -> Masked | None:
-    """A sum: what a constant or another term fixes to -inf stays so."""
-    terms = [value for value in _operands(params) if isinstance(value, Operand | torch.Tensor)]
-    return reduce(united, map(_term, terms), None)
+    """A sum: -inf where a term is, 0 where all are."""
+    terms = [term for term in _operands(params) if isinstance(term, Operand | Tensor)]
+    if params.get("alpha", 1) != 1:
+        return None
+    low = reduce(_either, (fixed(term, -inf) for term in terms), None)
+    if low is not None or len(terms) < 2:
+        return _masked(None, low)
+    return _masked(reduce(_both, (fixed(term, 0.0, of_zeros=True) for term in terms)), None)
+
+
+def subtracted(params: Params, shape: Shape) -> Masked | None:
+    """A difference: -inf where the first is, or where what is taken off is as good as inf."""
+    one, other = _two(params)
+    if params.get("alpha", 1) != 1:
+        return None
+    off = constant(other)
+    high = None if off is None else fixed_high(off)
+    low = _either(fixed(one, -inf), high)
+    if low is not None or not isinstance(other, Operand | Tensor):
+        return _masked(None, low)
+    return _masked(_both(*(fixed(term, 0.0, of_zeros=True) for term in (one, other))), None)
 
 
 def multiplied(params: Params, shape: Shape) -> Masked | None:
-    """A product: 0 where a factor is 0. Scaling by a number keeps what is fixed."""
-    factors = [value for value in _operands(params) if isinstance(value, Operand | torch.Tensor)]
-    if len(factors) == 1:
-        return of_operand(factors[0])
-    return reduce(united, map(_factor, factors), None)
+    """A product: 0 where a factor is 0. Scaling by what is above 0 keeps -inf, too."""
+    factors = _operands(params)
+    graph = [factor for factor in factors if isinstance(factor, Operand)]
+    rest = [factor for factor in factors if not isinstance(factor, Operand)]
+    scaled = len(graph) == 1 and of_operand(graph[0], (-inf,)) is not None
+    low = fixed(graph[0], -inf) if scaled and all(map(_is_positive, rest)) else None
+    return _masked(reduce(_either, (fixed(factor, 0.0) for factor in factors), None), low)
+
+
+def divided(params: Params, shape: Shape) -> Masked | None:
+    """A quotient: what is 0 stays 0; -inf stays where the divisor is above 0."""
+    one, other = _two(params)
+    return _masked(fixed(one, 0.0), fixed(one, -inf) if _is_positive(other) else None)
+
+
+def _is_positive(value: Any) -> bool:
+    """True for a number above 0, and for a tensor of such numbers that no parameter can change."""
+    if isinstance(value, Tensor):
+        if value.is_meta or value.is_complex() or not is_settled(value):
+            return False
+        return bool((value > 0).all())
+    return isinstance(value, int | float) and value > 0
 
 
 def softened(params: Params, shape: Shape) -> Masked | None:
@@ -141,21 +184,78 @@ def softened(params: Params, shape: Shape) -> Masked | None:
     return None if masked is None else Masked(masked.where, 0.0)
 
 
-def triangle(name: str) -> Callable[[Params, Shape], Masked]:
-    """`tril` and `triu`: 0 outside the triangle."""
-    cut = torch.tril if name == "tril" else torch.triu
+def log_softened(params: Params, shape: Shape) -> Masked | None:
+    """The logarithm of a softmax leaves -inf where it is."""
+    return of_operand(params["input"], (-inf,))
 
-    def masks(params: Params, shape: Shape) -> Masked:
-        inside = torch.ones(shape[-2:], dtype=torch.bool)
-        return Masked(~cut(inside, params["diagonal"]), 0.0)
+
+def summed_over(params: Params, shape: Shape) -> Masked | None:
+    """A sum or mean over dims is 0 where all that it adds up is."""
+    operand = params["input"]
+    masked = of_operand(operand, (0.0,))
+    if masked is None:
+        return None
+    rank = len(operand.shape)
+    where = masked.where.reshape(*(1,) * (rank - masked.where.ndim), *masked.where.shape)
+    dims = all_dims(params["dim"], rank)
+    for dim in dims:
+        where = where.all(dim, keepdim=True)
+    kept = [size for dim, size in enumerate(where.shape) if params["keepdim"] or dim not in dims]
+    return Masked(where.reshape(kept), 0.0) if bool(where.any()) else None
+
+
+def through(function: Callable[..., Tensor]) -> Masks:
+    """The masks of a function of one element: what it makes of 0, or of -inf."""
+
+    def masks(params: Params, shape: Shape) -> Masked | None:
+        given = list(params.get("operands", ()))
+        if "input" in params:
+            given.insert(0, params["input"])
+        masked = of_operand(given[0]) if given else None
+        others = [*given[1:], *(v for k, v in params.items() if k not in ("input", "operands"))]
+        if masked is None or any(isinstance(value, Operand | Tensor) for value in others):
+            return None
+        options = {
+            name: value
+            for name, value in params.items()
+            if name not in ("input", "operands", "inplace") and value is not None
+        }
+        made = _made_of(masked.value, partial(function, **options), given[1:])
+        return None if made is None else Masked(masked.where, made)
 
     return masks
 
 
-def attended(allowed: torch.Tensor | None, dims: Sequence[int], kind: Kind) -> Place:
+def _made_of(kind: float, function: Callable[..., Tensor], rest: Sequence[Any]) -> float | None:
+    """0 or -inf, where a function makes that of 0, or of all that is as good as -inf."""
+    try:
+        made = function(torch.tensor((0.0,) if kind == 0.0 else _LOWS), *rest)
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    if made.is_complex() or made.dtype is torch.bool:
+        return None
+    return 0.0 if bool((made == 0).all()) else -inf if bool(is_low(made).all()) else None
+
+
+def triangle(name: str) -> Masks:
+    """`tril` and `triu`: 0 outside the triangle."""
+    cut = torch.tril if name == "tril" else torch.triu
+
+    def masks(params: Params, shape: Shape) -> Masked | None:
+        outside = ~cut(torch.ones(shape[-2:], dtype=torch.bool), params["diagonal"])
+        is_cut = bool(outside.any())
+        return _masked(_either(outside if is_cut else None, fixed(params["input"], 0.0)), None)
+
+    return masks
+
+
+def attended(allowed: Tensor | None, dims: Sequence[int], kind: Kind) -> Place:
     """All keys; or those that `allowed`, over `dims` of the output and the keys, does not mask out."""
     if allowed is None or bool(allowed.all()):
         return every(kind)
+    if allowed.ndim == 1 or not dims:
+        members = allowed.reshape(-1, allowed.shape[-1]).any(0).nonzero().flatten().tolist()
+        return Place(law=Law((), Relation.constant(members)), reason=_REASON)
     lead = len(dims) - (allowed.ndim - 1)
     varying = [dim for dim in range(allowed.ndim - 1) if allowed.shape[dim] > 1]
     rows = allowed.permute(*varying, *(d for d in range(allowed.ndim) if d not in varying))
@@ -171,9 +271,9 @@ def attended(allowed: torch.Tensor | None, dims: Sequence[int], kind: Kind) -> P
     return lookup(targets, at, _REASON)
 
 
-def allowed_by(mask: object) -> torch.Tensor | None:
+def allowed_by(mask: Any) -> Tensor | None:
     """Where a constant `attn_mask`, boolean or additive, lets a query see a key; None: everywhere."""
-    if not isinstance(mask, torch.Tensor) or mask.is_meta:
+    if not isinstance(mask, Operand | Tensor):
         return None
-    plain = mask.detach().cpu()
-    return plain if plain.dtype is torch.bool else plain > _MINUS_INFINITY
+    where = fixed(mask, 0.0 if mask.dtype is torch.bool else -inf)
+    return None if where is None else ~where

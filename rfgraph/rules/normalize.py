@@ -19,7 +19,7 @@ from rfgraph.graph import Node, Shape
 from rfgraph.language.reads import Kind, Read, Reads, along, broadcast, every, mixed, same
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, dim_of, unchanged
-from rfgraph.rules.masks import softened
+from rfgraph.rules.masks import log_softened, softened
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -222,7 +222,7 @@ for _name, _module in {
         signature="input, dim=None, _stacklevel=3, dtype=None",
         normalize=_soft_dim,
         infer=unchanged,
-        masks=softened if _name == "softmax" else None,
+        masks={"softmax": softened, "log_softmax": log_softened}.get(_name),
     )(softmax)
 rule(
     nn.Softmax2d,

@@ -8,14 +8,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
 from rfgraph.language.reads import Read, Reads, along, broadcast, every, fixed, same, table
-from rfgraph.language.vocabulary import Params
+from rfgraph.language.vocabulary import Masks, Params
 from rfgraph.rules.common import broadcast_shapes, unchanged
-from rfgraph.rules.masks import chosen, filled, kept, multiplied, summed, triangle
+from rfgraph.rules.masks import (
+    chosen,
+    divided,
+    filled,
+    kept,
+    multiplied,
+    subtracted,
+    summed,
+    through,
+    triangle,
+)
 from rfgraph.rules.registry import rule, spellings
 
 _ANY = "*operands, **options"
@@ -121,12 +132,15 @@ _ACTIVATIONS = {
     "logsigmoid": nn.LogSigmoid,
     "threshold": nn.Threshold,
 }
+_BY_ATTRIBUTES = frozenset(("hardtanh", "threshold"))
+"""What these make of 0 is said by attributes of their modules."""
 for _name, _module in _ACTIVATIONS.items():
     rule(
         *spellings(_name, _module),
         name=_name,
         signature="input, *operands, inplace=False, **options",
         infer=_of_input,
+        masks=None if _name in _BY_ATTRIBUTES else through(getattr(F, _name)),
     )(pointwise)
 
 
@@ -193,9 +207,29 @@ rule(
     signature="input, p=0.5, *, generator=None",
 )(drawn)
 
-_MASKS = {"add": summed, "mul": multiplied, "div": multiplied}
+_MASKS = {
+    "add": summed,
+    **dict.fromkeys(("sub", "subtract"), subtracted),
+    **dict.fromkeys(("mul", "multiply"), multiplied),
+    **dict.fromkeys(("div", "divide", "true_divide"), divided),
+}
+_OF_ONE = frozenset(
+    "pow neg negative abs absolute clamp clip clamp_min clamp_max exp exp2 expm1 log log2 log10 log1p sqrt "
+    "square sign sin tan asin atan sinh asinh atanh erf erfinv floor ceil round trunc frac float_power expit "
+    "arcsin arcsinh arctan arctanh fix ndtr log_ndtr deg2rad rad2deg".split()
+)
+"""What 0, or -inf, becomes by these is asked of them."""
+
+
+def _masks_of(name: str) -> Masks | None:
+    """What an operator of this name fixes."""
+    if name not in _OF_ONE:
+        return _MASKS.get(name)
+    return through(getattr(torch, name, None) or getattr(torch.special, name))
+
+
 for _name in "add sub mul div floor_divide remainder pow neg abs".split():
-    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_MASKS.get(_name))(
+    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_masks_of(_name))(
         pointwise
     )
 
@@ -218,7 +252,7 @@ for _name in (
     "shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v "
     "shifted_chebyshev_polynomial_w"
 ).split():
-    rule(*spellings(_name), name=_name, signature=_ANY)(pointwise)
+    rule(*spellings(_name), name=_name, signature=_ANY, masks=_masks_of(_name))(pointwise)
 
 for _name, _masks in {"where": chosen, "masked_fill": filled}.items():
     rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_masks)(pointwise)

@@ -6,16 +6,19 @@ In: nodes of `linear`, `matmul`, `einsum`, `outer`, `kron` and their like. Out: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_letters
 from typing import TypeAlias
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from rfgraph.graph import Masked, Node, Operand, Shape
 from rfgraph.language.reads import Kind, Place, Read, Reads, along, broadcast, every, fixed, whole
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import broadcast_shapes
-from rfgraph.rules.masks import attended, of_operand
+from rfgraph.rules.masks import attended
 from rfgraph.rules.registry import rule, spellings
+from rfgraph.rules.zeros import fixed as zeros_in
 
 Labels: TypeAlias = Sequence[object]
 
@@ -49,11 +52,15 @@ def linear(node: Node) -> Reads:
     Reads:      all of the last dim; its own position elsewhere.
     Formula:    R(o) = every position of the last dim.
     Example:    8 features to 4 on (2, 5, 8): output (1, 3, 2) reads (1, 3, 0 .. 7).
-    Precision:  exact. Conservative for a weight computed from the input, which is read whole.
+    Precision:  exact; what the model fixes to 0 in a weight is not read. Conservative for a weight
+                computed from the input, which is read whole.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
     """
     own = node.operand_shapes[0]
-    first = Read(0, (*map(along, range(len(own) - 1)), every("linear")))
+    weight, last = node.params["weight"], len(node.shape) - 1
+    labels = ["features"], ["out", "features"][2 - len(getattr(weight, "shape", (0, 0))) :]
+    features = _where_not_zero((None, weight), labels, "features", {"out": last}, "linear")
+    first = Read(0, (*map(along, range(len(own) - 1)), features))
     rest = enumerate(node.operand_shapes[1:], start=1)
     return (first, *(whole(len(shape), "linear", i) for i, shape in rest))
 
@@ -68,40 +75,78 @@ def contracted(
     kind = _mixing(node)
     positions = {label: dim for dim, label in enumerate(output)}
 
-    def of(own: int, label: object, size: int) -> Place:
-        if label in positions:
-            dim = positions[label]
-            return fixed(0) if size == 1 != node.shape[dim] else along(dim)
-        for other, factor in enumerate(factors):
-            masked = of_operand(factor, (0.0,)) if other != own else None
-            if masked is not None and label in labels[other]:
-                return _where_not_zero(masked, labels[other], label, positions, kind)
-        return every(kind)
+    def of(label: object, size: int) -> Place:
+        if label not in positions:
+            return _where_not_zero(factors, labels, label, positions, kind)
+        dim = positions[label]
+        return fixed(0) if size == 1 != node.shape[dim] else along(dim)
 
     return tuple(
         Read(
             factor.index,
-            tuple(of(number, *pair) for pair in zip(labels[number], factor.shape, strict=True)),
+            tuple(map(of, own, factor.shape)),
         )
-        for number, factor in enumerate(factors)
+        for factor, own in zip(factors, labels, strict=True)
         if isinstance(factor, Operand)
     )
 
 
 def _where_not_zero(
-    masked: Masked, labels: Labels, summed: object, positions: Mapping[object, int], kind: Kind
+    factors: Sequence[object],
+    labels: Sequence[Labels],
+    summed: object,
+    positions: Mapping[object, int],
+    kind: Kind,
 ) -> Place:
-    """The positions of a summed dim at which a factor is not fixed to 0, by output position."""
-    allowed = ~masked.where
-    own = labels[len(labels) - allowed.ndim :]
-    for dim, label in enumerate(own):  # another summed dim: read where any of its positions lets it
-        if label != summed and label not in positions:
-            allowed = allowed.any(dim, keepdim=True)
-    if summed not in own:
+    """The positions of a summed dim at which no factor is fixed to 0, by output position."""
+    found = _live(factors, labels, [*positions, summed])
+    if found is None or summed not in found[1]:
         return every(kind)
-    last = allowed.movedim(own.index(summed), -1)
-    dims = [positions.get(label, 0) for label in own if label != summed]
-    return attended(last, dims, kind) if dims else every(kind)
+    allowed, own = found
+    dims = [positions[label] for label in own if label != summed]
+    return attended(allowed.movedim(own.index(summed), -1), dims, kind)
+
+
+def _live(
+    factors: Sequence[object], labels: Sequence[Labels], kept: Sequence[object]
+) -> tuple[Tensor, list[object]] | None:
+    """Where no factor is fixed to 0, over those of the labels `kept` that this varies along, in order.
+
+    Of the other labels, any position will do. None where no factor is fixed anywhere.
+    """
+    given = [
+        _along_labels(where, own)
+        for factor, own in zip(factors, labels, strict=True)
+        if (where := zeros_in(factor, 0.0)) is not None
+    ]
+    if not given:
+        return None
+    there = dict.fromkeys(label for _, own in given for label in own)
+    letters = dict(zip(there, ascii_letters, strict=False))
+    wanted = [label for label in kept if label in there]
+    terms = ",".join("".join(letters[label] for label in own) for _, own in given)
+    equation = f"{terms}->{''.join(letters[label] for label in wanted)}"
+    count = torch.einsum(equation, *((~where).to(torch.float32) for where, _ in given))
+    return count > 0, wanted
+
+
+def _along_labels(where: Tensor, labels: Labels) -> tuple[Tensor, list[object]]:
+    """Without the dims along which it does not vary, and the labels of those that are left."""
+    own = labels[len(labels) - where.ndim :]
+    varying = [label for label, size in zip(own, where.shape, strict=True) if size > 1]
+    return where.squeeze(), varying
+
+
+def _zero_product(
+    factors: Sequence[object], labels: Sequence[Labels], output: Labels
+) -> Masked | None:
+    """Where a product is fixed to 0: at all summed positions some factor is."""
+    found = _live(factors, labels, output)
+    if found is None or bool(found[0].all()):
+        return None
+    live, own = found
+    sizes = [live.shape[own.index(label)] if label in own else 1 for label in output]
+    return Masked(~live.reshape(sizes), 0.0)
 
 
 def _matmul_labels(left: int, right: int) -> tuple[list[object], list[object], list[object]]:
@@ -127,12 +172,19 @@ def matmul(node: Node) -> Reads:
     Reads:      row i of the left factor and column j of the right one.
     Formula:    out[.., i, j] reads left[.., i, :] and right[.., :, j]; batch dims are broadcast.
     Example:    (2, 5, 8) @ (8, 3): output (1, 3, 2) reads left (1, 3, 0 .. 7).
-    Precision:  exact. The summed dim counts as attention where both factors depend on the input.
+    Precision:  exact; nothing is read where a factor is fixed to 0. The summed dim counts as attention
+                where both factors depend on the input.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.matmul.html
     """
     factors = node.params["input"], node.params["other"]
     one, two, out = _matmul_labels(*(len(factor.shape) for factor in factors))
     return contracted(node, factors, (one, two), out)
+
+
+def _matmul_masks(params: Params, shape: Shape) -> Masked | None:
+    factors = params["input"], params["other"]
+    one, two, out = _matmul_labels(*(len(factor.shape) for factor in factors))
+    return _zero_product(factors, (one, two), out)
 
 
 for _name in ("matmul", "bmm", "mm", "mv"):
@@ -141,6 +193,7 @@ for _name in ("matmul", "bmm", "mm", "mv"):
         name=_name,
         signature="input, other",
         infer=_infer_matmul,
+        masks=_matmul_masks,
     )(matmul)
 
 
@@ -202,7 +255,16 @@ def _labels(term: str, hidden: int) -> list[object]:
     return [*before, *(range(-hidden, 0) if dots else ()), *after]
 
 
-@rule(*spellings("einsum"), signature="equation, *operands", normalize=_normalize_einsum)
+def _einsum_masks(params: Params, shape: Shape) -> Masked | None:
+    return _zero_product(params["operands"], params["labels"], params["output"])
+
+
+@rule(
+    *spellings("einsum"),
+    signature="equation, *operands",
+    normalize=_normalize_einsum,
+    masks=_einsum_masks,
+)
 def einsum(node: Node) -> Reads:
     """Einstein summation.
 

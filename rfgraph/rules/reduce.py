@@ -29,6 +29,7 @@ from rfgraph.language.reads import (
 )
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, moved, nonnegative, reduced
+from rfgraph.rules.masks import summed_over
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -68,6 +69,7 @@ def reduction(node: Node, kind: Kind = "pooling") -> Reads:
     return (Read(0, reduced(node, dims, kind, node.params["keepdim"])),)
 
 
+_SUMS = frozenset(("mean", "sum", "nansum", "nanmean"))
 _DIM = "input, dim=None, keepdim=False, **options"
 for _name in ("mean", "sum", "amax", "amin", "nansum", "nanmean", "logsumexp"):
     rule(
@@ -76,6 +78,7 @@ for _name in ("mean", "sum", "amax", "amin", "nansum", "nanmean", "logsumexp"):
         signature=_DIM,
         normalize=_normalize_reduction,
         infer=_infer_reduction,
+        masks=summed_over if _name in _SUMS else None,
     )(reduction)
 for (
     _name

@@ -51,11 +51,11 @@ def reshape(node: Node) -> Reads:
     """
     if not isinstance(node.params["input"], Operand):
         return ()  # reshape_as, of a tensor of the model
-    return (_regrouped(node.operand_shapes[0], node.shape),)
+    return (_regrouped(node.operand_shapes[0], node.shape, _free(node)),)
 
 
 @lru_cache(maxsize=256)
-def _regrouped(own: Shape, shape: Shape) -> Read:
+def _regrouped(own: Shape, shape: Shape, free: int | None) -> Read:
     read: list[Place] = [fixed(0)] * len(own)
     for before, after in groups(own, shape):
         wide_before = [d for d in before if own[d] != 1]
@@ -66,22 +66,22 @@ def _regrouped(own: Shape, shape: Shape) -> Read:
             read[before[0]] = along(after[0])  # a dim of size 1 that stays where it is
         elif wide_before:
             sizes = tuple(own[d] for d in wide_before), tuple(shape[d] for d in wide_after)
-            grows = _grows(node, wide_before, wide_after)
+            grows = free if len(wide_before) == 1 and free in wide_after else None
             places = regrouped(tuple(wide_before), sizes[0], tuple(wide_after), sizes[1], grows)
             for dim, place in zip(wide_before, places, strict=True):
                 read[dim] = place
     return Read(0, tuple(read))
 
 
-def _grows(node: Node, before: Sequence[int], after: Sequence[int]) -> int | None:
-    """The dim of a split one that was asked for as -1, which is as long as the others leave it."""
+def _free(node: Node) -> int | None:
+    """The dim that was asked for as -1, which is as long as the others leave it."""
     params = node.params
     first = nonnegative(params["dim"], len(node.operand_shapes[0])) if "sizes" in params else 0
     asked = params.get("sizes") or params.get("shape") or ()
     free = [
         first + place for place, size in enumerate(asked) if isinstance(size, int) and size == -1
     ]
-    return free[0] if len(before) == 1 and free and free[0] in after else None
+    return free[0] if free else None
 
 
 for _name, _signature in {

@@ -21,15 +21,20 @@ from rfgraph.verification.ledger import Entry
 Progress: TypeAlias = Callable[[str, float], None]
 
 _CHUNK = 32
+_FEW = 4
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A position of a node at which poison has seen more (`"outside"`) or less than the analysis says."""
+    """A position of a node at which poison has seen more (`"outside"`) or less than the analysis says.
+
+    `others`: a few more of these, where it has seen more, which may be for a fixed zero at some of them.
+    """
 
     kind: Literal["outside", "inside"]
     axis: Axis
     position: Position
+    others: tuple[Position, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,10 @@ def _hold(
         return Entry(name, "poison", "equal" if exact else "inside", seen.size), None
     outside, inside = seen & ~claimed, claimed & ~seen
     if outside.any():
-        suspect = Suspect("outside", axis, _first(outside, dims))
+        first, *others = _spread(outside, dims)
+        suspect = Suspect("outside", axis, first, tuple(others))
         return Entry(name, "poison", "outside", seen.size), suspect
-    suspect = Suspect("inside", axis, _first(inside, dims))
+    suspect = Suspect("inside", axis, _spread(inside, dims)[0])
     return Entry(name, "poison", "inside", seen.size), suspect if exact else None
 
 
@@ -105,10 +111,12 @@ def _unreadable(report: Report, probe: PoisonProbe) -> list[Entry]:
     ]
 
 
-def _first(marks: Marks, dims: Sequence[int]) -> Position:
-    """The position over dims, without the row, of the first mark."""
-    first = np.unravel_index(int(marks.argmax()), marks.shape)[1:]
-    return {dim: int(place) for dim, place in zip(dims, first, strict=True)}
+def _spread(marks: Marks, dims: Sequence[int]) -> list[Position]:
+    """Positions over dims, without the row: of the first mark, and of a few as far apart as there are."""
+    found = np.flatnonzero(marks)
+    chosen = found[np.linspace(0, len(found) - 1, min(len(found), _FEW)).astype(int)]
+    places = np.transpose(np.unravel_index(chosen, marks.shape))[:, 1:].tolist()
+    return [dict(zip(dims, place, strict=True)) for place in places]
 
 
 def _chunks(rows: Sequence[int]) -> Iterator[list[int]]:

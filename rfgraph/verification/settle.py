@@ -48,7 +48,7 @@ def _settled(
     gradients: Gradients, probe: PoisonProbe, name: str, suspect: Suspect, standing: Standing
 ) -> list[Entry]:
     counted_twice = name in probe.overcounts
-    positions = [suspect.position]
+    positions = [suspect.position, *(suspect.others if counted_twice else ())]
     if counted_twice and name not in standing.gradient:  # the gradient stands alone: ask it more
         positions += positions_of(gradients.report, name, FEW)
     said = gradients.at(name, positions)

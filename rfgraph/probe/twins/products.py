@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rfgraph.probe.twins.encoding import MINUS_INFINITY, average, kept, mean, without_low
+from rfgraph.probe.twins.encoding import average, encoded, kept, mean, without_low
 from rfgraph.probe.twins.twin import Called, Named, Result, Twin, arguments, nothing, traced, twin
 
 _CONV = "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1"
@@ -82,7 +82,8 @@ def _convolved(call: Called, product: Callable[..., Tensor], p: Named) -> Tensor
     if isinstance(weight, Twin):
         return multilinear(product, x, weight)
     over = [d for d in range(weight.ndim) if d != ("transpose" in call.name)]
-    return product(without_low(x.value), call.setting.weights(weight.shape, over, x.value.device))
+    positive = call.setting.weights(weight.shape, over, x.value.device)
+    return product(without_low(x.value), positive * kept(weight))
 
 
 @twin("linear")
@@ -94,7 +95,7 @@ def linear(call: Called, *args: object, **kwargs: object) -> Tensor:
     if isinstance(weight, Twin):
         return biased(multilinear(F.linear, x, weight), p["bias"])
     positive = call.setting.weights(weight.shape, [weight.ndim - 1], x.value.device)
-    return biased(F.linear(without_low(x.value), positive), p["bias"])
+    return biased(F.linear(without_low(x.value), positive * kept(weight)), p["bias"])
 
 
 @twin("bilinear")
@@ -191,8 +192,13 @@ def allowed_by(mask: object, causal: bool, queries: int, keys: int, device: torc
     if isinstance(mask, Twin):
         return allowed & (mask.value != -inf)
     if isinstance(mask, Tensor):
-        return allowed & (mask if mask.dtype is torch.bool else mask > MINUS_INFINITY)
+        return allowed & _seen_by(mask)
     return allowed
+
+
+def _seen_by(mask: Tensor) -> Tensor:
+    """Where a constant mask, boolean or additive, lets a query see a key."""
+    return kept(mask) != 0 if mask.dtype is torch.bool else encoded(mask) != -inf
 
 
 def attended(allowed: Tensor, per_key: Tensor) -> Tensor:
@@ -292,5 +298,4 @@ def _seen(p: Named, queries: int, keys: int, device: torch.device) -> Tensor:
 def _not_masked(mask: Tensor, device: torch.device) -> Tensor:
     if isinstance(mask, Twin):
         return mask.value != -inf
-    found = ~mask if mask.dtype is torch.bool else mask > MINUS_INFINITY
-    return found.to(device)
+    return (~mask if mask.dtype is torch.bool else _seen_by(mask)).to(device)

@@ -156,6 +156,9 @@ class Twin(torch.Tensor):
         name = getattr(func, "__name__", "")
         if name == "__get__":
             return _attribute(func, args)
+        if name == "__set__" and getattr(func, "__self__", None) is torch.Tensor.data:
+            args[0].value = args[1].value if isinstance(args[1], Twin) else encoded(args[1])
+            return None
         if name in _METADATA:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
@@ -196,8 +199,8 @@ def _called(
     func: Callable[..., object], name: str, args: tuple[Any, ...], kwargs: dict[str, object]
 ) -> object:
     """The twin of `func(*args, **kwargs)`; an in-place call changes what its first argument holds."""
-    given = next(entry for entry in _flat((args, kwargs)) if isinstance(entry, Twin))
-    read = (entry for entry in _flat(valued(name, args, kwargs)) if isinstance(entry, Twin))
+    given = next(entry for entry in leaves((args, kwargs)) if isinstance(entry, Twin))
+    read = (entry for entry in leaves(valued(name, args, kwargs)) if isinstance(entry, Twin))
     first = next((entry for entry in read if entry.fixed is None), None)
     if first is None:
         return _constant(func, name, args, kwargs, given.setting)
@@ -285,7 +288,7 @@ def _attribute(getter: Any, args: tuple[Twin, ...]) -> object:
 
 def traced(value: object) -> list[Tensor]:
     """The values of every twin among arguments, at any depth."""
-    return [entry.value for entry in _flat(value) if isinstance(entry, Twin)]
+    return [entry.value for entry in leaves(value) if isinstance(entry, Twin)]
 
 
 def nothing(call: Called) -> Tensor:
@@ -339,13 +342,14 @@ def _map(value: Any, change: Callable[[object], object]) -> Any:
     return change(value)
 
 
-def _flat(value: object) -> list[object]:
+def leaves(value: object) -> list[object]:
+    """What an argument holds, at any depth."""
     if isinstance(value, tuple | list):
-        return [leaf for entry in value for leaf in _flat(entry)]
+        return [leaf for entry in value for leaf in leaves(entry)]
     if isinstance(value, Mapping):
-        return _flat(list(value.values()))
+        return leaves(list(value.values()))
     if type(value) is slice:
-        return _flat((value.start, value.stop, value.step))
+        return leaves((value.start, value.stop, value.step))
     return [value]
 
 

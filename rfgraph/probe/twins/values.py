@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rfgraph.probe.metadata import valued
-from rfgraph.probe.twins.encoding import average, encoded, encoded_number, kept, mean, without_low
+from rfgraph.probe.twins.encoding import average, encoded, encoded_number, mean, without_low
+from rfgraph.probe.twins.fixed import at_fixed
 from rfgraph.probe.twins.twin import (
     Called,
     Named,
@@ -64,7 +65,8 @@ def passed(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor
 def activation(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
     """Functions of one element that map 0 to 0; a slope may be computed."""
     rest = traced((args, kwargs))
-    return average(without_low(value.value), *map(without_low, rest))
+    made = average(without_low(value.value), *map(without_low, rest))
+    return at_fixed(call, value.value, made) if bool((value.value == -inf).any()) else made
 
 
 @twin(
@@ -77,36 +79,7 @@ def activation(call: Called, value: Twin, *args: object, **kwargs: object) -> Te
 )
 def lifted(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
     """Functions of one element that do not map 0 to 0. exp(-inf) is 0."""
-    made = without_low(value.value)
-    return torch.where(value.value == -inf, made, made + 1.0) if call.name == "exp" else made + 1.0
-
-
-@twin("add sub subtract rsub")
-def summed(call: Called, a: Operand, b: Operand, *args: object, **kwargs: object) -> Tensor:
-    """A sum. A constant term that is as good as -inf stays so; any other makes 0 something else."""
-    constants = [t for t in (a, b) if not isinstance(t, Twin)]
-    value = average(*traced((a, b)))
-    for constant in constants:
-        if isinstance(constant, Tensor):
-            value = value + encoded(constant)
-        else:
-            value = value + encoded_number(constant)
-    return value
-
-
-@twin("mul multiply div divide true_divide floor_divide")
-def product(call: Called, a: Operand, b: Operand, *args: object, **kwargs: object) -> Tensor:
-    """A product: the mean of its factors, where neither is fixed to 0."""
-    values = traced((a, b))
-    made = average(*values)
-    for constant in (t for t in (a, b) if isinstance(t, Tensor) and not isinstance(t, Twin)):
-        made = torch.where(kept(constant).bool(), made, torch.zeros_like(made))
-    if len(values) < 2:
-        return made
-    numerator = values[:1] if "div" in call.name else values
-    for value in numerator:
-        made = torch.where(value != 0, made, torch.zeros_like(made))
-    return made
+    return at_fixed(call, value.value, without_low(value.value) + 1.0)
 
 
 @twin(
@@ -122,8 +95,13 @@ def product(call: Called, a: Operand, b: Operand, *args: object, **kwargs: objec
 )
 def pointwise(call: Called, *args: object, **kwargs: object) -> Tensor:
     """Any other function of an element of each operand."""
-    made = average(*(without_low(value) for value in traced((args, kwargs))))
-    return made.expand(call.shape()) + 1.0
+    values = traced((args, kwargs))
+    made = average(*map(without_low, values)).expand(call.shape()) + 1.0
+    return at_fixed(call, values[0], made) if call.name in _OF_ONE and len(values) == 1 else made
+
+
+_OF_ONE = frozenset("pow float_power clamp clip clamp_min clamp_max".split())
+"""What these make of what is fixed is asked of them."""
 
 
 @twin("frexp")
@@ -245,13 +223,16 @@ def normalize(call: Called, *args: object, **kwargs: object) -> Tensor:
 
 @twin("softmax log_softmax softmin")
 def softmax(call: Called, *args: object, **kwargs: object) -> Tensor:
-    """The element and the mean over what of `dim` is not -inf; 0 where it is -inf itself."""
+    """The element and the mean over what of `dim` is not -inf; where it is itself, 0, or its logarithm."""
     p = arguments("input, dim=None", args, kwargs)
     value = p["input"].value
     dim = p["dim"] if p["dim"] is not None else 0 if value.ndim in (0, 1, 3) else 1
     low = value == -inf
+    if call.name == "softmin":
+        value, low = without_low(value), torch.zeros_like(low)
     made = value if call.setting.cut else average(without_low(value), mean(value, [dim]))
-    return torch.where(low, torch.zeros_like(made), made + 1.0)
+    nothing = torch.full_like(made, -inf if call.name == "log_softmax" else 0.0)
+    return torch.where(low, nothing, made + 1.0)
 
 
 @twin("cosine_similarity pairwise_distance")

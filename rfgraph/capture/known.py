@@ -1,0 +1,95 @@
+"""What tensors of the graph hold that depend on no input: masks that are made in the image of an input.
+
+In: a call that was captured. Out: what gives the tensor that it returns, where its operands are asked for
+their shape, dtype or device alone (`torch.ones_like(x)`), or are known themselves. Nothing is computed until
+a rule asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from typing import Any, TypeAlias
+
+import torch
+from torch import fx
+from torch.fx.node import map_aggregate
+
+from rfgraph.capture.interception import passed_by
+from rfgraph.capture.lowering import Bound
+from rfgraph.capture.memory import Traced
+from rfgraph.capture.shapes import called
+from rfgraph.graph import Operand
+from rfgraph.graph.calls import outputs_of, plain
+
+Value: TypeAlias = "Callable[[], torch.Tensor | None]"
+
+_MAKES = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_tensor".split())
+_DRAWS = frozenset("bernoulli bernoulli_ dropout multinomial".split())
+_LARGEST = 1 << 24  # elements
+
+
+@dataclass(frozen=True, slots=True)
+class _Operand:
+    """A tensor of the graph as it was when the call was made; `value` None: its form alone is known."""
+
+    value: Value | None
+    like: torch.Tensor
+    device: torch.device
+
+    def tensor(self) -> torch.Tensor | None:
+        if self.value is not None:
+            return self.value()
+        own = self.like
+        return torch.empty((), dtype=own.dtype, device=self.device).expand(own.shape)
+
+
+def learn(
+    bound: Bound,
+    value: fx.Node,
+    number: int,
+    call: tuple[Any, tuple[Any, ...], dict[str, Any]],
+    find: Callable[[Any], Traced | None],
+) -> None:
+    """Put down in the meta of `value`, output `number` of a call, what gives it; nothing for most."""
+    if bound.op not in _MAKES and not all("known" in node.meta for node in bound.operands):
+        return
+    if bound.op in _DRAWS or _reads(bound) or prod(value.meta["val"].shape) > _LARGEST:
+        return
+
+    def told(leaf: Any) -> Any:
+        traced = find(leaf)
+        if traced is None:
+            return leaf
+        return _Operand(traced.node.meta.get("known"), traced.tensor, traced.device)
+
+    target = call[0]
+    args: Any = map_aggregate(call[1], told)
+    kwargs: Any = map_aggregate(call[2], told)
+
+    @cache
+    def made() -> torch.Tensor | None:
+        try:
+            with passed_by(), torch._C.DisableTorchFunction(), torch.no_grad():
+                given = tuple(map(plain, map_aggregate(args, _held)))
+                named = {name: plain(map_aggregate(v, _held)) for name, v in kwargs.items()}
+                found: torch.Tensor = outputs_of(called(target, given, named))[number]
+                return found
+        except (RuntimeError, TypeError, ValueError):  # then nothing is known of it
+            return None
+
+    value.meta["known"] = made
+
+
+def _reads(bound: Bound) -> bool:
+    """True for a tensor that is made in another's image, and filled with what is computed."""
+    if bound.op not in _MAKES or bound.known is None:
+        return False
+    used = outputs_of(list(bound.known.used(bound.params).values()))
+    return any(isinstance(leaf, Operand) for leaf in used)
+
+
+def _held(leaf: Any) -> Any:
+    return leaf.tensor() if type(leaf) is _Operand else leaf

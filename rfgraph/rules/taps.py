@@ -1,0 +1,83 @@
+"""The taps of a kernel that the model does not fix to 0, as products of positions.
+
+In: where a kernel may be other than 0, over (outputs, inputs of a group, *window). Out: `Taps`: which output
+channels read which input channels at which places of the window. A masked kernel is no product of its dims;
+it is the union of several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MOST = 16  # kinds of pairs of channels that are told apart
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """`pairs[o, i]` of channels read all places whose index along window dim d is in `places[d]`.
+
+    `pairs` None: all of them.
+    """
+
+    pairs: Tensor | None
+    places: tuple[tuple[int, ...], ...]
+
+
+def taps_of(live: Tensor) -> list[Taps]:
+    """The taps of a kernel.
+
+    Exact where no more than 16 kinds of pairs of channels read different places, or where all output
+    channels read the same ones; else all of an output's inputs, or all channels, count as alike.
+    """
+    window = tuple(live.shape[2:])
+    patterns = live.flatten(2).any(1)  # by output channel
+    if _is_one(patterns):
+        united = patterns.any(0).reshape(window)
+        return [Taps(_unless_all(live.flatten(2).any(2)), box) for box in boxes(united)]
+    for alike in (live.flatten(2), patterns.unsqueeze(1).expand(-1, live.shape[1], -1)):
+        found = _told_apart(alike, live.flatten(2).any(2), window)
+        if found is not None:
+            return found
+    united = patterns.any(0).reshape(window)
+    return [Taps(_unless_all(live.flatten(2).any(2)), box) for box in boxes(united)]
+
+
+def _is_one(patterns: Tensor) -> bool:
+    """True where all rows that hold anything are the same."""
+    rows = patterns[patterns.any(1)]
+    return len(rows) == 0 or bool((rows == rows[0]).all())
+
+
+def _unless_all(pairs: Tensor) -> Tensor | None:
+    return None if bool(pairs.all()) else pairs
+
+
+def _told_apart(live: Tensor, connected: Tensor, window: tuple[int, ...]) -> list[Taps] | None:
+    """One for each kind of pair; None where there are too many."""
+    kinds, kind_of = torch.unique(live.reshape(-1, live.shape[2]), dim=0, return_inverse=True)
+    if len(kinds) > _MOST:
+        return None
+    of_pairs = kind_of.reshape(live.shape[:2])
+    return [
+        Taps((of_pairs == number) & connected, box)
+        for number, pattern in enumerate(kinds)
+        for box in boxes(pattern.reshape(window))
+    ]
+
+
+def boxes(pattern: Tensor) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """Products of places whose union is where a pattern holds: places with the same rest are one."""
+    if pattern.ndim == 1:
+        places = tuple(pattern.nonzero().flatten().tolist())
+        yield from [(places,)] if places else []
+        return
+    rests: dict[bytes, list[int]] = {}
+    for place, rest in enumerate(pattern):
+        rests.setdefault(rest.numpy().tobytes(), []).append(place)
+    for alike in rests.values():
+        for box in boxes(pattern[alike[0]]):
+            yield (tuple(alike), *box)

@@ -17,17 +17,15 @@ from rfgraph.capture.arguments import Inputs
 from rfgraph.capture.programs import Model, opened
 from rfgraph.errors import CaptureError, InputError, nearest_names
 from rfgraph.faithful import fidelity
-from rfgraph.graph import Axis, Graph
+from rfgraph.graph import Axis, Graph, Shape
 from rfgraph.graph.guard import refuse_without_numbers
 from rfgraph.graph.replay import example_inputs
 from rfgraph.language.readings import readings
-from rfgraph.propagation.growth import Growth
-from rfgraph.propagation.periodic import PeriodicDomain
 from rfgraph.propagation.sets import AtSize
-from rfgraph.propagation.walk import propagate
 from rfgraph.report import Report
 from rfgraph.rules import VOCABULARY
 from rfgraph.rules.measured import measure
+from rfgraph.sizes import Look, look, settled
 
 Axes = Sequence[int] | Mapping[str, Sequence[int]] | None
 
@@ -85,15 +83,28 @@ def analyze(
         )
         _check(module, captured, again, training)
     tracked = _axes(captured.graph, axes)
-    measured = measure(captured.graph, module, training) if measuring else {}
-    read = readings(captured.graph, VOCABULARY, measured)
-    if on_unknown == "raise":
-        read.refuse_unknown()
-    growth = Growth(read, tracked)
-    values = propagate(read, tracked, PeriodicDomain(growth))
-    at_size = AtSize(read, growth=growth)
+
+    def found(graph: Graph) -> Look:
+        measured = measure(graph, module, training) if measuring else {}
+        read = readings(graph, VOCABULARY, measured)
+        if on_unknown == "raise":
+            read.refuse_unknown()
+        return look(read, tracked)
+
+    def found_at(shapes: dict[str, Shape]) -> Look:
+        resized = captured.arguments.resized(shapes)
+        return found(_capture(module, resized, VOCABULARY, training, measuring, capture).graph)
+
+    seen, note = settled(found(captured.graph), found_at)
+    captured.graph.note = "; ".join(filter(None, (captured.graph.note, note)))
+    at_size = AtSize(seen.readings, growth=seen.growth, tables=seen.tables)
     return Report(
-        type(module).__name__, captured.graph, tracked, values, at_size, captured.worked_out
+        type(module).__name__,
+        captured.graph,
+        tracked,
+        seen.values,
+        at_size,
+        captured.worked_out,
     )
 
 

@@ -34,7 +34,7 @@ class Row:
 GROUND = ("errors", "algebra", "graph")
 SPEECH = (*GROUND, "language")
 REPORT = (*SPEECH, "propagation", "report")
-BELOW = (*REPORT, "capture", "rules", "analysis", "verification", "dictionary")
+BELOW = (*REPORT, "sizes", "capture", "rules", "analysis", "verification", "dictionary")
 
 # A room is a top-level module or a folder; "" is rfgraph/__init__.py. Rows may name rows above alone.
 FLOORS = {
@@ -53,15 +53,16 @@ FLOORS = {
     "propagation": Row(SPEECH, ("numpy", "networkx")),
     # 5: what is said of a model
     "report": Row((*SPEECH, "propagation"), ("rich", "networkx", "numpy", "pandas")),
+    "sizes": Row((*SPEECH, "propagation")),
     "dictionary": Row((*SPEECH, "rules", "capture"), ("torch",)),
     # 6: the public function, and what is asked of a report
     "faithful": Row((*SPEECH, "capture"), ("torch",)),
-    "analysis": Row((*REPORT, "capture", "rules", "faithful"), ("torch",)),
+    "analysis": Row((*REPORT, "sizes", "capture", "rules", "faithful"), ("torch",)),
     "audit": Row(REPORT, ("numpy", "networkx")),
     "render": Row(REPORT, ("rich", "jinja2", "matplotlib", "numpy")),
     # 7: the report and the probe meet
     "verification": Row(
-        (*REPORT, "analysis", "capture", "faithful", "rules", "probe"),
+        (*REPORT, "sizes", "analysis", "capture", "faithful", "rules", "probe"),
         ("torch", "numpy", "networkx"),
     ),
     "relation": Row(("algebra",)),

@@ -188,7 +188,9 @@ class _One:
 
     def _exported(self, inputs: Arguments) -> Graph:
         program = exported(self.model, inputs)
-        return Existing(self._vocabulary, self._leaves).run(program, as_named(program, inputs))
+        graph = Existing(self._vocabulary, self._leaves).run(program, as_named(program, inputs))
+        graph.asked |= {("", None)}  # what the forward asked for, the program does not tell
+        return graph
 
 
 def _is_refusal(error: CaptureError) -> bool:

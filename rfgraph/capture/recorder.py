@@ -59,6 +59,7 @@ class Recorder(fx.Tracer):
         self._nodes: dict[str, Node] = {}
         self._modules: list[tuple[str, nn.Module, dict[str, Any]]] = []
         self._paths: dict[int, str] = {}
+        self.asked: set[tuple[fx.Node, int | None]] = set()
 
     def mark(self) -> Callable[[], None]:
         """Where the graph stands: what it gives forgets all that is recorded from now on."""

@@ -28,6 +28,10 @@ METADATA = frozenset(
         *("register_hook", "register_post_accumulate_grad_hook", "untyped_storage"),
     )
 )
+SIZES = frozenset(
+    ("shape", "nbytes", "size", "numel", "nelement", "__len__", "stride", "is_same_size")
+)
+"""Methods and attributes that tell sizes, or what is worked out from them."""
 SHOWN = frozenset(("__repr__", "__str__", "__format__"))
 QUESTIONS = VALUE_READERS | METADATA | SHOWN | {"get_device", "__iter__", "__deepcopy__"}
 """Methods that no node is recorded for, or one of another name."""

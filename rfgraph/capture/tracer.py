@@ -37,6 +37,7 @@ from rfgraph.capture.tensors import (
     RESHAPES,
     SETTABLE,
     SHOWN,
+    SIZES,
     TURNED,
     VALUE_READERS,
     needs_values,
@@ -151,6 +152,8 @@ class Tracer(Recorder):
     ) -> Any:
         """What a stand-in says of itself, where it is asked what it is, or what it holds."""
         if name in METADATA:
+            if name in SIZES:
+                self._ask(found, name, args, kwargs)
             with _untouched():
                 return function(*args, **kwargs)
         if name in VALUE_READERS:
@@ -189,8 +192,20 @@ class Tracer(Recorder):
         told = on_device(name, traced.device)
         if told is not None:
             return told
+        if name in SIZES:
+            self.asked.add((traced.node, None))
         with _untouched():
             return getter(traced.tensor)
+
+    def _ask(self, traced: Traced, name: str, args: Any, kwargs: dict[str, Any]) -> None:
+        """The model asks for sizes: for one, `x.size(2)`, `len(x)`, or for all."""
+        with _untouched():
+            rank = traced.tensor.dim()
+        dim = 0 if name == "__len__" else kwargs.get("dim", args[1] if len(args) > 1 else None)
+        if not isinstance(dim, int) or not rank or name not in ("size", "__len__"):
+            self.asked.add((traced.node, None))
+        else:
+            self.asked.add((traced.node, dim % rank))
 
     def _set(self, setter: Any, args: tuple[Any, ...]) -> None:
         if self._first(args) is None:
@@ -333,6 +348,7 @@ class Tracer(Recorder):
         graph.add(*[n for n in self._nodes.values() if n.output == 0 or n.name in read])
         graph.names = {value: name for value, name in names.items() if name in graph}
         graph.attributes = self._constants.values
+        graph.asked = frozenset((names.get(node, ""), dim) for node, dim in self.asked)
         return graph
 
 

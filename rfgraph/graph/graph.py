@@ -132,6 +132,8 @@ class Graph:
         fx: what was captured; None for a graph that was put together by hand.
         attributes: what the targets of its `get_attr` and `call_module` nodes stand for.
         names: the `torch.fx` node whose value a node's tensor is -> the name of that node.
+        asked: the nodes whose sizes the forward asked for, each with the dim, or None for all of them; a node
+            without a name is one that is not known.
         note: what to know of how it was captured; empty where there is nothing to say.
     """
 
@@ -141,6 +143,7 @@ class Graph:
         self.fx = captured
         self.attributes: dict[str, Any] = {}
         self.names: dict[fx.Node, str] = {}
+        self.asked: frozenset[tuple[str, int | None]] = frozenset()
         self.note = ""
         self._nodes: dict[str, Node] = {}
         self._networkx: nx.DiGraph | None = None

@@ -65,17 +65,20 @@ class Hulls:
         is_read = (self.hi >= self.lo).ravel()
         if not self._varies_along_one_dim() or not is_read.any():
             return None
-        stride = self.stride() or self._stride_of(self.hi) or self._ratio
+        stride = self.stride() or self._stride_of(self.hi, times=2) or self._ratio
         ends = end_of_hop(stride.numerator, stride.denominator, np.arange(self.lo.size))
         return max(0, int((self.hi.ravel() - ends)[is_read].max()))
 
-    def _stride_of(self, *arrays: Array) -> Fraction | None:
-        """By how much all of these move per position, where they vary along one dim, in its middle half."""
+    def _stride_of(self, *arrays: Array, times: int = 1) -> Fraction | None:
+        """By how much all of these move per position, where they vary along one dim, in its middle half.
+
+        `times`: how many periods it must hold, beside a position.
+        """
         if not self._varies_along_one_dim():
             return None
         count = self.lo.size // 4
         ends = np.stack([array.ravel() for array in arrays])[:, count : self.lo.size - count]
-        for period in range(1, min(_LONGEST_PERIOD, ends.shape[1] - 1) + 1):
+        for period in range(1, min(_LONGEST_PERIOD, (ends.shape[1] - 1) // times) + 1):
             steps = ends[:, period:] - ends[:, :-period]
             if np.all(steps == steps[0, 0]):
                 return Fraction(int(steps[0, 0]), period)

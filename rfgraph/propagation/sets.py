@@ -5,7 +5,7 @@ In: readings, a tracked axis. Out: sets of positions of that axis.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 import networkx as nx
@@ -22,22 +22,31 @@ BUDGET = 1 << 28
 """Bytes of sets kept for one axis before they give way to hulls."""
 
 
+_NONE: Mapping[str, frozenset[int]] = {}
+
+
 def varies(lattice: Lattice, sets: Array, dim: int) -> bool:
     """Do the sets differ along a dim? Of hulls, which do not show it, it is taken that they do."""
     return not lattice.exact or bool((sets != sets.take([0], axis=dim)).any())
 
 
 class AtSize:
-    """Answers per position, one walk an axis: exact sets, or hulls where those exceed the budget."""
+    """Answers per position, one walk an axis: exact sets, or hulls where those exceed the budget.
+
+    Args:
+        readings: of all nodes. budget: bytes of sets for one axis. tables: see `SizedDomain`.
+    """
 
     def __init__(
         self,
         readings: Readings,
         budget: int = BUDGET,
         growth: Growth | None = None,
+        tables: Mapping[str, frozenset[int]] = _NONE,
     ) -> None:
         self._growth = growth or Growth(readings, ())
         self._readings = readings
+        self._tables = tables
         self._budget = budget
         self._walks: dict[Axis, tuple[Lattice, Walk[Sized]]] = {}
 
@@ -122,7 +131,7 @@ class AtSize:
     def _walked(self, name: str | None, axis: Axis, exact: bool) -> tuple[Lattice, Walk[Sized]]:
         if axis not in self._walks:
             lattice = Lattice(self.length(axis), exact)
-            domain = SizedDomain(lattice, self._budget if exact else None)
+            domain = SizedDomain(lattice, self._budget if exact else None, self._tables)
             walk = Walk(self._readings, [axis], domain)
             self._walks[axis] = (lattice, walk)
         walk = self._walks[axis][1]

@@ -5,7 +5,7 @@ In: reads. Out: `Sized` values: arrays of sets over the tensor's own dims.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
@@ -66,15 +66,28 @@ class Sized:
         return _united(arrays if self.added is None else [*arrays, self.added], lattice)
 
 
+_NO_TABLES: Mapping[str, frozenset[int]] = {}
+
+
 class SizedDomain:
     """Composes reads into sets (theory: sized answers).
 
     Raises `TooLargeError` where the sets of all tensors together exceed `budget` bytes (None: no limit).
+
+    Args:
+        tables: the nodes that put positions that were picked one by one side by side, and the dims along
+            which, which carry the axis from there on.
     """
 
-    def __init__(self, lattice: Lattice, budget: int | None = None) -> None:
+    def __init__(
+        self,
+        lattice: Lattice,
+        budget: int | None = None,
+        tables: Mapping[str, frozenset[int]] = _NO_TABLES,
+    ) -> None:
         self.lattice = lattice
         self._left = budget
+        self._tables = tables
 
     def initial(self, node: Node, dim: int) -> Sized:
         length, width = self.lattice.length, self.lattice.width
@@ -99,7 +112,8 @@ class SizedDomain:
                 whole = extend(whole, node.name, read.dims[min(part.dims)].kind)
                 carries.append(Carry(read.operand, part.dims, None))
             else:
-                parts.append(_carried(part, sets, read.dims, node))
+                laid = frozenset() if part.dims else self._tables.get(node.name, frozenset())
+                parts.append(_carried(part, sets, read.dims, node, laid))
                 carries.append(Carry(read.operand, part.dims, parts[-1].dims))
         return Sized(self._merged(parts), self._union(added), whole, tuple(carries))
 
@@ -158,9 +172,14 @@ def _is_unbounded(part: Part, places: Sequence[Place]) -> bool:
     return bool(part.dims) and all(places[dim].is_whole for dim in part.dims)
 
 
-def _carried(part: Part, sets: Array, places: Sequence[Place], node: Node) -> Part:
-    """What becomes of a part whose image is `sets`: the dims of the node that carry it."""
-    dims = frozenset(target for dim in part.dims for target in places[dim].dims)
+def _carried(
+    part: Part, sets: Array, places: Sequence[Place], node: Node, laid: frozenset[int]
+) -> Part:
+    """What becomes of a part whose image is `sets`: the dims of the node that carry it.
+
+    `laid`: along which single positions are laid out.
+    """
+    dims = laid | {target for dim in part.dims for target in places[dim].dims}
     if any(place.at is not None and len(place.dims) > 1 for place in places):
         sets = _narrowed(sets)  # it may have undone another
         dims = frozenset(dim for dim in dims if sets.shape[dim] > 1) or dims

@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 from math import inf
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from rfgraph.algebra.digits import is_plain
 from rfgraph.algebra.relation import Relation
 from rfgraph.errors import InputError
 from rfgraph.graph import Axis, Position
 from rfgraph.propagation.hulls import Hulls
 from rfgraph.propagation.periodic import Periodic
-from rfgraph.propagation.scans import Scan, shown
+from rfgraph.propagation.scans import Scan
 from rfgraph.propagation.sets import AtSize, varies
+from rfgraph.propagation.shown import Shown
 from rfgraph.propagation.trail import Origin
 
 T = TypeVar("T")
@@ -188,9 +188,7 @@ class Figures:
     @staticmethod
     def closed_form(reads: AxisReads) -> bool:
         """Does the answer hold at any input size? Else at the analysed size only: see `limits`."""
-        if reads.value.past:
-            return reads.value.limits is None and reads.end is not None
-        return reads._has_steps and (reads.value.limits is None or not reads.value.local)
+        return reads.shown.is_closed
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,32 +237,26 @@ class AxisReads(Figures):
         return Hulls(*lattice.hull(sets), length)
 
     @cached_property
+    def shown(self) -> Shown:
+        """What it reads in steps of the node's own dims, where it has a form in those."""
+        return Shown(
+            self.value, self.at_size.shape(self.node), partial(self.at_size.own, self.node)
+        )
+
+    @property
     def scans(self) -> tuple[Scan, ...]:
-        """What it reads locally, in steps of the node's own dims where it has a form in those."""
-        shape, own = self.at_size.shape(self.node), partial(self.at_size.own, self.node)
-        return shown(self.value.local, shape, own)
+        """What it reads locally."""
+        return self.shown.scans
 
     @property
     def law(self) -> Relation | None:
         """The relation of all local reads, over one coordinate; None where there is none."""
-        if not self.scans:
-            return Relation.nothing()
-        return self.scans[0].relation if len(self.scans) == 1 else None
+        return self.shown.law
 
     @property
-    def _has_steps(self) -> bool:
-        """One law in steps of the node's own, or no reads that move."""
-        return self.law is not None and all(is_plain(scan.digits) for scan in self.scans)
-
-    @cached_property
     def end(self) -> Relation | None:
         """Of a past read: the relation whose right side is where it ends, local reads included; or None."""
-        scans = (*self.scans, *self.value.past)
-        laws = [scan.relation for scan in scans if scan.relation is not None]
-        is_one = len({scan.digits for scan in scans}) == 1 and is_plain(scans[0].digits)
-        if not self.value.past or not is_one or len(laws) < len(scans):
-            return None
-        return reduce(Relation.join, laws) if all(map(laws[0].joinable, laws)) else None
+        return self.shown.end
 
     def center(self, output: int) -> Fraction | None:
         """`(lo + hi) / 2` of what position `output` reads."""
@@ -276,7 +268,7 @@ class AxisReads(Figures):
 
         None for a whole or a past read, and where a reshape has spread the axis over the node's dims.
         """
-        return self.law if self._has_steps and not self.is_endless else None
+        return self.law if self.shown.has_steps and not self.is_endless else None
 
     @property
     def is_endless(self) -> bool:
@@ -286,7 +278,7 @@ class AxisReads(Figures):
     @property
     def carriers(self) -> tuple[int, ...]:
         """The node's own dims that carry the axis: its reads may vary along these, and along no other."""
-        return tuple(sorted({digit.dim for scan in self.value.scans for digit in scan.digits}))
+        return self.shown.carriers
 
     @cached_property
     def dims(self) -> tuple[int, ...]:
@@ -314,7 +306,7 @@ class AxisReads(Figures):
         """Why the answer holds at the analysed size only: where that began, in the order of the model."""
         if self.closed_form:
             return ()
-        reasons = self.value.limits if self._has_steps else self.value.why_sized
+        reasons = self.value.limits if self.shown.has_steps else self.value.why_sized
         origins = dict.fromkeys(reasons or ())
         return tuple(Limit(*origin) for origin in sorted(origins, key=self._place))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
@@ -25,13 +26,34 @@ def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
     return normalize_index(params, [tuple(params["input"].shape)])
 
 
+def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
+    """The shape of what is written into; a value that does not fit is refused, as torch does."""
+    shape, entries, value = written(params, shapes), params["index"], params["value"]
+    if isinstance(value, Operand) and not any(map(is_fancy, entries)):
+        part = _part(entries, shape)
+        pairs = zip_longest(value.shape[::-1], part[::-1], fillvalue=1)
+        if any(n not in (1, size) for n, size in pairs):
+            raise ValueError(f"a value of shape {value.shape} does not fit a part of shape {part}")
+    return shape
+
+
+def _part(entries: Sequence[int | slice | None], shape: Shape) -> Shape:
+    """The shape of what the index selects."""
+    chosen, sizes = iter(_chosen(entries, shape)), []
+    for entry in entries:
+        count = 1 if entry is None else len(next(chosen))
+        if entry is None or isinstance(entry, slice):
+            sizes.append(count)
+    return tuple(sizes)
+
+
 @rule(
     "__setitem__",
     operator.setitem,
     name="setitem",
     signature="input, index, value",
     normalize=_normalize,
-    infer=written,
+    infer=_infer,
 )
 def setitem(node: Node) -> Reads:
     """Assignment to integers and slices: `x[:, :, 1::2] = value`.

@@ -236,12 +236,10 @@ def channel_shuffle(node: Node) -> Reads:
     Reads:      one channel; the same position elsewhere.
     Formula:    channel c reads (c mod groups) * (C / groups) + floor(c / groups).
     Example:    6 channels in 2 groups: outputs 0 .. 5 read 0, 3, 1, 4, 2, 5.
-    Precision:  exact.
+    Precision:  exact. Along the channels, at their analysed count alone.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.ChannelShuffle.html
     """
     groups, count = node.params["groups"], node.shape[1]
-    reads = (Positions.of([g * (count // groups)]) for g in range(groups))
-    dims = (
-        along(d) if d != 1 else along(1, Relation(groups, 1, reads)) for d in range(len(node.shape))
-    )
-    return (Read(0, tuple(dims)),)
+    law = Relation(groups, 1, (Positions.of([g * (count // groups)]) for g in range(groups)))
+    shuffled = table(1, law.at, law, "the groups have as many channels as this size has")
+    return (Read(0, tuple(along(d) if d != 1 else shuffled for d in range(len(node.shape)))),)

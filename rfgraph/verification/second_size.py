@@ -6,7 +6,7 @@ first nodes whose closed form is another there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import lcm
 
@@ -15,6 +15,7 @@ from rfgraph.errors import InputError, RfgraphError
 from rfgraph.graph import Axis, Position, Shape
 from rfgraph.report import Report
 from rfgraph.report.axis import AxisReads
+from rfgraph.sizes import by_grids, by_half, fit, in_proportion, resized, view
 from rfgraph.verification.compare import at
 from rfgraph.verification.ledger import Entry
 from rfgraph.verification.strips import Analyse, grid_of
@@ -45,19 +46,9 @@ def second_size(report: Report, analyse: Analyse) -> SecondSize:
             other = analyse(shapes)
         except RfgraphError:
             continue
-        there = _repeats(other)
-        if all(there.get(name, own) == own for name, own in _repeats(report).items()):
+        if fit(report.captured, other.captured):
             return SecondSize(tuple(_held(report, other)), shapes)
     return SecondSize(note="closed forms were not held at a second size: the model takes none")
-
-
-def _repeats(report: Report) -> dict[str, tuple[bool, ...]]:
-    """Which operands of each node are repeated: sizes of several inputs that fit by luck repeat others."""
-    return {
-        node.name: tuple(shape == node.shape for shape in node.operand_shapes)
-        for node in report.captured
-        if len(node.operands) > 1
-    }
 
 
 def _claims(report: Report, name: str) -> bool:
@@ -66,25 +57,12 @@ def _claims(report: Report, name: str) -> bool:
 
 
 def _larger(report: Report) -> Iterator[dict[str, Shape]]:
-    """Shapes larger by some grids along every tracked axis, no multiples of the first where grids allow it.
+    """By half and a few grids, so that a quarter of the size is another, too; by a few; by half.
 
-    By half and a few grids, so that a quarter of the size is another, too; by a few grids; by half, which
-    keeps the proportions of several inputs.
+    They begin with another size than that which an analysis looks at where a forward asks for one.
     """
-    grid = grid_of(report)
-    sizes: tuple[Callable[[int], int], ...] = (
-        lambda n: n + grid * (n // (2 * grid) + 3),
-        lambda n: n + 3 * grid,
-        lambda n: n + 5 * grid,
-        lambda n: n * 3 // 2,
-    )
-    for size in sizes:
-        shapes = {name: list(node.shape) for name, node in report.captured.inputs.items()}
-        for name, dim in report.axes:
-            n = shapes[name][dim]
-            if n > 1:  # along an axis of one position, tensors are repeated
-                shapes[name][dim] = size(n) + (grid if size(n) % n == 0 else 0)
-        yield {name: tuple(shape) for name, shape in shapes.items()}
+    sizes = (by_half(3), by_grids(3), by_grids(5), in_proportion)
+    return resized(report.captured, report.axes, grid_of(report), sizes)
 
 
 def _held(report: Report, other: Report) -> Iterator[Entry]:
@@ -120,12 +98,7 @@ def _differences(report: Report, other: Report, name: str) -> Iterator[Mismatch]
 
 
 def _view(reads: AxisReads | None) -> tuple[object, ...]:
-    """All that a closed form says: every view is one of the relation, of whether the axis is read whole."""
-    if reads is None:
-        return (None,)
-    local = reads.local if reads.is_endless else reads
-    law = (None, None) if local is None else (local.dims, local.relation)
-    return (reads.whole, reads.end, reads.closed_form, *law)
+    return view(None if reads is None else reads.shown)
 
 
 def _law(reads: AxisReads | None) -> Relation | None:

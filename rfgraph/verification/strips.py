@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from math import ceil, lcm
+from math import ceil
 from typing import TypeAlias
 
 import networkx as nx
@@ -24,6 +24,7 @@ from rfgraph.probe.gradient import GradientProbe
 from rfgraph.probe.parts import LeftOut
 from rfgraph.report import Report
 from rfgraph.report.axis import AxisReads
+from rfgraph.sizes import grid_of as common_grid
 from rfgraph.verification.compare import Claim, at, hold, projected
 from rfgraph.verification.ledger import Entry
 
@@ -138,8 +139,7 @@ def _too_wide(report: Report, axis: Axis) -> list[Law]:
 def grid_of(report: Report) -> int:
     """The least common multiple of the advances of all nodes: a size is taken again that much further."""
     reads = (at(report, node.name, axis) for node in report.captured for axis in report.axes)
-    laws = (each.relation for each in reads if each is not None)
-    return lcm(*(law.advance for law in laws if law is not None and law.advance > 0))
+    return common_grid(each.relation for each in reads if each is not None)
 
 
 def _strips(report: Report, axis: Axis, laws: Sequence[Law], analyse: Analyse) -> Iterator[Report]:

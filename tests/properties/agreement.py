@@ -42,9 +42,7 @@ def verified(description: Description) -> Verification:
 
 
 def excused(report: Report, mismatch: Mismatch) -> bool:
-    """What is known to be wrong, and written down: in `test_known_limits.py`, `test_second_size.py`."""
-    if mismatch.kind == "size-dependent":
-        return "interpolate" in _ops(report, mismatch.node)  # to a fixed size, at an integer ratio
+    """What is known to be wrong, and written down: in `test_known_limits.py`."""
     unshuffled = "pixel_unshuffle" in _ops(report, mismatch.node)
     return mismatch.kind == "overstated" and mismatch.local and unshuffled
 

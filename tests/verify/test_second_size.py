@@ -55,47 +55,50 @@ def one_by_one(conv: nn.Module, x: Tensor) -> Tensor:
     return torch.tanh(total)
 
 
-KNOWN: dict[str, tuple[Forward, str, int, tuple[int, ...], int, tuple[int, ...]]] = {
-    # a forward, a node, a position of it, what that reads of 12 positions; another size, what it reads there
-    "pooling by the size": (
-        by_size,
-        "avg_pool1d",
-        0,
-        tuple(range(-1, 13)),
-        60,
-        tuple(range(-1, 61)),
-    ),
-    "a slice from a quarter on": (from_a_quarter, "getitem", 0, (2, 3, 4), 21, (4, 5, 6)),
-    "resampling to a fixed size": (to_a_fixed_size, "interpolate", 1, (2, 3, 4), 27, (5, 6, 7)),
-    "padding to a multiple": (to_a_multiple, "pad", 0, (-4,), 21, (-3,)),
+ASKING: dict[str, tuple[Forward, int]] = {
+    # and the first size
+    "pooling by the size": (by_size, 12),
+    "a slice from a quarter on": (from_a_quarter, 12),
+    "resampling to a fixed size": (to_a_fixed_size, 12),
+    "padding to a multiple": (to_a_multiple, 12),
+    "a loop over positions": (one_by_one, 5),
 }
-"""Forwards that ask for their size: closed forms that are wrong, as the analysis does not see that they ask."""
+"""Forwards that ask for their size, or give one."""
 
 
-@pytest.mark.parametrize("name", KNOWN)
-def test_known_a_forward_that_asks_for_its_size_is_no_closed_form(name: str) -> None:
-    """Known: `closed_form` is wrong here. Once the analysis says so itself, this verification agrees."""
-    forward, node, place, first, size, second = KNOWN[name]
-    report = rfgraph.analyze(Model(forward), (1, 2, 12))
-    assert report[node].rf.closed_form == (True,)
-    check = rfgraph.verify(Model(forward), (1, 2, 12))
-    (mismatch,) = check.mismatches
-    assert mismatch == Mismatch(
-        node, "second size", "size-dependent", rfgraph.graph.Axis("x", 2), {2: place}, first, second
-    )
-    assert not check and check.blame is not None and check.blame.node == node
-    assert check.second_size == {"x": (1, 2, size)}
-    assert "are size-dependent: {" in str(check) and "at a second one" in str(check)
-    assert check.to_dict()["second_size"] == {"x": [1, 2, size]}
-    agrees = check.blame.repro.startswith("# alone, the operator agrees")
-    assert agrees == (node != "interpolate")  # whose rule is wrong alone, too
+@pytest.mark.parametrize("name", ASKING)
+def test_what_depends_on_the_size_is_no_closed_form_and_agrees(name: str) -> None:
+    forward, size = ASKING[name]
+    check = rfgraph.verify(Model(forward), (1, 2, size))
+    assert check.exact, str(check)
 
 
-def test_known_positions_that_a_loop_picks_are_no_closed_form() -> None:
-    """Known, as above: the same node, at another size, is the sum of other positions."""
-    check = rfgraph.verify(Model(one_by_one), (1, 2, 5))
+@pytest.mark.parametrize("name", ASKING)
+def test_verify_sees_what_an_analysis_does_not_ask(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second look of its own, at another size."""
+    forward, size = ASKING[name]
+    monkeypatch.setattr("rfgraph.analysis.settled", lambda first, at: (first, ""))
+    check = rfgraph.verify(Model(forward), (1, 2, size))
     assert {mismatch.kind for mismatch in check.mismatches} == {"size-dependent"}
-    assert [mismatch.node for mismatch in check.mismatches] == ["tanh"]
+    assert "are size-dependent: {" in str(check) and "at a second one" in str(check)
+
+
+def test_a_mismatch_between_sizes_tells_the_positions_at_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rfgraph.analysis.settled", lambda first, at: (first, ""))
+    check = rfgraph.verify(Model(from_a_quarter), (1, 2, 12))
+    (mismatch,) = check.mismatches
+    sides = (2, 3, 4), (4, 5, 6)
+    axis = rfgraph.graph.Axis("x", 2)
+    kind = "size-dependent"
+    assert mismatch == Mismatch("getitem", "second size", kind, axis, {2: 0}, *sides)
+    assert not check and check.blame is not None and check.blame.node == "getitem"
+    assert check.second_size == {"x": (1, 2, 21)}
+    assert check.to_dict()["second_size"] == {"x": [1, 2, 21]}
+    assert check.blame.repro.startswith("# alone, the operator agrees")
 
 
 def test_a_model_that_takes_another_size_is_held_there() -> None:

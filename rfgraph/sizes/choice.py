@@ -1,0 +1,137 @@
+"""Which second size: whether a forward asks for one, and shapes that the model may take.
+
+In: a `Look`, or what is known of a report. Out: shapes of the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import lcm
+from typing import TypeAlias
+
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Axis, Graph, Node, Shape
+from rfgraph.propagation.periodic import Periodic
+from rfgraph.sizes.compare import is_to_a_size
+from rfgraph.sizes.look import Look
+
+Larger: TypeAlias = Callable[[int, int], int]
+"""A size and the grid -> a larger size."""
+
+
+def by_half(more: int) -> Larger:
+    """Larger by half and `more` grids, so that a quarter of it is another, too."""
+    return lambda n, grid: _no_multiple(n + grid * (n // (2 * grid) + more), n, grid)
+
+
+def by_grids(more: int) -> Larger:
+    """Larger by so many grids."""
+    return lambda n, grid: _no_multiple(n + more * grid, n, grid)
+
+
+def in_proportion(n: int, grid: int) -> int:
+    """Larger by half: several inputs keep their proportions."""
+    return n * 3 // 2
+
+
+def _double(n: int, grid: int) -> int:
+    """Twice as large, which is all that some models take."""
+    return 2 * n
+
+
+def _no_multiple(larger: int, n: int, grid: int) -> int:
+    return larger + grid if larger % n == 0 else larger
+
+
+_PIECES = frozenset(("unbind", "split", "unsafe_split"))
+"""Operators that give more outputs of a longer dim."""
+
+
+# --- whether to look again ------------------------------------------------------------------------
+
+
+def asks(first: Look) -> bool:
+    """True where what a graph is, or a parameter in it, may come from the size of a tracked axis."""
+    if any(_may_vary(first, name, dim) for name, dim in first.graph.asked):
+        return True
+    return any(_counts(first, node) for node in first.graph)
+
+
+def _may_vary(first: Look, name: str, dim: int | None) -> bool:
+    """May the size of a node along a dim (None: along any) be another where the input's is?"""
+    if name not in first.graph:
+        return True
+    if first.graph[name].op == "input":
+        mine = (axis.dim for axis in first.axes if axis.input == name)
+        return any(dim in (None, own) for own in mine)
+    values = first.values[name].values()
+    return not values or dim is None or any(dim in carrying(value, dim) for value in values)
+
+
+def carrying(value: Periodic, dim: int) -> set[int]:
+    """The dims that may be as long as an axis is; behind a whole read, or what is known no further, any."""
+    if value.whole is not None or value.limits is not None:
+        return {dim}
+    return {digit.dim for scan in value.scans for digit in scan.digits}
+
+
+def _counts(first: Look, node: Node) -> bool:
+    """True for what is by itself another thing at another size, though no one asks for the size."""
+    if is_to_a_size(node):
+        return True
+    if node.op in _PIECES:
+        dim = int(node.params.get("dim", 0)) % len(node.operand_shapes[0])
+        before = first.values[node.operands[0]].values()
+        return any(dim in carrying(value, -1) for value in before)
+    return any(
+        len(scan.digits) > 1 for value in first.values[node.name].values() for scan in value.local
+    )
+
+
+# --- which shapes ---------------------------------------------------------------------------------
+
+
+def grid_of(laws: Iterable[Relation | None]) -> int:
+    """The least common multiple of the advances: a size that is taken is taken again that much further."""
+    return lcm(*{law.advance for law in laws if law is not None and law.advance > 0})
+
+
+def resized(
+    graph: Graph, axes: Sequence[Axis], grid: int, sizes: Iterable[Larger]
+) -> Iterator[dict[str, Shape]]:
+    """Shapes of the inputs, larger along every tracked axis.
+
+    An axis of one position stays one: along it, tensors are repeated.
+    """
+    for size in sizes:
+        shapes = {name: list(node.shape) for name, node in graph.inputs.items()}
+        for name, dim in axes:
+            n = shapes[name][dim]
+            if n > 1:
+                shapes[name][dim] = size(n, grid)
+        yield {name: tuple(shape) for name, shape in shapes.items()}
+
+
+def second_shapes(first: Look) -> Iterator[dict[str, Shape]]:
+    """Two, and no more: a model may refuse one at its end. A verification begins with another."""
+    rows = (first.shown(name, axis) for name, row in first.values.items() for axis in row)
+    laws = (row.law for row in rows if row is not None)
+    own = {name: node.shape for name, node in first.graph.inputs.items()}
+    shapes = resized(first.graph, first.axes, grid_of(laws), (by_half(4), _double))
+    return (other for other in shapes if other != own)
+
+
+def fit(first: Graph, second: Graph) -> bool:
+    """False where sizes of several inputs fit by luck: one that is repeated there was not here."""
+    there = _repeats(second)
+    pairs = ((own, there.get(name, own)) for name, own in _repeats(first).items())
+    return all(own == other for own, other in pairs if len(own) == len(other))
+
+
+def _repeats(graph: Graph) -> dict[str, tuple[bool, ...]]:
+    """Which operands of each node are not repeated, of nodes that have several."""
+    return {
+        node.name: tuple(shape == node.shape for shape in node.operand_shapes)
+        for node in graph
+        if len(node.operands) > 1
+    }

@@ -148,8 +148,8 @@ def interpolate(node: Node) -> Reads:
                 filter is stretched by the rate. Borders are clamped. Linear modes and antialias copy a
                 dim whose size stays the same.
     Example:    linear by 2: output 4 has x = 1.75 and reads {1, 2}, output 5 has x = 2.25: {2, 3}.
-    Precision:  exact. A closed form at any size for scale_factor, and for `size` at an integer ratio;
-                at the analysed size alone with align_corners or another ratio.
+    Precision:  exact. A closed form at any size for scale_factor, and for `size` at an integer ratio that is
+                the same at a second size; at the analysed size alone with align_corners or another.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html
     """
     params = node.params

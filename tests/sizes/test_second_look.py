@@ -279,3 +279,9 @@ def test_programs_of_any_length_are_looked_at_twice_too() -> None:
     program = torch.export.export(model, (torch.zeros(1, 2, 12),), dynamic_shapes=({2: size},))
     report = rfgraph.analyze(program, (1, 2, 12))
     assert [limit.reason for limit in report.output.rf.limits] == [COMPUTED]
+
+
+def test_what_is_exported_is_looked_at_twice_as_it_does_not_tell_what_was_asked() -> None:
+    model = Model(lambda y: y[..., y.shape[-1] // 4 :])
+    report = rfgraph.analyze(model, (1, 2, 12), capture="export")
+    assert [limit.reason for limit in report.output.rf.limits] == [COMPUTED]

@@ -111,6 +111,8 @@ class PeriodicDomain:
         operand, growth = read.operand, self._growth
         own = partial(growth.own, node.operands[operand]) if growth else tuple
         step_of = Composition(read.dims, node.operand_shapes[operand], node.shape, own).step
+        kinds = {(scan.digits, scan.past) for scan in value.scans}
+        told = len(kinds) < len(value.scans)  # of branches' rates
         for scan in value.scans:
             step = step_of(scan)
             if step.whole:
@@ -124,7 +126,7 @@ class PeriodicDomain:
                     marks = extend(marks, node.name, read.dims[digit.dim].mark)
             if step.scan is not None and step.scan not in scans:
                 clash = _absorb(scans, step.scan)
-                limits = extend(limits, node.name, clash) if clash else limits
+                limits = extend(limits, node.name, clash) if clash and not told else limits
         trails = whole, since, limits, marks, value.reshapes, value.meetings
         return _since(Periodic(*_apart(scans), *trails), node)
 

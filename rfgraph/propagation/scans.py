@@ -108,23 +108,47 @@ def shown(
     """
     if all(is_plain(scan.digits) for scan in scans):
         return scans
-    scans = tuple(among_channels(scan, shape) or scan for scan in scans)
-    joined: dict[Digits, Scan] = {}
-    rest: list[Scan] = []
+    joined: list[Scan] = []
     for scan in scans:
-        scan = along_one(scan, own) or scan
-        mine = joined.setdefault(scan.digits, scan)
-        if mine is scan:
-            continue
-        if (
-            mine.relation is None
-            or scan.relation is None
-            or not mine.relation.joinable(scan.relation)
-        ):
-            rest.append(scan)
+        form = along_one(scan, own) or among_channels(scan, shape) or scan
+        alike = (i for i, mine in enumerate(joined) if _joinable(mine, form))
+        place = next(alike, None)
+        if place is None:
+            joined.append(form)
         else:
-            joined[scan.digits] = replace(mine, relation=mine.relation.join(scan.relation))
-    return (*joined.values(), *rest)
+            joined[place] = _union(joined[place], form)
+    covered = [
+        any(mine is not scan and _covers(mine, scan, shape) for mine in joined) for scan in joined
+    ]
+    return tuple(scan for scan, is_covered in zip(joined, covered, strict=True) if not is_covered)
+
+
+def _joinable(one: Scan, other: Scan) -> bool:
+    """They move alike."""
+    if one.relation is None or other.relation is None or one.digits != other.digits:
+        return False
+    return one.relation.joinable(other.relation)
+
+
+def _union(one: Scan, other: Scan) -> Scan:
+    """What either reads, of two that move alike."""
+    assert one.relation is not None and other.relation is not None
+    return replace(one, relation=one.relation.join(other.relation))
+
+
+def _covers(wide: Scan, scan: Scan, shape: Shape) -> bool:
+    """`wide` reads all that the scan does, and moves along fewer digits: the window, for a place of it."""
+    kept = {digit[:1] + digit[2:5] for digit in wide.digits}
+    own = [digit for digit in scan.digits if digit[:1] + digit[2:5] in kept]
+    rest = [digit for digit in scan.digits if digit not in own]
+    if scan.relation is None or not wide.digits or not rest:
+        return False
+    united_rest = scan.relation
+    for digit in rest:
+        places = Positions.progression(0, digit.coefficient, digit.count(shape[digit.dim]))
+        united_rest = Relation(1, 1, (places,)).compose(united_rest)
+    form = folded(united_rest, own)
+    return _joinable(wide, form) and _union(wide, form) == wide
 
 
 def among_channels(scan: Scan, shape: Shape) -> Scan | None:

@@ -380,6 +380,25 @@ def test_a_rate_mismatch_is_told_again_where_the_same_branches_meet_again() -> N
         assert [place for place, _ in joined.limits] == [name]
 
 
+def test_a_rate_mismatch_is_not_told_again_by_what_is_computed_from_it() -> None:
+    fast, slow = moving(Relation.window(2, 2)), moving(Relation.identity())
+    joined = DOMAIN.join([fast, slow], node((1, 8, 9), (1, 8, 9), name="add"))
+    after = DOMAIN.compose(joined, keep(3, {2: along(2, WINDOW)}), node((1, 8, 9), name="conv"))
+    assert [place for place, _ in after.limits] == ["add"]
+    assert len(after.local) == 2
+
+
+def test_digits_that_become_alike_in_one_read_are_joined_or_their_rates_told() -> None:
+    """As windows laid out beside the positions themselves, and added up."""
+    places = Scan(Relation.identity(), (Digit(2), Digit(3)))
+    for relation, reasons in ((Relation.identity(), []), (Relation.window(1, 2), ["sum"])):
+        value = Periodic((places, Scan(relation, plain(2))))
+        added = Read(0, (along(0), along(1), along(2), every("pooling")))
+        found = DOMAIN.compose(value, added, node((1, 8, 9, 3), name="sum", shape=(1, 8, 9)))
+        assert [place for place, _ in origins(found.limits)] == reasons
+        assert len(found.local) == 1 + len(reasons)
+
+
 def test_joins_that_add_nothing_are_the_first_operand() -> None:
     wide = moving(Relation.window(5, 1, 1, 2))
     assert DOMAIN.join([wide, moving(Relation.identity())], node((1, 8, 9), (1, 8, 9))) is wide

@@ -130,3 +130,19 @@ def test_scans_of_two_rates_are_shown_apart() -> None:
     unknown = Scan(None, plain(1))
     assert len(shown((own, window), (1, 12), lambda: {1})) == 2
     assert set(shown((unknown, own, window), (1, 12), set)) == {unknown, own, window}
+
+
+def test_a_place_of_a_window_is_not_shown_beside_the_whole_window() -> None:
+    place = Scan(Relation.identity(), (Digit(0, 4, 8), Digit(1, 1, 2)))
+    window = Scan(Relation.window(4, 4), (Digit(0, 1, 8),))
+    assert shown((place, window), (24, 8), set) == (window,)
+    assert shown((window, place), (24, 8), set) == (window,)
+    # one row more than the window has; a window of another step; another dim
+    more = Scan(Relation.window(2), place.digits)
+    assert shown((more, window), (24, 8), set) == (more, window)
+    moved = Scan(Relation.window(4, 5), window.digits)
+    assert shown((place, moved), (24, 8), set) == (place, moved)
+    other = Scan(Relation.window(4, 4), (Digit(2, 1, 8),))
+    assert shown((place, other), (24, 8, 24), set) == (place, other)
+    constant = Scan(Relation.constant(range(99)), ())
+    assert shown((place, constant), (24, 8), set) == (place, constant)

@@ -393,6 +393,14 @@ def test_attention_in_windows_reads_the_window_at_any_size() -> None:
     assert_as_claimed(model, node)
 
 
+def test_scores_of_a_window_vary_with_the_window_alone() -> None:
+    model = Apply(lambda self, x: in_windows(x.permute(0, 2, 3, 1), 2, attend))
+    report = rfgraph.analyze(model, SHAPE)
+    assert report["matmul"].dims == (0, 1, 2)  # each score reads a query and a key
+    assert report["softmax"].dims == (0,) == report["matmul_1"].dims
+    assert report["softmax"].region((5,)) == ((2, 3), (2, 3))  # window 5 of rows of 4
+
+
 def test_a_shifted_pair_of_windows_holds_at_any_size() -> None:
     def pair(self: nn.Module, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)

@@ -26,7 +26,10 @@ from rfgraph.graph.calls import outputs_of, plain
 
 Value: TypeAlias = "Callable[[], torch.Tensor | None]"
 
-_MAKES = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_tensor".split())
+Call: TypeAlias = "tuple[Any, tuple[Any, ...], dict[str, Any]]"
+"""The target, args and kwargs of a call."""
+
+MAKES = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_tensor".split())
 _DRAWS = frozenset("bernoulli bernoulli_ dropout multinomial".split())
 _LARGEST = 1 << 24  # elements
 
@@ -46,18 +49,14 @@ class _Operand:
         return torch.empty((), dtype=own.dtype, device=self.device).expand(own.shape)
 
 
-def learn(
-    bound: Bound,
-    value: fx.Node,
-    number: int,
-    call: tuple[Any, tuple[Any, ...], dict[str, Any]],
-    find: Callable[[Any], Traced | None],
-) -> None:
-    """Put down in the meta of `value`, output `number` of a call, what gives it; nothing for most."""
-    if bound.op not in _MAKES and not all("known" in node.meta for node in bound.operands):
-        return
+def known(
+    bound: Bound, value: fx.Node, call: Call, find: Callable[[Any], Traced | None]
+) -> Callable[[int], torch.Tensor | None] | None:
+    """What gives an output of a call, one of which is `value`, by its number; None where an input is read."""
+    if bound.op not in MAKES and not all("known" in node.meta for node in bound.operands):
+        return None
     if bound.op in _DRAWS or _reads(bound) or prod(value.meta["val"].shape) > _LARGEST:
-        return
+        return None
 
     def told(leaf: Any) -> Any:
         traced = find(leaf)
@@ -65,27 +64,26 @@ def learn(
             return leaf
         return _Operand(traced.node.meta.get("known"), traced.tensor, traced.device)
 
-    target = call[0]
     args: Any = map_aggregate(call[1], told)
     kwargs: Any = map_aggregate(call[2], told)
 
     @cache
-    def made() -> torch.Tensor | None:
+    def made(number: int) -> torch.Tensor | None:
         try:
             with passed_by(), torch._C.DisableTorchFunction(), torch.no_grad():
                 given = tuple(map(plain, map_aggregate(args, _held)))
                 named = {name: plain(map_aggregate(v, _held)) for name, v in kwargs.items()}
-                found: torch.Tensor = outputs_of(called(target, given, named))[number]
+                found: torch.Tensor = outputs_of(called(call[0], given, named))[number]
                 return found
         except (RuntimeError, TypeError, ValueError):  # then nothing is known of it
             return None
 
-    value.meta["known"] = made
+    return made
 
 
 def _reads(bound: Bound) -> bool:
     """True for a tensor that is made in another's image, and filled with what is computed."""
-    if bound.op not in _MAKES or bound.known is None:
+    if bound.op not in MAKES or bound.known is None:
         return False
     used = outputs_of(list(bound.known.used(bound.params).values()))
     return any(isinstance(leaf, Operand) for leaf in used)

@@ -14,15 +14,14 @@ from torch import fx, nn
 from torch.fx.node import map_aggregate
 
 from rfgraph.capture import memory
-from rfgraph.capture.carried import masked
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.formulas import ASKED, SAME, does_nothing, formula, hold
 from rfgraph.capture.interception import passed_by
-from rfgraph.capture.known import learn
 from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
 from rfgraph.capture.shapes import Shapes, called, like, tensors_in
 from rfgraph.capture.source import source
+from rfgraph.capture.standing import Standing
 from rfgraph.capture.tensors import rejection
 from rfgraph.errors import CaptureError, RfgraphError
 from rfgraph.graph import Node
@@ -56,6 +55,7 @@ class Recorder(fx.Tracer):
         self._constants = Constants(self)
         self._lowering = Lowering(vocabulary, self._constants.values.__getitem__)
         self._shapes = Shapes(self.find)
+        self._standing = Standing(self.find)
         self._nodes: dict[str, Node] = {}
         self._modules: list[tuple[str, nn.Module, dict[str, Any]]] = []
         self._paths: dict[int, str] = {}
@@ -236,8 +236,7 @@ class Recorder(fx.Tracer):
     ) -> torch.Tensor:
         """The stand-in for output `number` of a call, the tensor that fx node `value` is."""
         traced = self._result(bound, value, meta, number, viewed, again)
-        traced.masked = value.meta["masked"] = masked(bound, meta, number, again[1:], self.find)
-        learn(bound, value, number, again[1:], self.find)
+        traced.masked = self._standing.learn(bound, value, number, again[1:])
         canonical = self._lowering.node(call, bound, number, value)
         self._nodes[canonical.name] = canonical
         return self.hold(traced)

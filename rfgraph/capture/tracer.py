@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch._ops import OpOverload
-from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.capture import aten
@@ -354,7 +353,7 @@ class Tracer(Recorder):
 
 def _computes_zeros(module: nn.Module) -> bool:
     """True where a parametrisation gives a weight that is 0 in places, which it may fix."""
-    if not is_parametrized(module):
+    if "parametrizations" not in module._modules:
         return False
     weights = (getattr(module, name) for name in module.parametrizations)  # type: ignore[union-attr]
     return any(not weight.is_meta and bool((weight == 0).any()) for weight in weights)

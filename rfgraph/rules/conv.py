@@ -136,7 +136,7 @@ def _mixed(inputs: int, outputs: int, groups: int, pairs: Tensor | None, dim: in
 def _live(node: Node, transposed: bool) -> Tensor | None:
     """(outputs, inputs of a group, *window): where the weight may be other than 0; None: everywhere."""
     weight, groups = node.params["weight"], node.params["groups"]
-    zero = fixed(weight, 0.0)
+    zero = None if weight is None else fixed(weight, 0.0)
     if zero is None:
         return None
     live = ~zero.expand(tuple(weight.shape))

@@ -70,6 +70,11 @@ def does_nothing(bound: Bound) -> bool:
     return bound.op in SAME and bound.known is not None and bound.params.get("training") is not True
 
 
+def writes(bound: Bound) -> bool:
+    """True for a call that is asked to write into its operand, as activations are by `inplace=True`."""
+    return bound.params.get("inplace") is True and not does_nothing(bound)
+
+
 def _indexed(bound: Bound) -> torch.Tensor | None:
     """What an index tensor picks, whose values a meta kernel might ask for; None for a plain index."""
     known, index = bound.known, bound.params["index"]

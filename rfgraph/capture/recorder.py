@@ -15,7 +15,7 @@ from torch.fx.node import map_aggregate
 
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
-from rfgraph.capture.formulas import ASKED, SAME, does_nothing, formula, hold
+from rfgraph.capture.formulas import ASKED, SAME, formula, hold, writes
 from rfgraph.capture.interception import passed_by
 from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
@@ -142,7 +142,7 @@ class Recorder(fx.Tracer):
             return metas
         viewed = [] if is_fresh else self._all((*args, kwargs) if kwargs else args)
         result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
-        if inplace or (bound.params.get("inplace") is True and not does_nothing(bound)):
+        if inplace or writes(bound):
             return self._write(args[0] if args else next(iter(kwargs.values())), result)
         return result
 
@@ -174,6 +174,8 @@ class Recorder(fx.Tracer):
                 return metas, True
             if bound.op in ASKED and bound.known is not None:  # a view, which writes nothing
                 return self._asked(target, args, kwargs, bound), False
+            if writes(bound):  # on the stand-ins themselves it would write unseen
+                return self._apart(target, args, kwargs), True
             before = [operand.meta["val"]._version for operand in bound.operands]
             metas = self._asked(target, args, kwargs, bound)
         except RfgraphError:

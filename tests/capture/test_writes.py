@@ -629,6 +629,27 @@ def test_an_addition_to_a_part_is_one_write() -> None:
     assert ops_of(added) == ["input", "mul", "getitem", "getitem", "add", "setitem"]
 
 
+@pytest.mark.parametrize("activation", [F.leaky_relu, nn.LeakyReLU])
+def test_an_activation_in_place_of_a_part_out_of_order_is_a_write(activation: Any) -> None:
+    """Of strides that are not torch's default, the shape is asked of torch, which must not write meanwhile."""
+    module = activation(inplace=True) if isinstance(activation, type) else nn.Identity()
+
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x * 2
+            part = y.transpose(1, 2)[:, ::2]
+            self.act(part) if isinstance(activation, type) else activation(part, inplace=True)
+            return y
+
+    report = rfgraph.analyze(Half(), SHAPE, capture="fx", check=True)
+    written = ["leaky_relu", "setitem", "permute"]
+    assert [node.op for node in report.nodes] == ["input", "mul", "transpose", "getitem", *written]
+
+
 def test_a_part_that_is_written_elsewhere_is_a_second_write() -> None:
     def moved(self: Model, x: Tensor) -> Tensor:
         y = x * 2

@@ -14,6 +14,10 @@ _MADE_LIKE = frozenset(
 """Made in the image of their first argument."""
 _IN_THE_FORM_OF = frozenset("to type type_as expand_as view_as reshape_as".split())
 """Keep the values of their first argument, in the form of another's."""
+_WRITTEN_OVER = frozenset(
+    "copy fill zero normal uniform random exponential geometric log_normal".split()
+)
+"""Methods with an underscore, which leave nothing of their first argument, and `torch.fill`."""
 
 
 def bare(name: str) -> str:
@@ -28,8 +32,12 @@ def valued(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> o
     rest = (*args[1:], *(v for key, v in kwargs.items() if key not in ("self", "input")))
     if plain in _IN_THE_FORM_OF:
         return first
-    if plain in _MADE_LIKE or name == "copy_":  # what it wrote over is gone
+    if plain in _MADE_LIKE or (plain in _WRITTEN_OVER and (_is_written(name) or plain == "fill")):
         return rest
-    if plain == "bernoulli" and (name.endswith("_") or args[1:] or kwargs.get("p") is not None):
+    if plain == "bernoulli" and (_is_written(name) or args[1:] or kwargs.get("p") is not None):
         return rest  # the tensor is filled by a probability of its own
     return (args, kwargs)
+
+
+def _is_written(name: str) -> bool:
+    return name.partition(".")[0].endswith("_")

@@ -73,6 +73,22 @@ def test_both_probes_agree_at_every_node(build: object, shape: tuple[int, ...]) 
                 assert np.flatnonzero(mask).tolist() == expected.tolist(), (node.name, position)
 
 
+@pytest.mark.parametrize("how", ["zero_", "fill_", "normal_", "copy_"])
+def test_what_is_written_over_is_read_no_more(how: str) -> None:
+    given = {"fill_": (0.5,), "copy_": (torch.ones(3),)}.get(how, ())
+
+    def written(x: Tensor) -> Tensor:
+        y = x * 2
+        getattr(y[..., 1:4], how)(*given)
+        return y + 1
+
+    graph = graph_of(Function(written), (1, 1, 6))
+    probe = PoisonProbe(graph)
+    sets = probe.sets("x", 2, {output_of(graph): 2})[output_of(graph)]
+    assert probe.unreadable == {}
+    assert sets.tolist() == (np.eye(6, dtype=bool) & ~np.isin(np.arange(6), [1, 2, 3])).tolist()
+
+
 # --- traps ----------------------------------------------------------------------------------------
 
 

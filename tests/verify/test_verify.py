@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import rfgraph
 from rfgraph.capture import capture
@@ -83,6 +83,23 @@ def test_a_field_larger_than_the_input_is_checked_on_strips() -> None:
     model = nn.Sequential(*(nn.Conv2d(1, 1, (7, 3), padding=(3, 1)) for _ in range(3)))
     check = rfgraph.verify(model, (1, 1, 8, 30))
     assert check.exact and check.checked.strips > 0  # 19 rows
+
+
+def test_a_strip_on_which_the_model_takes_other_steps_shows_nothing() -> None:
+    """On a strip of one row, the row that is written is the whole, and no assignment is left."""
+
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, (1, 9), padding=(0, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x)
+            y.narrow(2, 0, 1).add_(1)
+            return y
+
+    check = rfgraph.verify(Written(), (1, 1, 3, 4), rows="all")
+    assert check.exact and check.checked.strips > 0
 
 
 # --- a wrong rule -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ In: a `Look`, or what is known of a report. Out: shapes of the inputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from math import lcm
 from typing import TypeAlias
 
@@ -128,10 +129,16 @@ def fit(first: Graph, second: Graph) -> bool:
     return all(own == other for own, other in pairs if len(own) == len(other))
 
 
-def _repeats(graph: Graph) -> dict[str, tuple[bool, ...]]:
-    """Which operands of each node are not repeated, of nodes that have several."""
+def _repeats(graph: Graph) -> dict[str, list[list[int]]]:
+    """Along which dims each operand is repeated: sizes that fit by luck at one size repeat others."""
     return {
-        node.name: tuple(shape == node.shape for shape in node.operand_shapes)
+        node.name: [_repeated(own, node.shape) for own in node.operand_shapes]
         for node in graph
         if len(node.operands) > 1
     }
+
+
+def _repeated(own: Shape, shape: Shape) -> list[int]:
+    """The dims, from the last, along which an operand has one position and the node more, or has none."""
+    sizes = zip_longest(reversed(own), reversed(shape), fillvalue=1)
+    return [dim for dim, (one, made) in enumerate(sizes) if one == 1 < made]

@@ -163,3 +163,16 @@ def test_a_size_at_which_a_position_is_repeated_is_no_second_size() -> None:
     """At (1, 1, 11) and (1, 1, 3) the one position of the side would be repeated along those of x."""
     check = rfgraph.verify(Strided(), {"x": (1, 1, 4), "side": (1, 1, 2)})
     assert check.agrees, str(check)
+
+
+def test_a_size_at_which_a_part_is_repeated_is_no_second_size() -> None:
+    """At 3 rows the row that is taken away is as many as are written; at more it would be repeated."""
+
+    class Inner(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.clone()
+            y[..., 1:-1, :].sub_(x[..., 1:2, :1])
+            return y
+
+    check = rfgraph.verify(Inner(), (1, 2, 3, 4), rows="all")
+    assert check.agrees, str(check)

@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from rfgraph.capture.lowering import Bound
 from rfgraph.graph import Operand
-from rfgraph.graph.calls import is_of_torch
+from rfgraph.graph.calls import assigned, is_of_torch
 
 ASKED = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as permute transpose t T swapaxes "
@@ -115,19 +115,20 @@ def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
         ValueError: they differ in shapes or dtypes.
     """
     params = bound.params.values()
+    claimed = _layout(metas)  # by which writes differ from what returns a new tensor
     own: list[Any] = []
     if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
         own = [None if w is None else w.shape for w in target._parameters.values()]
-    key = (bound.op, *[_kind(v) if type(v) in _NO_KEYS else v for v in params], *own)
+    key = (bound.op, claimed, *[_kind(v) if type(v) in _NO_KEYS else v for v in params], *own)
     if _is_held(key):
         return
     key = tuple(map(_kind, key))  # there may be tensors, lists and slices in a tuple
     if _is_held(key):
         return
-    if not is_of_torch(target) or _has_hooks(target):
+    if not (is_of_torch(target) or target is assigned) or _has_hooks(target):
         return
     try:
-        said, claimed = _layout(ask()), _layout(metas)
+        said = _layout(ask())
     except RuntimeError as error:
         if isinstance(error, NotImplementedError) or "meta tensor" in str(error):
             return  # it has no meta kernel, or one that asks for values

@@ -132,11 +132,9 @@ class Recorder(fx.Tracer):
     ) -> Any:
         """The result of a call whose fx node is there: stand-ins, and their canonical nodes."""
         inplace = kind != "call_module" and is_inplace(name_of(target))
-        is_fresh = inplace or metas is not None
-        if inplace:
-            metas = like(self._traced[id(args[0])].tensor)
-        elif metas is None:
-            metas, is_fresh = self._metas(node, bound, target, args, kwargs)
+        is_fresh = metas is not None
+        if inplace or metas is None:
+            metas, is_fresh = self._metas(node, bound, target, args, kwargs, inplace)
         if type(metas) is not torch.Tensor and not tensors_in(metas):
             self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
             return metas
@@ -162,12 +160,13 @@ class Recorder(fx.Tracer):
         return node
 
     def _metas(
-        self, node: fx.Node, bound: Bound, target: Any, args: Any, kwargs: Any
+        self, node: fx.Node, bound: Bound, target: Any, args: Any, kwargs: Any, inplace: bool
     ) -> tuple[Any, bool]:
         """Meta tensors for what the call returns; True where they share memory with nothing."""
         try:
-            metas = formula(node, bound)
-            if metas is not None and bound.op in SAME:
+            own = like(self._traced[id(args[0])].tensor) if inplace else None
+            metas = formula(node, bound) if own is None else own
+            if metas is not None and bound.op in SAME and not inplace:
                 return metas, False
             if metas is not None:
                 hold(metas, target, bound, lambda: self._apart(target, args, kwargs))

@@ -6,6 +6,7 @@ of the capture is used by the oracle.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -627,6 +628,30 @@ def test_an_addition_to_a_part_is_one_write() -> None:
         return y
 
     assert ops_of(added) == ["input", "mul", "getitem", "getitem", "add", "setitem"]
+
+
+REFUSED: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "item": lambda y, value: y.__setitem__((..., slice(2)), value),
+    "copy_": lambda y, value: y[..., :2].copy_(value),
+    "add_": lambda y, value: y[..., :2].add_(value),
+    "iadd": lambda y, value: operator.iadd(y[..., :2], value),
+}
+
+
+@pytest.mark.parametrize("how", REFUSED)
+@pytest.mark.parametrize("start", ["copied", "zeros"])
+def test_a_value_that_does_not_fit_is_refused_with_torchs_words(how: str, start: str) -> None:
+    """At 4 positions the last two fit; at 6 there are four of them."""
+
+    class Half(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.clone() if start == "copied" else torch.zeros_like(x)
+            REFUSED[how](y, x[..., 2:])
+            return y
+
+    assert rfgraph.analyze(Half(), (1, 3, 4)).output.shape == (1, 3, 4)
+    with pytest.raises(rfgraph.CaptureError, match=r"failed on .*\(1, 3, 4\), at test_writes.py"):
+        rfgraph.analyze(Half(), (1, 3, 6), capture="fx")
 
 
 @pytest.mark.parametrize("activation", [F.leaky_relu, nn.LeakyReLU])

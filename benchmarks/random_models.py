@@ -39,6 +39,7 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"misaligned": True},
     {"several_inputs": True, "misaligned": True, "gates": True},
     {"max_layers": 7, "max_sizes": {1: 24, 2: 9, 3: 5}},
+    {"branches": False, "moves": False, "resampling": False},  # where every third layer writes
 )
 
 

@@ -37,6 +37,7 @@ def models(
     resampling: bool = True,
     several_inputs: bool = False,
     shared: bool = True,
+    writes: bool = True,
 ) -> st.SearchStrategy[Description]:
     """Random models: `.build()` one, analyse it at its `.input_shapes`, paste its `.code()` in a file.
 
@@ -53,6 +54,8 @@ def models(
         resampling: transposed convolutions, interpolation, adaptive pooling, pixel shuffles.
         several_inputs: two inputs or more, and perhaps several outputs.
         shared: submodules that are used twice.
+        writes: tensors that are written in place: through views, by item assignment, by activations; never
+            an input.
     """
     sizes = _largest(max_sizes)
     options = Options(
@@ -65,6 +68,7 @@ def models(
         resampling=resampling,
         several=several_inputs,
         shared=shared,
+        writes=writes,
     )
     inputs = input_shapes(
         spatial_dims=spatial_dims, max_channels=max_channels, max_sizes=max_sizes, batch=batch
@@ -81,6 +85,7 @@ def chains(
     batch: int = 1,
     moves: bool = False,
     resampling: bool = False,
+    writes: bool = False,
 ) -> st.SearchStrategy[Description]:
     """Plain stacks: convolutions, pools and activations one after the other; arguments as in `models`."""
     return models(
@@ -93,6 +98,7 @@ def chains(
         moves=moves,
         resampling=resampling,
         shared=False,
+        writes=writes,
     )
 
 
@@ -107,6 +113,7 @@ def layers(
     moves: bool = True,
     resampling: bool = True,
     shared: bool = False,
+    writes: bool = False,
 ) -> st.SearchStrategy[tuple[Layer, ...]]:
     """One layer, or a few that belong together, for a tensor of this shape: channels, then sizes."""
     largest = max_size or max(*shape[1:], _largest(None)[len(shape) - 1])
@@ -121,6 +128,7 @@ def layers(
             moves=moves,
             resampling=resampling,
             shared=shared,
+            writes=writes,
         ),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 import rfgraph
 from rfgraph.testing.describe import (
     Conv,
@@ -10,8 +12,48 @@ from rfgraph.testing.describe import (
     PixelShuffle,
     PixelUnshuffle,
     SqueezeExcite,
+    View,
+    Write,
+    Written,
+    Zeros,
 )
 from tests.properties.agreement import verified
+
+ALL = (None, None, None)
+
+
+def test_a_part_that_is_all_of_an_axis_at_this_size_is_told_by_a_second_size() -> None:
+    """A row by its number, of one row: nothing is left beside it. At more rows, the others are."""
+
+    class Row(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, (5, 3), stride=3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x)
+            y.select(2, 0).tanh_()
+            return y
+
+    (mismatch,) = rfgraph.verify(Row(), (1, 1, 5, 4), rows="all").mismatches
+    assert (mismatch.node, mismatch.kind) == ("setitem", "size-dependent")
+    assert rfgraph.verify(Row(), (1, 1, 8, 4), rows="all").agrees
+
+
+def test_one_position_that_a_reshape_regroups_is_told_by_a_second_size() -> None:
+    """A write into zeros goes through their flattened memory, in which an axis of one position has no place."""
+    layers = (
+        Conv(kernel_size=(4, 2), stride=(3, 1)),
+        Written(
+            made=(Zeros(margins=(2, 1)),),
+            writes=(
+                Write(how="add_", path=(View("index", (ALL, (1, -1, None), (1, None, None))),)),
+            ),
+        ),
+    )
+    one = Description(shape=(1, 1, 4, 5), layers=layers)
+    assert {mismatch.kind for mismatch in verified(one).mismatches} <= {"size-dependent"}
+    assert verified(Description(shape=(1, 1, 7, 5), layers=layers)).exact
 
 
 def test_pixels_that_come_back_from_channels_are_themselves() -> None:

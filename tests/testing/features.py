@@ -35,6 +35,9 @@ from rfgraph.testing.describe import (
     Swapped,
     Tap,
     TransposedConv,
+    Write,
+    Written,
+    Zeros,
 )
 
 
@@ -62,6 +65,61 @@ def below_stride(layer: Conv | TransposedConv) -> bool:
 def hangs_over(pool: Pool, shape: tuple[int, ...]) -> bool:
     return pool.out(shape[1:]) != replace(pool, ceil_mode=False).out(shape[1:])
 
+
+def writes(test: Callable[[Write], Any]) -> Callable[..., bool]:
+    """Is there such a write?"""
+    return has(Written, lambda layer: any(map(test, layer.writes)))
+
+
+def through(kind: str) -> Callable[[Write], bool]:
+    return lambda write: any(view.kind == kind for view in write.path)
+
+
+def indexed(test: Callable[[Any], Any]) -> Callable[[Write], bool]:
+    """Does an index of the path hold such an entry?"""
+    return lambda write: any(
+        view.kind == "index" and any(map(test, view.arguments)) for view in write.path
+    )
+
+
+def cuts(entry: Any) -> bool:
+    return isinstance(entry, tuple) and entry != (None, None, None)
+
+
+def in_branch(model: Description) -> bool:
+    holders = (one for one in model.walk() if isinstance(one, Residual | Cat | Dense))
+    return any(isinstance(one, Written) for holder in holders for one in holder.within())
+
+
+VALUED = ("add_", "sub_", "mul_", "copy_", "masked_fill_", "=", "+=", "*=")
+ALONE = ("zero_", "fill_", "relu_", "sigmoid_", "F.relu", "nn.ReLU", "masked_fill_ by place")
+VIEWS = "index narrow select chunk split unbind transpose squeeze flatten view".split()
+
+WRITES: dict[str, Callable[[Description], bool]] = {
+    **{f"written by {how}": writes(lambda w, how=how: w.how == how) for how in (*VALUED, *ALONE)},
+    **{f"written through {kind}": writes(through(kind)) for kind in VIEWS},
+    "written by a number": writes(lambda write: write.how == "=" and write.value == 0.5),
+    "written whole": writes(lambda write: not write.path),
+    "written from the end": writes(indexed(lambda e: cuts(e) and min(e[0] or 0, e[1] or 0) < 0)),
+    "written at every second": writes(indexed(lambda e: cuts(e) and e[2] == 2)),
+    "written at one index": writes(indexed(lambda e: isinstance(e, int))),
+    "written at a box": writes(lambda w: any(sum(map(cuts, v.arguments)) == 2 for v in w.path)),
+    "written through a view of a view": writes(lambda write: len(write.path) > 1),
+    "written through a variable": writes(lambda write: write.named and write.path),
+    "written with what it was": writes(lambda write: write.own and write.how in VALUED),
+    "written with what is made": writes(lambda write: write.value and write.how in VALUED),
+    "written twice": has(Written, lambda layer: len(layer.writes) == 2),
+    "written, a convolution": has(Written, lambda layer: isinstance((*layer.made, 0)[0], Conv)),
+    "written, a copy": has(Written, lambda layer: not layer.made),
+    "written, and read before": has(Written, lambda layer: layer.earlier is not None),
+    "written, and seen by a view": has(Written, lambda layer: layer.shown),
+    **{
+        f"written, {how}": has(Zeros, lambda zeros, how=how: zeros.how == how)
+        for how in ("torch.zeros", "new_zeros", "zeros_like")
+    },
+    "zeros with a margin": has(Zeros, lambda zeros: any(zeros.margins or ())),
+    "zeros in between": has(Zeros, lambda zeros: 2 in (zeros.factors or ())),
+}
 
 FEATURES: dict[str, Callable[[Description], bool]] = {
     **{f"{n}-d": lambda model, n=n: len(model.shape) == 2 + n for n in (1, 2, 3)},
@@ -179,7 +237,12 @@ FEATURES: dict[str, Callable[[Description], bool]] = {
     "an empty branch": has(Cat, lambda cat: () in cat.branches),
     "U-Net": has(Residual, lambda sum: any(isinstance(one, TransposedConv) for one in sum.body)),
     "U-Net, odd size": has(
-        Residual, lambda sum: isinstance(sum.body[-1], Slice) and isinstance(sum.body[-2], Resize)
+        Residual,
+        lambda sum: (
+            len(sum.body) > 1
+            and isinstance(sum.body[-1], Slice)
+            and isinstance(sum.body[-2], Resize)
+        ),
     ),
     "squeeze-excite": has(SqueezeExcite),
     "global sum": has(GlobalAdd),
@@ -193,6 +256,8 @@ FEATURES: dict[str, Callable[[Description], bool]] = {
     "shared, several layers": has(Repeat, lambda repeat: len(repeat.body) > 1),
     "three inputs": lambda model: len(model.input_shapes) == 3,
     "an input of another rate": has(Feed, lambda feed: isinstance((*feed.body, None)[0], Pool)),
+    "written": has(Written),
+    "written in a branch": in_branch,
     "several outputs": has(Tap),
     "outputs by name": lambda model: has(Tap)(model) and model.returns == "dict",
 }

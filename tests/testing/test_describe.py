@@ -26,6 +26,10 @@ from rfgraph.testing.describe import (
     SqueezeExcite,
     Swapped,
     Tap,
+    View,
+    Write,
+    Written,
+    Zeros,
 )
 
 MODEL = Description(
@@ -94,6 +98,77 @@ def test_a_description_prints_as_code() -> None:
         (1, 3, 1, 4),
     )
     assert MODEL.count == 10
+
+
+FULL = (None, None, None)
+WRITTEN = Description(
+    shape=(1, 2, 4, 6),
+    layers=(
+        Written(
+            writes=(
+                Write(
+                    how="add_",
+                    path=(View("index", ((None, 1, None), FULL, FULL)),),
+                    pick=(View("narrow", (1, 1, 1)),),
+                ),
+                Write(
+                    how="+=",
+                    path=(View("chunk", (2, 3, 1)),),
+                    value=(Pointwise(kind="tanh", functional=True),),
+                    pick=(View("index", (FULL, FULL, (1, 4, None))),),
+                    own=True,
+                ),
+                Write(how="masked_fill_ by place", path=(View("view"),), named=True),
+            ),
+            earlier=(Pointwise(),),
+        ),
+        Written(
+            made=(Conv(kernel_size=(1, 1), out_channels=2),),
+            writes=(
+                Write(how="=", path=(View("select", (1, 0)), View("transpose", (1, 2))), value=0.5),
+                Write(how="nn.ReLU", path=(View("index", (1, FULL, (None, None, 2))),)),
+            ),
+            shown=(View("split", (2, 3, 1)),),
+        ),
+        Written(
+            made=(Zeros(factors=(2, 1), margins=(0, 3)),),
+            writes=(
+                Write(how="=", path=(View("index", (FULL, (1, None, 2), (1, -2, None))),)),
+                Write(
+                    how="copy_",
+                    path=(View("index", (FULL, (4, None, None), (-2, None, None))),),
+                    named=True,
+                ),
+            ),
+        ),
+    ),
+)
+WRITTEN_FORWARD = """\
+    def forward(self, x):
+        y1 = x.clone(memory_format=torch.contiguous_format)  # (1, 2, 4, 6)
+        y2 = self.relu1(y1)  # (1, 2, 4, 6)
+        y1[:, :1].add_(x.narrow(1, 1, 1))
+        y3 = torch.tanh(y1)  # (1, 2, 4, 6)
+        v1 = y1.chunk(2, 3)[1]  # (1, 2, 4, 3)
+        v1 += y3[..., 1:4].clone()
+        v2 = y1.view(*y1.shape[:2], -1)  # (1, 2, 24)
+        v2.masked_fill_(torch.arange(v2.shape[-1]) % 2 == 0, 0.0)
+        x = y1 + y2  # (1, 2, 4, 6)
+        y4 = self.conv1(x)  # (1, 2, 4, 6)
+        v3 = y4.split(2, 3)[1]  # (1, 2, 4, 2)
+        y4.select(1, 0).transpose(1, 2)[:] = 0.5
+        self.relu2(y4[:, 1, :, ::2])
+        y5 = torch.zeros(v3.shape[0], v3.shape[1], 2 * v3.shape[2], v3.shape[3] + 3)  # (1, 2, 8, 5)
+        y5[..., 1::2, 1:-2] = v3
+        v4 = y5[..., 4:, -2:]  # (1, 2, 4, 2)
+        v4.copy_(v3)
+        return y5
+"""
+
+
+def test_writes_print_as_the_statements_that_they_are() -> None:
+    source = WRITTEN.source()
+    assert source[source.index("    def forward") :] == WRITTEN_FORWARD
 
 
 def test_the_code_stands_alone() -> None:
@@ -178,6 +253,18 @@ def test_a_dense_block_reads_all_that_came_before() -> None:
         (
             (Repeat(body=(Conv(kernel_size=(1,), out_channels=2),)),),
             r"cannot use nn.Conv1d\(1, 2, 1\) again where nn.Conv1d\(2, 2, 1\) is needed",
+        ),
+        (
+            (Written(writes=(Write(how="add_", path=(View("narrow", (2, 0, 3)),)),)),),
+            r"add_ puts shape \(1, 5\) into \(1, 3\)",
+        ),
+        (
+            (Written(earlier=(Conv(kernel_size=(2,)),)),),
+            r"add of shapes \(1, 4\) and \(1, 5\)",
+        ),
+        (
+            (Zeros(margins=(2,), how="zeros_like"),),
+            r"zeros_like of another shape than \(1, 5\)",
         ),
     ],
 )

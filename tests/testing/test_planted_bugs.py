@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, find, settings
+from hypothesis import HealthCheck, Phase, find, settings
 
 from rfgraph import Relation
+from rfgraph.capture import memory
 from rfgraph.graph import Axis, Node
-from rfgraph.language.reads import Read, Reads, along, table
+from rfgraph.language.reads import Place, Read, Reads, along, table
 from rfgraph.language.vocabulary import Operator, Params, Vocabulary
 from rfgraph.propagation.lattice import Array, Lattice
 from rfgraph.propagation.periodic import Periodic, PeriodicDomain
 from rfgraph.propagation.sets import AtSize
 from rfgraph.propagation.sized import Sized, SizedDomain
 from rfgraph.propagation.walk import propagate
-from rfgraph.rules import VOCABULARY
+from rfgraph.rules import VOCABULARY, assign
 from rfgraph.testing import strategies
-from rfgraph.testing.describe import Conv, Description, Pool, TransposedConv
+from rfgraph.testing.describe import Conv, Description, Pool, TransposedConv, Written
 from tests.properties.agreement import contradiction
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -191,6 +192,55 @@ def clipped_only_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AtSize, "sets", wrong)
 
 
+# --- writes -------------------------------------------------------------------------------------
+
+
+def written_views_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write through a view is seen by the view alone."""
+
+    def wrong(target: memory.Traced, value: memory.Traced, record: memory.Record) -> None:
+        target.node, target.masked = value.node, value.masked
+
+    monkeypatch.setattr(memory, "written", wrong)
+
+
+def views_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view that was made before a write holds what it held."""
+    monkeypatch.setattr(memory.Traced, "refreshed", lambda self: self)
+
+
+def parts_put_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of `narrow`, `chunk` or `split` is put back at the start of its axis."""
+    plain = memory._index
+
+    def wrong(step: memory.Step, view: Any, whole: Any) -> Any:
+        index = plain(step, view, whole)
+        if index is None or step.op == "getitem" or not isinstance(index[-1], slice):
+            return index
+        return (*index[:-1], slice(0, index[-1].stop - index[-1].start))
+
+    monkeypatch.setattr(memory, "_index", wrong)
+
+
+def elsewhere_along_one_dim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a tensor of which a box is assigned to, what lies beside the box along its first dim alone is read."""
+    plain = assign._elsewhere
+    monkeypatch.setattr(assign, "_elsewhere", lambda *args: plain(*args)[:1])
+
+
+def assigned_one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the value that is assigned, the next position is read."""
+    plain = assign._placed
+
+    def wrong(target: int | None, *args: Any) -> Place:
+        place = plain(target, *args)
+        if place.at is None or target is None:
+            return place
+        return table(target, lambda o: [i + 1 for i in place.at((o,))], None)  # type: ignore[misc]
+
+    monkeypatch.setattr(assign, "_placed", wrong)
+
+
 # --- found, and shrunk --------------------------------------------------------------------------
 
 
@@ -208,7 +258,7 @@ PLAIN = {
     "max_sizes": {1: 12, 2: 6, 3: 4},
     "max_layers": 3,
     "max_channels": 2,
-    **dict.fromkeys(("branches", "moves", "resampling", "shared"), False),
+    **dict.fromkeys(("branches", "moves", "resampling", "shared", "writes"), False),
 }
 BRANCHED = {"branches": True, "max_layers": 2}
 PLANTED: dict[str, tuple[Plant, Callable[[Any], Any], dict[str, Any]]] = {
@@ -244,6 +294,13 @@ PLANTED: dict[str, tuple[Plant, Callable[[Any], Any], dict[str, Any]]] = {
         {},
     ),
 }
+WRITES: dict[str, Plant] = {
+    "a write through a view is lost": written_views_forgotten,
+    "a view is not read again after a write": views_left_as_they_were,
+    "a part is put in another place": parts_put_at_the_start,
+    "an assigned box is read beside it along one dim": elsewhere_along_one_dim,
+    "an assigned value is read one too far": assigned_one_too_far,
+}
 
 SEARCH = settings(
     max_examples=2000,
@@ -267,5 +324,18 @@ def test_a_planted_fault_is_found_and_shrunk(fault: str, monkeypatch: pytest.Mon
     model = shrunk(options)
     assert model.count <= MOST_LAYERS, model.code()
     assert any(is_cause(layer) for layer in model.walk()), model.code()
+    monkeypatch.undo()
+    assert contradiction(model) == ""
+
+
+@pytest.mark.parametrize("fault", WRITES)
+def test_a_planted_fault_of_writes_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    WRITES[fault](monkeypatch)
+    model = find(
+        strategies.models(**{**PLAIN, "writes": True}),
+        lambda model: bool(contradiction(model)),
+        settings=settings(SEARCH, phases=[Phase.generate]),
+    )
+    assert any(isinstance(layer, Written) for layer in model.walk()), model.code()
     monkeypatch.undo()
     assert contradiction(model) == ""

@@ -29,7 +29,9 @@ from rfgraph.testing.describe.layers import (
     Softmax,
 )
 from rfgraph.testing.describe.model import Description
+from rfgraph.testing.describe.views import View
 from rfgraph.testing.describe.windows import Conv, Pool, TransposedConv
+from rfgraph.testing.describe.writes import Write, Written, Zeros
 
 __all__ = [
     "AdaptivePool",
@@ -61,4 +63,8 @@ __all__ = [
     "Swapped",
     "Tap",
     "TransposedConv",
+    "View",
+    "Write",
+    "Written",
+    "Zeros",
 ]

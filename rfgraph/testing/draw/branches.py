@@ -6,6 +6,8 @@ strides the others stride with it. In: a shape. Out: layers.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from rfgraph.testing.describe import (
@@ -23,6 +25,7 @@ from rfgraph.testing.describe import (
     Tap,
     TransposedConv,
 )
+from rfgraph.testing.draw import writes
 from rfgraph.testing.draw.leaves import gate, pointwise
 from rfgraph.testing.draw.options import Options
 from rfgraph.testing.draw.windows import centred_conv, centred_pool
@@ -34,13 +37,14 @@ _SUMS = ["add", "torch.add", "mul", "maximum"]
 def _centred(
     draw: st.DrawFn, shape: Shape, options: Options, out_channels: int
 ) -> tuple[Layer, ...]:
-    kinds = ["conv", "pointwise", "pool"] + ["gate"] * options.gates
+    kinds = ["conv", "pointwise", "pool"] + ["gate"] * options.gates + ["write"] * options.writes
     kind = draw(st.sampled_from(kinds))
     if kind == "conv":
         return (centred_conv(draw, shape, out_channels),)
     if kind == "pool":
         return (centred_pool(draw, shape, (1,) * (len(shape) - 1)),)
-    return (pointwise if kind == "pointwise" else gate)(draw, shape, options)
+    drawer = {"pointwise": pointwise, "gate": gate, "write": writes.keeping}[kind]
+    return drawer(draw, shape, options)
 
 
 def keeping(
@@ -165,9 +169,9 @@ def repeat(draw: st.DrawFn, shape: Shape, options: Options) -> tuple[Layer, ...]
     kernels = tuple(draw(st.integers(1, min(4, 1 + (n - 1) // 2))) for n in shape[1:])
     padding = draw(st.sampled_from(["valid", "same"]))
     conv = Conv(kernel_size=kernels, out_channels=shape[0], padding=padding)  # type: ignore[arg-type]
-    body = keeping(
-        draw, conv.out(shape), options, most=1
-    )  # what fits the second time does the first
+    # What fits the second time does the first, but for writes, whose views have positions of one size.
+    fitting = replace(options, writes=options.writes and padding == "same")
+    body = keeping(draw, conv.out(shape), fitting, most=1)
     return (Repeat(body=(*body, conv)),)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from rfgraph.testing.describe import Conv, Layer, Residual, Shape, Slice, Swapped
-from rfgraph.testing.draw import branches, leaves, windows
+from rfgraph.testing.draw import branches, leaves, windows, writes
 from rfgraph.testing.draw.options import Drawer, Options
 
 _MOST_CHANNELS = 8  # branches that are concatenated multiply them
@@ -30,6 +30,8 @@ def menu(dims: int, options: Options) -> list[Drawer]:
         found += [branches.residual, branches.inception, branches.u_net, branches.dense]
     if options.shared:
         found.append(branches.repeat)
+    if options.writes:
+        found += [writes.activated, writes.written, writes.filled]
     if options.gates:
         found += [leaves.gate, leaves.gate]
     if options.misaligned:

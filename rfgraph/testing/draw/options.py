@@ -33,6 +33,7 @@ class Options:
     resampling: bool = False
     shared: bool = False
     several: bool = False
+    writes: bool = False
 
 
 Drawer: TypeAlias = Callable[[st.DrawFn, Shape, Options], tuple[Layer, ...]]

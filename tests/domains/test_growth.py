@@ -37,6 +37,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Tensor], list[set[int]]]] = {
         [{2}, {1}, {2}, {1, 2}, set()],
     ),
     "a spectrum": (lambda self, x: torch.fft.rfft(x).abs(), [{2}, {2}]),
+    "a spectrum in one dim": (lambda self, x: torch.fft.rfft(x).abs().flatten(2), [{2}, {2}, set()]),
     "columns": (lambda self, x: F.unfold(x, 2), [set()]),
     "frames": (lambda self, x: x.unfold(3, 4, 1), [{2, 3}]),
     "a mean that is expanded": (lambda self, x: x.mean(3, True) + x, [{2}, {2, 3}]),

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import nn
 from torch.fx import GraphModule
 
-from rfgraph.capture.arguments import Arguments, given
+from rfgraph.capture.arguments import Arguments, Inputs, given
 from rfgraph.capture.existing import Existing, is_graph
 from rfgraph.capture.inputs import worked_out
-from rfgraph.capture.programs import Exported, as_named, exported, held, opened, taken
+from rfgraph.capture.programs import Exported, Model, as_named, exported, held, opened, taken
 from rfgraph.capture.source import source_of
 from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
@@ -42,8 +41,8 @@ class Capture:
 
 
 def capture(
-    model: Any,
-    inputs: Any,
+    model: Model,
+    inputs: Inputs,
     vocabulary: Vocabulary,
     training: bool = False,
     leaves: bool = False,
@@ -83,7 +82,7 @@ def capture(
         return replace(found, worked_out=inputs is None)
 
 
-def _refuse(model: nn.Module, inputs: Any) -> None:
+def _refuse(model: nn.Module, inputs: Inputs) -> None:
     if inputs is None and (path := lazy(model)) is not None:
         raise InputError(
             f"{path} is a lazy module without weights yet, so no input shape can be worked out: pass "
@@ -114,7 +113,7 @@ class _One:
         self._way = way
         self._is_graph = False
 
-    def captured(self, inputs: Any) -> Capture:
+    def captured(self, inputs: Inputs) -> Capture:
         """The model, at the caller's inputs or some that are worked out."""
         with untouched(self.model, self._training):
             if inputs is not None:
@@ -126,7 +125,7 @@ class _One:
         with untouched(self.model, self._training):
             return self._trace(inputs)
 
-    def existing(self, inputs: Any) -> Capture:
+    def existing(self, inputs: Inputs) -> Capture:
         """A graph that exists already, at the caller's inputs or those it was made with."""
         model = self.model
         assert isinstance(model, GraphModule)

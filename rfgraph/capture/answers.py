@@ -8,20 +8,22 @@ modules, described by shapes, strides, dtypes and plain values. No tensor and no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
-from rfgraph.capture.lowering import PLAIN, Bound
+from rfgraph.capture.lowering import PLAIN, Bound, Result
 from rfgraph.graph import Operand
 from rfgraph.graph.calls import is_of_torch
 
-_ANSWERS: dict[Any, Any] = {}
+_ANSWERS: dict[Key, Layout] = {}
 """Key of a call -> layout of what it returns, which shares memory with nothing."""
 _MOST_ANSWERS = 1 << 16
+Key: TypeAlias = tuple[Hashable, ...]
+Layout: TypeAlias = tuple[Any, ...]
 _META = torch.device("meta")
 _VALUES = PLAIN | {complex, type(Ellipsis), torch.dtype, torch.device, torch.memory_format}
 _OF_ALL_MODULES = frozenset(vars(nn.Module()))
@@ -29,8 +31,8 @@ _TENSORS = frozenset((torch.Tensor, nn.Parameter))
 
 
 def answered(
-    target: Any, bound: Bound, ask: Callable[[], Any], shares: Callable[[Any], bool]
-) -> Any:
+    target: object, bound: Bound, ask: Callable[[], object], shares: Callable[[object], bool]
+) -> object:
     """Meta tensors for what a call returns.
 
     Args:
@@ -51,7 +53,7 @@ def answered(
 # --- what an answer depends on ------------------------------------------------------------------------
 
 
-def _key(target: Any, bound: Bound) -> Any:
+def _key(target: object, bound: Bound) -> Key | None:
     """All that the shape, strides and dtype of an answer depend on; None where that is not known."""
     if bound.known is None or not is_of_torch(target):
         return None
@@ -64,7 +66,7 @@ def _key(target: Any, bound: Bound) -> Any:
     return bound.op, own, operands, params, torch.get_default_dtype()
 
 
-def _of_module(module: nn.Module) -> Any:
+def _of_module(module: nn.Module) -> Key:
     if module._modules:
         raise TypeError("a module within may hold anything")
     own = [entry for entry in vars(module).items() if entry[0] not in _OF_ALL_MODULES]
@@ -90,7 +92,7 @@ def _described(value: Any) -> Any:
 # --- the answer ---------------------------------------------------------------------------------------
 
 
-def _layout(result: Any) -> Any:
+def _layout(result: Result) -> Layout:
     kind = type(result)
     if kind is torch.Tensor and result.layout is torch.strided:
         return torch.Tensor, result.shape, result.stride(), result.dtype
@@ -99,7 +101,7 @@ def _layout(result: Any) -> Any:
     raise TypeError(f"{kind} is no tensor")
 
 
-def _made(layout: Any) -> Any:
+def _made(layout: Layout) -> object:
     kind, *parts = layout
     if kind is torch.Tensor:
         shape, stride, dtype = parts

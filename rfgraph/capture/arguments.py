@@ -9,7 +9,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import nn
@@ -30,10 +30,10 @@ _VALUES = "a Python value is passed as rfgraph.value(...), on the command line a
 class Value:
     """What stands for itself among inputs, and for no shape."""
 
-    value: Any
+    value: object
 
 
-def value(anything: Any) -> Value:
+def value(anything: object) -> Value:
     """A Python value among the inputs of a model: what it is, and not a shape.
 
     `inputs={"x": (1, 3, 32, 32), "flag": rfgraph.value(True), "size": rfgraph.value((8, 9))}`. The forward is
@@ -54,7 +54,11 @@ class _Held:
     """A container of places."""
 
     container: Container
-    parts: list[Any]
+    parts: list[Place]
+
+
+Place: TypeAlias = "_Leaf | _Held | Value | inspect.Parameter"
+"""What stands where an argument, or a part of one, goes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +73,12 @@ class Arguments:
 
     leaves: Mapping[str, torch.Tensor]
     given: Mapping[str, torch.Tensor]
-    _args: tuple[Any, ...]
-    _kwargs: Mapping[str, Any]
+    _args: tuple[Place, ...]
+    _kwargs: Mapping[str, Place]
 
-    def filled(self, tensors: Mapping[str, torch.Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def filled(
+        self, tensors: Mapping[str, torch.Tensor]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
         """`args` and `kwargs` of a call, with these tensors in the places of the leaves."""
         args = tuple(_filled(place, tensors) for place in self._args)
         return args, {name: _filled(place, tensors) for name, place in self._kwargs.items()}
@@ -83,7 +89,7 @@ class Arguments:
         return replace(self, leaves=metas, given={})
 
 
-def given(model: nn.Module, inputs: Any) -> Arguments:
+def given(model: nn.Module, inputs: object) -> Arguments:
     """The arguments that the caller's shapes, tensors and values stand for.
 
     Raises:
@@ -139,15 +145,16 @@ def _likeliest(model: nn.Module) -> Iterator[torch.Tensor | None]:
 # --- which argument is which ------------------------------------------------------------------------
 
 
-def _named(parameters: Mapping[str, inspect.Parameter], inputs: Any) -> dict[str, Any]:
+def _named(parameters: Mapping[str, inspect.Parameter], inputs: object) -> dict[str, object]:
     """What was passed, by the names of forward's arguments; what `*args` gets is a list under its name."""
     rest, extra = (_first_of_kind(parameters, kind) for kind in _VARIADIC)
     names = [name for name in parameters if name not in (rest, extra)]
     if isinstance(inputs, Mapping) and not is_dataclass(inputs):
         _check_names(inputs, [*names, *filter(None, [rest])], extra)
         return dict(inputs)
-    several = isinstance(inputs, tuple | list) and not hasattr(inputs, "_fields")
-    passed = list(inputs) if several and inputs and not any(map(_is_number, inputs)) else [inputs]
+    passed = [inputs]
+    if isinstance(inputs, tuple | list) and inputs and not hasattr(inputs, "_fields"):
+        passed = [inputs] if any(map(_is_number, inputs)) else list(inputs)
     if rest is None and len(passed) > len(names) and not (len(passed) == 1 and extra):
         raise InputError(f"got {len(passed)} inputs, but forward takes {len(names)}")
     if rest is None:
@@ -157,11 +164,11 @@ def _named(parameters: Mapping[str, inspect.Parameter], inputs: Any) -> dict[str
     return {**named, rest: passed[len(names) :]} if len(passed) > len(names) else named
 
 
-def _first_of_kind(parameters: Mapping[str, inspect.Parameter], kind: Any) -> str | None:
+def _first_of_kind(parameters: Mapping[str, inspect.Parameter], kind: object) -> str | None:
     return next((name for name, p in parameters.items() if p.kind is kind), None)
 
 
-def _check_names(inputs: Mapping[Any, Any], names: Sequence[str], extra: str | None) -> None:
+def _check_names(inputs: Mapping[object, object], names: Sequence[str], extra: str | None) -> None:
     if extra in inputs and extra not in names:
         raise InputError(f"forward takes **{extra}: pass each of them by its own name")
     unknown = [name for name in inputs if name not in names]
@@ -172,7 +179,7 @@ def _check_names(inputs: Mapping[Any, Any], names: Sequence[str], extra: str | N
 
 
 def placed(
-    parameters: Mapping[str, inspect.Parameter], named: Mapping[str, Any], dtype: torch.dtype
+    parameters: Mapping[str, inspect.Parameter], named: Mapping[str, object], dtype: torch.dtype
 ) -> Arguments:
     """Each argument in the way that its kind asks for: by position as far as that goes, else by keyword."""
     reading, left = _Reading(dtype), dict(named)
@@ -213,11 +220,11 @@ class _Reading:
         self.given: dict[str, torch.Tensor] = {}
         self._dtype = dtype
 
-    def argument(self, name: str, passed: Any) -> Any:
+    def argument(self, name: str, passed: object) -> Place:
         """The place of one argument of forward."""
         return self.place(name, f"inputs[{name!r}]", passed)
 
-    def place(self, name: str, where: str, passed: Any) -> Any:
+    def place(self, name: str, where: str, passed: object) -> Place:
         """A leaf, a value, or a container of these. `where`: as the caller would write it."""
         if isinstance(passed, Value):
             return _copyable(passed, where)
@@ -246,7 +253,7 @@ class _Reading:
             ) from error
         return held
 
-    def _leaf(self, name: str, where: str, passed: Any) -> _Leaf:
+    def _leaf(self, name: str, where: str, passed: torch.Tensor | Sequence[int]) -> _Leaf:
         if name in self.leaves:
             raise InputError(f"two inputs are named {name!r}: give one of their keys another name")
         if isinstance(passed, torch.Tensor):
@@ -259,7 +266,7 @@ class _Reading:
         return _Leaf(name)
 
 
-def _filled(place: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+def _filled(place: Place, tensors: Mapping[str, torch.Tensor]) -> object:
     if isinstance(place, _Leaf):
         return tensors[place.name]
     if isinstance(place, _Held):
@@ -280,12 +287,12 @@ def _copyable(passed: Value, where: str) -> Value:
     return passed
 
 
-def _is_passed(kind: type, key: Any) -> bool:
+def _is_passed(kind: type, key: object) -> bool:
     """False for a field that a dataclass works out itself."""
     return not is_dataclass(kind) or all(each.init for each in fields(kind) if each.name == key)
 
 
-def _is_default(kind: Any, key: Any, part: Any) -> bool:
+def _is_default(kind: Any, key: object, part: object) -> bool:
     """True for a field that was left as its class has it: no one says that it is a shape."""
     if hasattr(kind, "_field_defaults"):
         return key in kind._field_defaults and part is kind._field_defaults[key]
@@ -296,26 +303,27 @@ def _is_default(kind: Any, key: Any, part: Any) -> bool:
     return False
 
 
-def _is_shape(passed: Any) -> bool:
+def _is_shape(passed: object) -> TypeGuard[Sequence[int]]:
     """True for integers in a row; a named tuple is none."""
-    row = isinstance(passed, Sequence) and not isinstance(passed, str) and len(passed) > 0
-    return row and not hasattr(passed, "_fields") and all(map(_is_int, passed))
+    if not isinstance(passed, Sequence) or isinstance(passed, str) or hasattr(passed, "_fields"):
+        return False
+    return len(passed) > 0 and all(map(_is_int, passed))
 
 
-def _is_no_shape(passed: Any) -> bool:
+def _is_no_shape(passed: object) -> bool:
     """True for what was meant as a shape: a list or tuple of inputs holds no bare number."""
-    return type(passed) in (list, tuple) and any(map(_is_number, passed))
+    return (type(passed) is list or type(passed) is tuple) and any(map(_is_number, passed))
 
 
-def _is_number(entry: Any) -> bool:
+def _is_number(entry: object) -> bool:
     return isinstance(entry, int | float) and not isinstance(entry, bool)
 
 
-def _is_int(size: Any) -> bool:
+def _is_int(size: object) -> bool:
     return _is_number(size) and isinstance(size, int)
 
 
-def _refused(name: str, where: str, passed: Any) -> InputError:
+def _refused(name: str, where: str, passed: object) -> InputError:
     told = f"input {name!r}" if where == f"inputs[{name!r}]" else where
     return InputError(
         f"{told} must be a tensor or a shape of positive integers such as (1, 3, 224, 224), "

@@ -19,9 +19,13 @@ from torch._ops import OpOverload
 
 from rfgraph.capture.recurrent import recurrent
 from rfgraph.errors import CaptureError
-from rfgraph.graph.calls import is_inplace, qualified
+from rfgraph.graph.calls import Args, Kwargs, is_inplace, qualified
 
 Spelling: TypeAlias = Callable[..., Any]
+
+Maybe: TypeAlias = Tensor | None
+Device: TypeAlias = torch.device | None
+Index: TypeAlias = tuple[Any, ...]
 
 _FAMILIES = {"linalg": torch.linalg, "fft": torch.fft, "special": torch.special}
 
@@ -42,9 +46,7 @@ def public(overload: OpOverload) -> Spelling | None:
     return _function(name) or (_method(name) if hasattr(Tensor, name) else None)
 
 
-def in_order(
-    overload: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def in_order(overload: OpOverload, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
     """The arguments with those by position that may be: their names are ATen's own."""
     rest = dict(kwargs)
     placed = list(args)
@@ -71,7 +73,7 @@ def _in_place(name: str) -> Spelling | None:
 # --- positions ------------------------------------------------------------------------------------
 
 
-def _at(dim: int, entry: Any, rank: int) -> tuple[Any, ...]:
+def _at(dim: int, entry: int | slice, rank: int) -> Index:
     return (*(slice(None),) * (dim % rank), entry)
 
 
@@ -102,23 +104,23 @@ def _select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return _put(input, _at(dim, index, input.dim()), src)
 
 
-def _put(input: Tensor, index: Any, value: Any) -> Tensor:
+def _put(input: Tensor, index: Index, value: Tensor) -> Tensor:
     written = input.clone()
     written[index] = value
     return written
 
 
-def _written_out(indices: Sequence[Tensor | None]) -> tuple[Any, ...]:
+def _written_out(indices: Sequence[Maybe]) -> Index:
     """In ATen, None stands for a whole dim."""
     return tuple(slice(None) if index is None else index for index in indices)
 
 
-def _index(input: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
+def _index(input: Tensor, indices: Sequence[Maybe]) -> Tensor:
     return input[_written_out(indices)]
 
 
 def _index_put(
-    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+    input: Tensor, indices: Sequence[Maybe], values: Tensor, accumulate: bool = False
 ) -> Tensor:
     if accumulate:
         return input.index_put(tuple(indices), values, accumulate)
@@ -126,7 +128,7 @@ def _index_put(
 
 
 def _index_put_(
-    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+    input: Tensor, indices: Sequence[Maybe], values: Tensor, accumulate: bool = False
 ) -> Tensor:
     if accumulate:
         return input.index_put_(tuple(indices), values, accumulate)
@@ -141,7 +143,7 @@ def _select(input: Tensor, dim: int, index: int) -> Tensor:
 # --- values ---------------------------------------------------------------------------------------
 
 
-def _itself(input: Tensor, *options: Any, **named: Any) -> Tensor:
+def _itself(input: Tensor, *options: object, **named: object) -> Tensor:
     return input
 
 
@@ -154,12 +156,12 @@ def _copy(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 
 
 def _to_copy(
-    input: Tensor, *, dtype: torch.dtype | None = None, device: Any = None, **how: Any
+    input: Tensor, *, dtype: torch.dtype | None = None, device: Device = None, **how: object
 ) -> Tensor:
     return input.to(device=device or input.device, dtype=dtype or input.dtype, copy=True)
 
 
-def _fill(input: Tensor, value: Any) -> Tensor:
+def _fill(input: Tensor, value: Tensor | float) -> Tensor:
     if isinstance(value, Tensor):
         return value.to(input.dtype).expand(input.shape).clone()
     return torch.full_like(input, value)
@@ -169,7 +171,7 @@ def _reshaped(input: Tensor, size: Sequence[int]) -> Tensor:
     return input.reshape(size)
 
 
-def _nothing(*args: Any, **kwargs: Any) -> None:
+def _nothing(*args: object, **kwargs: object) -> None:
     """An assertion: it has held where the program was made."""
 
 
@@ -179,7 +181,7 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
 def _convolution(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
+    bias: Maybe,
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
@@ -188,27 +190,31 @@ def _convolution(
     groups: int,
 ) -> Tensor:
     spatial = weight.dim() - 2
-    if transposed:
-        function: Spelling = getattr(F, f"conv_transpose{spatial}d")
-        return function(input, weight, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[no-any-return]
-    function = getattr(F, f"conv{spatial}d")
-    return function(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
+    function: Callable[..., Tensor] = getattr(F, f"conv{'_transpose' * transposed}{spatial}d")
+    rest = (output_padding, groups, dilation) if transposed else (dilation, groups)
+    return function(input, weight, bias, stride, padding, *rest)
 
 
 def _batch_norm_inference(
-    input: Tensor, weight: Any, bias: Any, mean: Any, var: Any, momentum: float, eps: float
+    input: Tensor,
+    weight: Maybe,
+    bias: Maybe,
+    mean: Tensor,
+    var: Tensor,
+    momentum: float,
+    eps: float,
 ) -> tuple[Tensor, None, None]:
     return F.batch_norm(input, mean, var, weight, bias, False, momentum, eps), None, None
 
 
 def _layer_norm(
-    input: Tensor, shape: Sequence[int], weight: Any, bias: Any, eps: float
+    input: Tensor, shape: Sequence[int], weight: Maybe, bias: Maybe, eps: float
 ) -> tuple[Tensor, None, None]:
     return F.layer_norm(input, list(shape), weight, bias, eps), None, None
 
 
 def _group_norm(
-    input: Tensor, weight: Any, bias: Any, n: int, c: int, hw: int, group: int, eps: float
+    input: Tensor, weight: Maybe, bias: Maybe, n: int, c: int, hw: int, group: int, eps: float
 ) -> tuple[Tensor, None, None]:
     return F.group_norm(input, group, weight, bias, eps), None, None
 
@@ -232,7 +238,7 @@ def _attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     *,
-    attn_mask: Tensor | None = None,
+    attn_mask: Maybe = None,
     scale: float | None = None,
 ) -> tuple[Tensor, None]:
     return (
@@ -264,8 +270,7 @@ def _resample(mode: str, aligned: bool, antialias: bool = False) -> Spelling:
                     "cannot be followed"
                 )
         size = None if factors else tuple(output_size)
-        factor: Any = factors or None
-        return F.interpolate(input, size, factor, mode, corners, antialias=antialias)
+        return F.interpolate(input, size, factors or None, mode, corners, antialias=antialias)
 
     return spelled
 
@@ -274,19 +279,19 @@ def _pad(mode: str) -> Spelling:
     return lambda input, padding: F.pad(input, tuple(padding), mode)
 
 
-def _constant_pad(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor:
+def _constant_pad(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
     return F.pad(input, tuple(pad), "constant", value)
 
 
 def _max_pool(spatial: int) -> Spelling:
     def spelled(
         input: Tensor,
-        kernel_size: Any,
-        stride: Any = (),
-        padding: Any = 0,
-        dilation: Any = 1,
+        kernel_size: object,
+        stride: object = (),
+        padding: object = 0,
+        dilation: object = 1,
         ceil_mode: bool = False,
-    ) -> Any:
+    ) -> object:
         pool = getattr(F, f"max_pool{spatial}d")
         return pool(
             input,
@@ -306,7 +311,7 @@ def _adaptive_max_pool(spatial: int) -> Spelling:
     return lambda input, output_size: pool(input, output_size, return_indices=True)
 
 
-def _embedding(weight: Tensor, indices: Tensor, *gradient: Any, **options: Any) -> Tensor:
+def _embedding(weight: Tensor, indices: Tensor, *gradient: object, **options: object) -> Tensor:
     return F.embedding(indices, weight)
 
 
@@ -318,8 +323,8 @@ def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: flo
     return result if scale == 1 else result * scale
 
 
-def _rsub(input: Tensor, other: Any, alpha: float = 1) -> Tensor:
-    return other - (input if alpha == 1 else input * alpha)  # type: ignore[no-any-return]
+def _rsub(input: Tensor, other: Tensor | float, alpha: float = 1) -> Tensor:
+    return other - (input if alpha == 1 else input * alpha)
 
 
 SPELLINGS: dict[str, Spelling] = {

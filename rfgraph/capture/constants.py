@@ -13,9 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import fx, nn
 from torch._ops import OpOverload
+from torch.fx.node import Target
 
 from rfgraph.capture.memory import Step, Traced, is_same, places_of
 from rfgraph.errors import CaptureError
+from rfgraph.graph.calls import Args, Kwargs
 from rfgraph.graph.origins import Tape
 
 _WRITTEN_AS_CODE = frozenset(
@@ -40,10 +42,10 @@ class Book(Protocol):
     def know(self, tensor: torch.Tensor, traced: Traced) -> None:
         """From now on, a tensor of the model means a traced one."""
 
-    def find(self, value: Any) -> Traced | None:
+    def find(self, value: object) -> Traced | None:
         """What is known of a tensor of the graph; None for everything else."""
 
-    def record(self, target: Any, *args: Any) -> Traced:
+    def record(self, target: Target, *args: object) -> Traced:
         """Write a call down."""
 
     def at_source(self) -> str:
@@ -67,7 +69,7 @@ class Constants:
         self._names: dict[int, str] = {}
         self._nodes: dict[int, tuple[fx.Node, int]] = {}
         self._changed: set[int] = set()
-        self._kept: list[Any] = []  # ids are those of objects that live
+        self._kept: list[object] = []  # ids are those of objects that live
         self._tape = Tape()
         self._parameters: Callable[[], Iterable[torch.Tensor | None]] = tuple
         self._memory: set[int] | None = None  # of the parameters, once it is asked for
@@ -93,20 +95,26 @@ class Constants:
             return value
         return self._node(value)
 
-    def _node(self, value: Any) -> fx.Node:
+    def _node(self, value: object) -> fx.Node:
         known = self._nodes.get(id(value))
         if known is not None:
             return known[0]
         name = self._names.get(id(value)) or f"_constant_{len(self._nodes)}"
         storage = _storage(value) if isinstance(value, torch.Tensor) else 0
         held = value
-        if storage in self._changed:  # what it holds now, which the guard knows
+        if (
+            isinstance(value, torch.Tensor) and storage in self._changed
+        ):  # what it holds now, which the guard knows
             with _guarded():
                 held, name = value.clone(), f"{name}_written"
         with _untouched():
             self._check(value)
             node = self._get_attr(self._kept_as(name, held), held)
-            if held is not value:
+            if (
+                isinstance(value, torch.Tensor)
+                and isinstance(held, torch.Tensor)
+                and held is not value
+            ):
                 self._tape.copied(value, held)
             if held is not value or id(value) not in self._names:
                 self._remember(held)
@@ -114,7 +122,7 @@ class Constants:
         self._kept.append(value)
         return node
 
-    def called(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def called(self, function: Callable[..., object], args: Args, kwargs: Kwargs) -> object:
         """What a call on tensors of the model alone returns; how it was made of parameters is kept."""
         told = self._tape.before(function, args, kwargs)
         result = function(*args, **kwargs)
@@ -123,14 +131,14 @@ class Constants:
                 told(result)
         return result
 
-    def _remember(self, value: Any) -> None:
+    def _remember(self, value: object) -> None:
         """How a constant was made of parameters goes with it from now on."""
         if isinstance(value, torch.Tensor) and not value.is_meta:
             if self._memory is None:
                 self._memory = {_storage(p) for p in self._parameters() if p is not None}
             self._tape.remember(value, self._memory)
 
-    def _check(self, value: Any) -> None:
+    def _check(self, value: object) -> None:
         """A meta tensor of a model that is none was made of the graph's tensors, out of sight."""
         stray = isinstance(value, torch.Tensor) and value.is_meta and self.device.type != "meta"
         if stray and id(value) not in self._names:
@@ -139,12 +147,12 @@ class Constants:
                 "followed; put that part into a module of its own and teach it with @rfgraph.rule"
             )
 
-    def _get_attr(self, target: str, value: Any) -> fx.Node:
+    def _get_attr(self, target: str, value: object) -> fx.Node:
         node = self._book.graph.create_node("get_attr", target)
         node.meta["val"] = value
         return node
 
-    def _kept_as(self, name: str, value: Any) -> str:
+    def _kept_as(self, name: str, value: object) -> str:
         """A target for the value: its name, or another where that is taken."""
         taken, number = self.values.get(name, value), 0
         unique = name
@@ -161,7 +169,7 @@ class Constants:
 
     # --- writes ---------------------------------------------------------------------------------
 
-    def written(self, arguments: Any) -> None:
+    def written(self, arguments: object) -> None:
         """A call is about to write constants alone: nodes that hold them keep what they held."""
         storages = {_storage(tensor) for tensor in _tensors(arguments)} - {0}
         for key, (node, storage) in list(self._nodes.items()):
@@ -200,10 +208,10 @@ class Constants:
         with _untouched():
             self.promoted[_storage(base)] = base, traced
 
-    def made(self, target: Any, args: Sequence[Any]) -> Traced:
+    def made(self, target: Target, args: Sequence[object]) -> Traced:
         """What a call on tensors of the model alone gives, as one of them."""
 
-        def held(value: Any) -> Any:
+        def held(value: object) -> object:
             traced = self._book.find(value)
             return value if traced is None else self.values[str(traced.node.target)]
 
@@ -247,11 +255,12 @@ class Constants:
 
         return Step("as_strided", {}, again, lambda whole: whole.reshape(-1)[places])
 
-    def device_of(self, op: str, call: Sequence[Any], operands: Sequence[Traced]) -> torch.device:
+    def device_of(
+        self, op: str, args: Args, kwargs: Kwargs, operands: Sequence[Traced]
+    ) -> torch.device:
         """The device of what a call returns: the one it asks for, or that of what it is given."""
         if op in ("cpu", "cuda"):
             return torch.device(op)
-        args, kwargs = call
         for value in (*args, *kwargs.values()):
             if type(value) is torch.device:
                 return value
@@ -271,7 +280,7 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
     return flat
 
 
-def _flat(value: Any) -> list[Any]:
+def _flat(value: object) -> list[object]:
     if isinstance(value, dict):
         return _flat(list(value.values()))
     if isinstance(value, tuple | list):
@@ -279,7 +288,7 @@ def _flat(value: Any) -> list[Any]:
     return [value]
 
 
-def _tensors(value: Any) -> list[torch.Tensor]:
+def _tensors(value: object) -> list[torch.Tensor]:
     return [leaf for leaf in _flat(value) if isinstance(leaf, torch.Tensor)]
 
 

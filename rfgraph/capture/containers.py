@@ -6,7 +6,7 @@ a `Container`, which makes another one of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 _WRITTEN_AS_CODE = frozenset((str, int, bool, float, type(None)))
 _BUILT_IN = (tuple, list, Mapping)
 _PLAIN_NEW = (object.__new__, SimpleNamespace.__new__)
-Opened: TypeAlias = "tuple[Container, list[Any]]"
+Opened: TypeAlias = "tuple[Container, list[object]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Container:
     """
 
     kind: type
-    keys: tuple[Any, ...]
+    keys: tuple[Hashable, ...]
     context: Any = None
 
     @property
@@ -47,11 +47,11 @@ class Container:
         kind = self.kind
         return is_dataclass(kind) or hasattr(kind, "_fields") or not issubclass(kind, _BUILT_IN)
 
-    def place(self, key: Any) -> str:
+    def place(self, key: object) -> str:
         """How a part is reached in Python: `.image`, `[0]`, `['image']`."""
         return f".{key}" if self.is_named else f"[{key!r}]"
 
-    def made(self, parts: Sequence[Any]) -> Any:
+    def made(self, parts: Sequence[object]) -> Any:
         """Another container of this class, with these parts."""
         kind: Any = self.kind
         named = dict(zip(self.keys, parts, strict=True))
@@ -59,7 +59,7 @@ class Container:
             given = {each.name for each in fields(self.kind) if each.init}
             made = kind(**{name: part for name, part in named.items() if name in given})
             for name in named.keys() - given:
-                object.__setattr__(made, name, named[name])
+                object.__setattr__(made, str(name), named[name])
             return made
         if self.context is not None:
             return pytree.SUPPORTED_NODES[kind].unflatten_fn(list(parts), *self.context)
@@ -72,12 +72,12 @@ class Container:
         return kind(*parts) if self.is_named else kind(parts)
 
 
-def made(container: Container, parts: Sequence[Any]) -> Any:
+def made(container: Container, parts: Sequence[object]) -> object:
     """`container.made(parts)`, as a function that an `fx` graph can call."""
     return container.made(parts)
 
 
-def opened(value: Any) -> Opened | None:
+def opened(value: object) -> Opened | None:
     """A container, and its parts in order; None for what is none."""
     kind = type(value)
     if is_dataclass(value):
@@ -96,7 +96,7 @@ def opened(value: Any) -> Opened | None:
     return None
 
 
-def attributes(value: Any) -> Opened | None:
+def attributes(value: object) -> Opened | None:
     """An object of a plain class by its attributes, as if it were a container; None for what is none."""
     kind: Any = type(value)
     plain = kind.__new__ in _PLAIN_NEW and hasattr(value, "__dict__")
@@ -106,7 +106,7 @@ def attributes(value: Any) -> Opened | None:
     return Container(kind, tuple(vars(value))), list(vars(value).values())
 
 
-def _registered(value: Any) -> Opened | None:
+def _registered(value: object) -> Opened | None:
     """By the functions that its class is registered with; None for one that is not."""
     kind = type(value)
     known = pytree.SUPPORTED_NODES.get(kind)
@@ -120,7 +120,7 @@ def _registered(value: Any) -> Opened | None:
     return Container(kind, keys, (context,)), [part for _, part in pairs]
 
 
-def _key(entry: Any) -> Any:
+def _key(entry: object) -> object:
     """The name, key or number in an entry of a pytree path."""
     for attribute in ("name", "key", "idx"):
         if hasattr(entry, attribute):
@@ -128,7 +128,7 @@ def _key(entry: Any) -> Any:
     return entry
 
 
-def _takes_a_dict(kind: Any) -> bool:
+def _takes_a_dict(kind: type) -> bool:
     """False for a mapping that is made in another way: its parts are kept in a plain dict."""
     try:
         return len(kind({"key": None})) == 1

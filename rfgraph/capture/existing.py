@@ -14,21 +14,27 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.fx import GraphModule
 from torch.fx.graph import CodeGen
+from torch.fx.node import Target
 from torch.utils import _pytree as pytree
 
 from rfgraph.capture.memory import Traced
+from rfgraph.capture.recorder import Stack
 from rfgraph.capture.source import source, source_in
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import InputError
-from rfgraph.graph.calls import plain
+from rfgraph.graph.calls import Args, Kwargs, plain
 from rfgraph.language.vocabulary import Vocabulary
+
+_Args: TypeAlias = tuple[Any, ...]
+_Kwargs: TypeAlias = dict[str, Any]
+"""The arguments of a node, as an interpreter has them."""
 
 OUT_SPEC = "out_spec"
 """The key of the output node's meta for the structure of what the model returns, where the node is flat."""
@@ -36,7 +42,7 @@ _RUNS_INSIDE = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
 _CALL_NUMBER = re.compile(r"@\d+$")
 
 
-def is_graph(model: Any) -> bool:
+def is_graph(model: object) -> bool:
     """True for a module that computes what its graph says, and nothing beside it.
 
     Raises:
@@ -78,7 +84,7 @@ class _Scope:
 
     path: str
     kind: str
-    stack: dict[str, Any]
+    stack: Stack
     own: bool
     source: str
 
@@ -93,7 +99,7 @@ class Existing(Tracer):
         self._owners: dict[fx.Node, str] = {}
         self._outside = ""
 
-    def result_of(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def result_of(self, model: nn.Module, args: Args, kwargs: Kwargs) -> object:
         """What the graph returns on these arguments."""
         assert isinstance(model, GraphModule)
         self._outside = source()
@@ -109,7 +115,7 @@ class Existing(Tracer):
         self._scope, self._is_named = self._scope_of(node), False
         self._modules = [(self._scope.path, self.root, self._scope.stack)]
 
-    def laid_out(self, result: Any, node: fx.Node) -> Any:
+    def laid_out(self, result: object, node: fx.Node) -> object:
         """A new tensor, in memory as the program has it: what is a view of it depends on that."""
         made, traced = node.meta.get("val"), self.find(result)
         if traced is None or traced.parent is not None or not isinstance(made, torch.Tensor):
@@ -138,9 +144,9 @@ class Existing(Tracer):
         line = source_in(node.meta.get("stack_trace") or "")
         return _Scope(path, name, stack, owner is not None, line)
 
-    def _is_operator(self, kind: Any) -> bool:
+    def _is_operator(self, kind: object) -> bool:
         """True for the class of a module that an operator describes, given as a class or by its full name."""
-        known = _class(kind) if isinstance(kind, str) else kind
+        known: Any = _class(kind) if isinstance(kind, str) else kind
         for base in getattr(known, "__mro__", ())[:-1]:
             if base in self._vocabulary.modules:
                 return bool(known.forward is base.forward)
@@ -148,7 +154,7 @@ class Existing(Tracer):
 
     # --- what the recorder asks -------------------------------------------------------------------
 
-    def _node(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
+    def _node(self, kind: str, target: Target, args: Args, kwargs: Kwargs) -> fx.Node:
         node = super()._node(kind, target, args, kwargs)
         node.meta["source"] = self._line()
         scope = self._scope
@@ -169,8 +175,8 @@ class Existing(Tracer):
         return self._scope.source if self._scope and line == self._outside else line
 
     def module(
-        self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+        self, module: nn.Module, original: Callable[..., object], args: Args, kwargs: Kwargs
+    ) -> object:
         """A module; one that is put together for a node goes by the path of the module that node is of."""
         if id(module) not in self._paths and len(self._modules) == 1 and self._is_owned():
             self._paths[id(module)] = self._modules[-1][0]
@@ -183,24 +189,24 @@ class Existing(Tracer):
 class _Walk(fx.Interpreter):
     """Calls the nodes of a graph in order; what they call comes by the tracer."""
 
-    def __init__(self, tracer: Existing, module: GraphModule, given: Mapping[str, Any]) -> None:
+    def __init__(self, tracer: Existing, module: GraphModule, given: Mapping[str, object]) -> None:
         super().__init__(module)
         self.extra_traceback = False
         self._tracer = tracer
         self._given = given
         tracer.begin(module.graph)
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> object:
         """The value of one node."""
         self._tracer.enter(n)
         return self._tracer.laid_out(super().run_node(n), n)
 
-    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[_Args, _Kwargs]:
         """Arguments; fx holds lists as ones that cannot be changed, which not every function takes."""
         args, kwargs = super().fetch_args_kwargs_from_env(n)
         return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}
 
-    def placeholder(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def placeholder(self, target: Target, args: _Args, kwargs: _Kwargs) -> object:
         """An input, or the default of one that was not given."""
         name = str(target)
         if name.lstrip("*") in self._given:
@@ -209,7 +215,7 @@ class _Walk(fx.Interpreter):
             return {} if name.startswith("**") else ()
         return args[0] if args else None
 
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call_function(self, target: Target, args: _Args, kwargs: _Kwargs) -> object:
         """A function; one that only sets a mode around a graph is that graph."""
         if isinstance(target, HigherOrderOperator) and target.__name__ in _RUNS_INSIDE:
             place = next(i for i, arg in enumerate(args) if isinstance(arg, GraphModule))
@@ -218,11 +224,11 @@ class _Walk(fx.Interpreter):
             return args[0][args[1]]
         return super().call_function(target, args, kwargs)
 
-    def _inside(self, module: GraphModule, args: tuple[Any, ...]) -> Any:
+    def _inside(self, module: GraphModule, args: Args) -> object:
         names = (str(node.target) for node in module.graph.nodes if node.op == "placeholder")
         return _Walk(self._tracer, module, dict(zip(names, args, strict=True))).run()
 
-    def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def output(self, target: Target, args: _Args, kwargs: _Kwargs) -> object:
         """What the model returns, in its own structure."""
         made = next(iter(reversed(self.graph.nodes)))
         result = super().output(target, args, kwargs)
@@ -253,7 +259,7 @@ def _class(name: str) -> Any:
     return None
 
 
-def _owned(graph: fx.Graph, is_operator: Callable[[Any], bool]) -> dict[fx.Node, str]:
+def _owned(graph: fx.Graph, is_operator: Callable[[object], bool]) -> dict[fx.Node, str]:
     """The nodes that are all that a module returns, where an operator describes it -> that module's path.
 
     What leaves such a module is its output; where two nodes leave it, neither is.

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import torch
 from torch import fx, nn
 
-from rfgraph.capture.lowering import Bound
+from rfgraph.capture.lowering import Bound, Result
 from rfgraph.graph import Operand
 from rfgraph.graph.calls import assigned, is_of_torch
 
@@ -28,14 +27,14 @@ SAME = frozenset(
 )
 """Operators that return their operand itself, where they do nothing."""
 
-_HELD: set[Any] = set()
+_HELD: set[object] = set()
 """Calls of which torch said the same as the formula, in this process."""
 _META = torch.device("meta")
 _MOST_HELD = 1 << 16
 _NO_KEYS = frozenset((torch.Tensor, nn.Parameter, slice, list))
 
 
-def formula(call: fx.Node, bound: Bound) -> Any:
+def formula(call: fx.Node, bound: Bound) -> object:
     """Meta tensors by the operator's own formula; None where torch has to be asked.
 
     A formula knows shapes. The dtype is the operands' where all are of one floating dtype, and the strides
@@ -57,7 +56,7 @@ def formula(call: fx.Node, bound: Bound) -> Any:
     for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
         if not _alike(value.meta["val"], dtype):
             return None
-    shapes: Any = known.infer(bound.params, bound.shapes)
+    shapes: Result = known.infer(bound.params, bound.shapes)
     if shapes is None:
         return None
     if shapes and isinstance(shapes[0], tuple):
@@ -80,17 +79,17 @@ def _indexed(bound: Bound) -> torch.Tensor | None:
     known, index = bound.known, bound.params["index"]
     if known is None or known.infer is None or not any(map(_is_tensor, index)):
         return None
-    shape: Any = known.infer(bound.params, bound.shapes)
+    shape: Result = known.infer(bound.params, bound.shapes)
     return None if shape is None else _fresh(shape, bound.params["input"].dtype)
 
 
-def _is_tensor(entry: Any) -> bool:
+def _is_tensor(entry: object) -> bool:
     if isinstance(entry, tuple | list):
         return any(map(_is_tensor, entry))
     return isinstance(entry, torch.Tensor | Operand)
 
 
-def _alike(value: Any, dtype: torch.dtype) -> bool:
+def _alike(value: object, dtype: torch.dtype) -> bool:
     """A tensor that leaves dtype and strides of what it is combined with as they are."""
     if not isinstance(value, torch.Tensor):
         return True
@@ -101,7 +100,7 @@ def _fresh(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(shape, dtype=dtype, device=_META)
 
 
-def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
+def hold(metas: object, target: object, bound: Bound, ask: Callable[[], object]) -> None:
     """Compare what a formula says with what torch's meta kernels say.
 
     Held are operators of torch's own, but in modules with hooks, which would run: what the others do with
@@ -116,7 +115,7 @@ def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
     """
     params = bound.params.values()
     claimed = _layout(metas)  # by which writes differ from what returns a new tensor
-    own: list[Any] = []
+    own: list[object] = []
     if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
         own = [None if w is None else w.shape for w in target._parameters.values()]
     key = (bound.op, claimed, *[_kind(v) if type(v) in _NO_KEYS else v for v in params], *own)
@@ -142,14 +141,14 @@ def hold(metas: Any, target: Any, bound: Bound, ask: Callable[[], Any]) -> None:
             _HELD.add(key)
 
 
-def _is_held(key: Any) -> bool:
+def _is_held(key: object) -> bool:
     try:
         return key in _HELD
     except TypeError:  # an argument of a class that has no hash
         return False
 
 
-def _kind(value: Any) -> Any:
+def _kind(value: object) -> object:
     """What can be a key; of a tensor, what a shape can depend on: a set must not keep tensors alive."""
     if isinstance(value, torch.Tensor):
         return value.shape, value.dtype
@@ -158,19 +157,19 @@ def _kind(value: Any) -> Any:
     return tuple(map(_kind, value)) if isinstance(value, list | tuple) else value
 
 
-def _holds_tensor(value: Any) -> bool:
+def _holds_tensor(value: object) -> bool:
     if isinstance(value, tuple | list):
         return any(map(_holds_tensor, value))
     return isinstance(value, torch.Tensor)
 
 
-def _has_hooks(target: Any) -> bool:
+def _has_hooks(target: object) -> bool:
     return isinstance(target, nn.Module) and bool(
         target._forward_hooks or target._forward_pre_hooks
     )
 
 
-def _layout(result: Any) -> Any:
+def _layout(result: Result) -> object:
     """Shape and dtype of every tensor that a call returned."""
     if isinstance(result, tuple | list):
         return tuple(map(_layout, result))

@@ -9,21 +9,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from rfgraph.graph.calls import Args, Kwargs
 
 
 class Interceptor(Protocol):
     """What the calls come by."""
 
-    def function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def function(self, function: Callable[..., object], args: Args, kwargs: Kwargs) -> object:
         """A torch function, a tensor's method or attribute."""
 
     def module(
-        self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+        self, module: nn.Module, original: Callable[..., object], args: Args, kwargs: Kwargs
+    ) -> object:
         """A call of a module."""
 
 
@@ -35,8 +37,12 @@ class _Functions(TorchFunctionMode):
         self._interceptor = interceptor
 
     def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Args = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         if _thread.interceptor is not self._interceptor:  # it is passed by
             return func(*args, **(kwargs or {}))
         return self._interceptor.function(func, args, kwargs or {})
@@ -51,10 +57,10 @@ class _Thread(threading.local):
 _thread = _Thread()
 _lock = threading.Lock()
 _users = 0
-_original: Callable[..., Any] = nn.Module.__call__
+_original: Callable[..., object] = nn.Module.__call__
 
 
-def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+def _call(module: nn.Module, *args: object, **kwargs: object) -> object:
     interceptor = _thread.interceptor
     if interceptor is None:
         return _original(module, *args, **kwargs)

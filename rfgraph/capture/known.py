@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import fx
-from torch.fx.node import map_aggregate
+from torch.fx.node import Target, map_aggregate
 
 from rfgraph.capture.interception import passed_by
 from rfgraph.capture.lowering import Bound
@@ -26,7 +26,7 @@ from rfgraph.graph.calls import outputs_of, plain
 
 Value: TypeAlias = "Callable[[], torch.Tensor | None]"
 
-Call: TypeAlias = "tuple[Any, tuple[Any, ...], dict[str, Any]]"
+Call: TypeAlias = "tuple[Target, tuple[Any, ...], Any]"
 """The target, args and kwargs of a call."""
 
 MAKES = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_tensor".split())

@@ -33,6 +33,8 @@ from rfgraph.language.vocabulary import (
     module_params,
 )
 
+Result: TypeAlias = Any
+"""What a call returns: a tensor, tuples and lists of these, a size or a dtype, anything at all."""
 Found: TypeAlias = tuple[Operator, Signature]
 PLAIN = frozenset((type(None), bool, int, float, str))
 """Classes of arguments that are neither tensors nor hold any."""
@@ -61,7 +63,7 @@ class Lowering:
         attribute: the object that the target of a `get_attr` or `call_module` node stands for.
     """
 
-    def __init__(self, vocabulary: Vocabulary, attribute: Callable[[str], Any]) -> None:
+    def __init__(self, vocabulary: Vocabulary, attribute: Callable[[str], object]) -> None:
         self._vocabulary = vocabulary
         self._attribute = attribute
         self._classes: dict[type, OfClass] = {}
@@ -84,7 +86,7 @@ class Lowering:
             return self._unknown(node, "")
         known, signature = found
         operands: list[fx.Node] = []
-        args: tuple[Any, ...] = node.args
+        args: tuple[object, ...] = node.args
         if node.op == "call_module":
             given = self._params(signature.bind(args, node.kwargs), operands)
             params: Params = {
@@ -107,7 +109,7 @@ class Lowering:
             params = known.normalize(params, shapes)
         return Bound(known.name, params, operands, shapes, known)
 
-    def of_module(self, module: Any) -> Found | None:
+    def of_module(self, module: object) -> Found | None:
         """As `Vocabulary.of_module`; what it says of a class is remembered for this graph."""
         return self._vocabulary.of_module(module, self._classes)
 
@@ -140,7 +142,7 @@ class Lowering:
         operands: list[fx.Node] = []
         params = {"args": self._param(node.args, operands), "problem": problem}
         params.update((name, self._param(v, operands)) for name, v in node.kwargs.items())
-        target: Any = node.target
+        target: object = node.target
         if node.op == "call_module":
             op = type(self._attribute(str(target))).__name__
         else:
@@ -155,7 +157,7 @@ class Lowering:
             for name, value in bound.items()
         }
 
-    def _param(self, value: Any, operands: list[fx.Node]) -> Any:
+    def _param(self, value: Any, operands: list[fx.Node]) -> object:
         """An argument as a rule sees it: constants are themselves, tensors of the graph operands."""
         kind = type(value)
         if kind in PLAIN:
@@ -183,7 +185,7 @@ class Lowering:
             return {key: self._param(entry, operands) for key, entry in value.items()}
         return value
 
-    def _entries(self, values: Sequence[Any], operands: list[fx.Node]) -> list[Any]:
+    def _entries(self, values: Sequence[object], operands: list[fx.Node]) -> list[Any]:
         plain = PLAIN
         return [v if type(v) in plain else self._param(v, operands) for v in values]
 

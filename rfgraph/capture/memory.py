@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import fx
@@ -60,6 +60,10 @@ class Step:
     on: Callable[[torch.Tensor], torch.Tensor]
 
 
+State: TypeAlias = "tuple[fx.Node, Masked | None, int, int]"
+"""What a write or a reading changes: node, mask, the versions of the tensor and of its memory."""
+
+
 @dataclass(slots=True, eq=False)
 class Traced:
     """A tensor of the model while its forward runs.
@@ -90,11 +94,11 @@ class Traced:
         """Something wrote into the stand-in itself, where nobody looked."""
         return self.tensor._version != self.memory.counter
 
-    def state(self) -> tuple[Any, ...]:
+    def state(self) -> State:
         """What a write or a reading changes."""
         return self.node, self.masked, self.version, self.memory.version
 
-    def put_back(self, state: tuple[Any, ...]) -> None:
+    def put_back(self, state: State) -> None:
         """Take back what was changed since."""
         self.node, self.masked, self.version, self.memory.version = state
 
@@ -168,7 +172,7 @@ def _order_back(step: Step, rank: int) -> tuple[int, ...]:
     return tuple(tuple(turned.shape).index(size) for size in _PRIMES[:rank])
 
 
-def _index(step: Step, view: torch.Tensor, whole: torch.Tensor) -> tuple[Any, ...] | None:
+def _index(step: Step, view: torch.Tensor, whole: torch.Tensor) -> tuple[object, ...] | None:
     """The index by which the view stands in the whole, for slices and the like."""
     if step.op == "getitem":
         index = step.params["index"]
@@ -177,7 +181,9 @@ def _index(step: Step, view: torch.Tensor, whole: torch.Tensor) -> tuple[Any, ..
         return None
     if view.ndim < whole.ndim:
         dim = step.params.get("dim", 0) % whole.ndim
-        place: Any = (view.storage_offset() - whole.storage_offset()) // max(whole.stride(dim), 1)
+        place: object = (view.storage_offset() - whole.storage_offset()) // max(
+            whole.stride(dim), 1
+        )
     else:
         differing = [d for d in range(whole.ndim) if view.shape[d] != whole.shape[d]]
         dim = differing[0] if differing else 0
@@ -187,7 +193,7 @@ def _index(step: Step, view: torch.Tensor, whole: torch.Tensor) -> tuple[Any, ..
 
 
 def _put_by_places(step: Step, parent: Traced, value: Traced, record: Record) -> Traced:
-    """Any other view: its elements are put at their places in the flattened parent."""
+    """Every other view: its elements are put at their places in the flattened parent."""
     whole = parent.tensor
     if whole.numel() > _LARGEST:
         raise Unfollowed(f"through {step.op} of a tensor of {whole.numel()} elements")

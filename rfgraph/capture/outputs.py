@@ -6,16 +6,16 @@ In: what a forward returned. Out: (path, tensor) pairs; an argument for the grap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.node import Argument
 
 from rfgraph.capture.containers import attributes, made, opened
 from rfgraph.errors import CaptureError
 
 
-def leaves(result: Any) -> list[tuple[str, torch.Tensor]]:
+def leaves(result: object) -> list[tuple[str, torch.Tensor]]:
     """(path, tensor) of every tensor in what the model returned; a path that repeats is suffixed _1, _2."""
     found: dict[str, torch.Tensor] = {}
     for path, tensor in _leaves(result, ""):
@@ -28,7 +28,7 @@ def leaves(result: Any) -> list[tuple[str, torch.Tensor]]:
 
 
 def _leaves(
-    result: Any, path: str, above: tuple[int, ...] = ()
+    result: object, path: str, above: tuple[int, ...] = ()
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """`above`: what `result` is within, which may be within it again."""
     if isinstance(result, torch.Tensor):
@@ -39,8 +39,8 @@ def _leaves(
 
 
 def structure(
-    result: Any, graph: fx.Graph, arg: Callable[[Any], Any], above: tuple[int, ...] = ()
-) -> Any:
+    result: object, graph: fx.Graph, arg: Callable[[object], Argument], above: tuple[int, ...] = ()
+) -> Argument:
     """What the graph returns: the same structure, with fx nodes for tensors.
 
     `arg`: a tensor, or what holds none, as the graph holds it. `above`: what `result` is within.
@@ -62,5 +62,6 @@ def structure(
     container = found[0]
     parts = [structure(part, graph, arg, inside) for part in found[1]]
     if container.is_plain:
-        return container.made(parts)
+        held: Argument = container.made(parts)
+        return held
     return graph.call_function(made, (arg(container), parts))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import fx, nn
@@ -24,7 +24,7 @@ from torch.fx import GraphModule
 from torch.fx.graph import CodeGen, _PyTreeCodeGen
 from torch.fx.node import map_arg
 
-from rfgraph.capture.arguments import Arguments, by_keyword, given
+from rfgraph.capture.arguments import Arguments, Inputs, by_keyword, given
 from rfgraph.capture.existing import OUT_SPEC, refuse_changed, size_of
 from rfgraph.errors import CaptureError, InputError
 from rfgraph.graph.guard import unwrapped
@@ -32,6 +32,7 @@ from rfgraph.graph.guard import unwrapped
 Model: TypeAlias = nn.Module | ExportedProgram | str | os.PathLike[str] | Callable[..., object]
 """A module, a program, the path of a `.pt2` file; what `torch.compile` returns is typed as a callable."""
 
+Graph = TypeVar("Graph", bound=GraphModule)
 _TORCH_FILES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx")
 
 
@@ -167,7 +168,7 @@ def _module(program: ExportedProgram) -> Exported:
     return module
 
 
-def _size(size: Any, ranges: Mapping[Any, Any]) -> Size:
+def _size(size: int | torch.SymInt, ranges: Mapping[Any, Any]) -> Size:
     """A dim that depends on its symbol in another way than by a factor and a constant is what it was."""
     if not isinstance(size, torch.SymInt):
         return Size(size)
@@ -188,7 +189,7 @@ def _bound(number: Any) -> float:
     return int(number) if number.is_finite else float(number)
 
 
-def _flat(module: GraphModule, kind: type[Any]) -> Any:
+def _flat(module: GraphModule, kind: type[Graph]) -> Graph:
     """The same graph, of which each input is an argument; its output says the structure of what it returns.
 
     Arguments that are no tensors are what they were when the program was made. A program's checks of its
@@ -262,7 +263,7 @@ def as_named(program: Exported, inputs: Arguments) -> Arguments:
     return by_keyword(inputs.leaves, names)
 
 
-def taken(model: GraphModule, inputs: Any) -> Arguments:
+def taken(model: GraphModule, inputs: Inputs) -> Arguments:
     """The caller's inputs, in the dtypes that the graph was made with.
 
     Raises:

@@ -5,19 +5,20 @@ comes by the tracer, which is one.
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
-from torch.fx.node import map_aggregate
+from torch.fx.node import Target, map_aggregate
 
 from rfgraph.capture import memory
 from rfgraph.capture.constants import Constants
 from rfgraph.capture.formulas import ASKED, SAME, formula, hold, writes
 from rfgraph.capture.interception import passed_by
-from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, is_settled
+from rfgraph.capture.known import Call
+from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, Result, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
 from rfgraph.capture.shapes import Shapes, called, like, tensors_in
 from rfgraph.capture.source import source
@@ -25,16 +26,18 @@ from rfgraph.capture.standing import Standing
 from rfgraph.capture.tensors import rejection
 from rfgraph.errors import CaptureError, RfgraphError
 from rfgraph.graph import Node
-from rfgraph.graph.calls import is_inplace, name_of, outputs_of, readable
+from rfgraph.graph.calls import Args, Kwargs, is_inplace, name_of, outputs_of, readable
 from rfgraph.language.vocabulary import Vocabulary
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
 _guarded = torch._C._EnableTorchFunction
 """Within it, the guard looks again: code of the model runs on real tensors."""
+Stack: TypeAlias = Mapping[str, tuple[str, object]]
+"""The modules that a call ran in, outermost first: path -> (path, class)."""
 _set_args = fx.Node.args.__set__  # type: ignore[attr-defined]
 """`node.args = args`, past a look-up that `fx.Node` makes of every attribute that is set."""
-_Again: TypeAlias = "tuple[str, Any, tuple[Any, ...], dict[str, Any]]"
+_Again: TypeAlias = tuple[str, Target, tuple[Any, ...], Kwargs]
 """A call: its kind as an fx node, target, args and kwargs."""
 
 
@@ -57,7 +60,7 @@ class Recorder(fx.Tracer):
         self._shapes = Shapes(self.find)
         self._standing = Standing(self.find)
         self._nodes: dict[str, Node] = {}
-        self._modules: list[tuple[str, nn.Module, dict[str, Any]]] = []
+        self._modules: list[tuple[str, nn.Module, Stack]] = []
         self._paths: dict[int, str] = {}
         self.asked: set[tuple[fx.Node, int | None]] = set()
 
@@ -95,12 +98,12 @@ class Recorder(fx.Tracer):
     def _record(
         self,
         kind: str,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        metas: Any = None,
+        target: Target,
+        args: Args,
+        kwargs: Kwargs,
+        metas: Result = None,
         known: Found | None = None,
-    ) -> Any:
+    ) -> object:
         """Write one call down as an fx node, and a canonical node for each tensor that it returns."""
         with _untouched():
             node = self._node(kind, target, args, kwargs)
@@ -112,7 +115,7 @@ class Recorder(fx.Tracer):
             target, self._shapes.without_values(args), self._shapes.without_values(kwargs)
         )
 
-    def _bound(self, node: fx.Node, known: Found | None, args: Any) -> Bound:
+    def _bound(self, node: fx.Node, known: Found | None, args: object) -> Bound:
         try:
             return self._lowering.bind(node, known)
         except RfgraphError:
@@ -125,16 +128,16 @@ class Recorder(fx.Tracer):
         node: fx.Node,
         bound: Bound,
         kind: str,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        metas: Any,
-    ) -> Any:
+        target: Target,
+        args: Args,
+        kwargs: Kwargs,
+        metas: Result,
+    ) -> object:
         """The result of a call whose fx node is there: stand-ins, and their canonical nodes."""
         inplace = kind != "call_module" and is_inplace(name_of(target))
         is_fresh = metas is not None
         if inplace or metas is None:
-            metas, is_fresh = self._metas(node, bound, target, args, kwargs, inplace)
+            metas, is_fresh = self._metas(node, bound, (target, args, kwargs), inplace)
         if type(metas) is not torch.Tensor and not tensors_in(metas):
             self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
             return metas
@@ -144,25 +147,26 @@ class Recorder(fx.Tracer):
             return self._write(args[0] if args else next(iter(kwargs.values())), result)
         return result
 
-    def _node(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
+    def _node(self, kind: str, target: Target, args: Args, kwargs: Kwargs) -> fx.Node:
         path, module, stack = self._modules[-1]
-        named = self._constants.module(path, target) if kind == "call_module" else target
+        named = target
+        if kind == "call_module" and isinstance(target, nn.Module):
+            named = self._constants.module(path, target)
         # This may record nodes of its own.
-        given = self.arg(args), self.arg(kwargs) if kwargs else kwargs
+        given, named_given = self.arg(args), self.arg(kwargs) if kwargs else {}
         node = self.graph.create_node(kind, named, name=readable(named))
-        _set_args(node, given[0])  # given here, they are not searched for symbolic sizes
+        _set_args(node, given)  # given here, they are not searched for symbolic sizes
         if kwargs:
-            node.kwargs = given[1]
+            node.kwargs = named_given
         meta = node.meta
         meta["where"] = path, type(module).__name__
         meta["nn_module_stack"] = stack
         meta["source"] = source()
         return node
 
-    def _metas(
-        self, node: fx.Node, bound: Bound, target: Any, args: Any, kwargs: Any, inplace: bool
-    ) -> tuple[Any, bool]:
+    def _metas(self, node: fx.Node, bound: Bound, call: Call, inplace: bool) -> tuple[object, bool]:
         """Meta tensors for what the call returns; True where they share memory with nothing."""
+        target, args, kwargs = call
         try:
             own = like(self._traced[id(args[0])].tensor) if inplace else None
             metas = formula(node, bound) if own is None else own
@@ -187,11 +191,11 @@ class Recorder(fx.Tracer):
             )
         return metas, False
 
-    def _apart(self, target: Any, args: Any, kwargs: Any) -> Any:
+    def _apart(self, target: Target, args: Args, kwargs: Kwargs) -> object:
         with passed_by():
             return self._shapes.apart(target, args, kwargs)
 
-    def _asked(self, target: Any, args: Any, kwargs: Any, bound: Bound) -> Any:
+    def _asked(self, target: Target, args: Args, kwargs: Kwargs, bound: Bound) -> object:
         """What torch says of a call; where it cannot, of one without an operator, what a trial shows."""
         with passed_by():
             try:
@@ -206,14 +210,14 @@ class Recorder(fx.Tracer):
                     raise error from None
 
     def _results(
-        self, call: fx.Node, bound: Bound, metas: Any, viewed: list[Traced], again: _Again
-    ) -> Any:
+        self, call: fx.Node, bound: Bound, metas: Result, viewed: list[Traced], again: _Again
+    ) -> object:
         """Stand-ins in the structure of `metas`: a tensor, or (named) tuples and lists of tensors."""
         if type(metas) is torch.Tensor:
             return self._output(call, bound, metas, call, 0, viewed, again)
         outputs = count()
 
-        def made(meta: Any, value: fx.Node) -> Any:
+        def made(meta: Result, value: fx.Node) -> Result:
             if isinstance(meta, tuple | list):
                 value.meta["val"] = meta
                 parts = [made(part, self._item(value, i, part)) for i, part in enumerate(meta)]
@@ -242,7 +246,7 @@ class Recorder(fx.Tracer):
         self._nodes[canonical.name] = canonical
         return self.hold(traced)
 
-    def _item(self, value: fx.Node, index: int, part: Any) -> fx.Node:
+    def _item(self, value: fx.Node, index: int, part: object) -> fx.Node:
         """The fx node of one of several outputs."""
         if not tensors_in(part):
             return value
@@ -260,7 +264,7 @@ class Recorder(fx.Tracer):
         again: _Again,
     ) -> Traced:
         """What is known of one tensor that a call returned: fresh, or a view of one that it was given."""
-        device = self._constants.device_of(bound.op, again[2:], viewed)
+        device = self._constants.device_of(bound.op, again[2], again[3], viewed)
         for parent in viewed:
             if storage_of(parent.tensor) != storage_of(meta):
                 continue
@@ -276,7 +280,9 @@ class Recorder(fx.Tracer):
         value.meta["val"] = meta
         return Traced(meta, value, device)
 
-    def _steps(self, parent: Traced, number: int, again: _Again) -> tuple[Any, Any]:
+    def _steps(
+        self, parent: Traced, number: int, again: _Again
+    ) -> tuple[Callable[[], Traced], Callable[[torch.Tensor], torch.Tensor]]:
         """How to make a view again, and how to make it of another tensor."""
         kind, target, args, kwargs = again
 
@@ -293,7 +299,7 @@ class Recorder(fx.Tracer):
 
     # --- writes ---------------------------------------------------------------------------------
 
-    def _write(self, target: Any, result: Any) -> Any:
+    def _write(self, target: object, result: object) -> object:
         """An in-place call: every tensor that shares the memory it wrote means the result from now on."""
         traced = self.find(target)
         if traced is None or not isinstance(result, torch.Tensor):
@@ -309,7 +315,7 @@ class Recorder(fx.Tracer):
             ) from None
         return target
 
-    def record(self, target: Any, *args: Any) -> Traced:
+    def record(self, target: Target, *args: object) -> Traced:
         """A call that a write takes, or a view, recorded; a `str` target is a method."""
         given = [traced.refreshed() for traced in self._all(args)]
         if all(
@@ -321,14 +327,14 @@ class Recorder(fx.Tracer):
 
     # --- arguments ------------------------------------------------------------------------------
 
-    def find(self, value: Any) -> Traced | None:
+    def find(self, value: object) -> Traced | None:
         """What is known of a tensor of the graph; None for everything else."""
         found = self._traced.get(id(value))
         if found is None and self._constants.promoted and isinstance(value, torch.Tensor):
             return self._constants.view_of(value)
         return found
 
-    def _all(self, value: Any) -> list[Traced]:
+    def _all(self, value: object) -> list[Traced]:
         """Every tensor of the graph in nested tuples, lists and dicts."""
         if isinstance(value, tuple | list):
             found: list[Traced] = []
@@ -378,7 +384,7 @@ class Recorder(fx.Tracer):
     def _name(self, traced: Traced) -> str:
         return self._lowering.names.get(traced.node, traced.node.name)
 
-    def _resized(self, tensor: Any) -> CaptureError:
+    def _resized(self, tensor: object) -> CaptureError:
         traced = self.find(tensor)
         name = "a tensor of the model" if traced is None else repr(self._name(traced))
         return CaptureError(
@@ -386,7 +392,7 @@ class Recorder(fx.Tracer):
             "operator that returns a new tensor"
         )
 
-    def _rejected(self, call: fx.Node, args: Any, error: Exception) -> CaptureError:
+    def _rejected(self, call: fx.Node, args: object, error: Exception) -> CaptureError:
         with _untouched():
             shapes = [tuple(each.tensor.shape) for each in self._all(args)]
         return rejection(self._lowering.op(call), shapes, self.at_source(), error)

@@ -6,18 +6,17 @@ In: the arguments of `aten.lstm.input` and its like. Out: what the module of the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def recurrent(kind: str, **options: Any) -> Callable[..., tuple[Any, ...]]:
+def recurrent(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:
     """`aten.lstm.input` and its like: the layer with these weights."""
 
     def spelled(
         input: Tensor,
-        hx: Any,
+        hx: object,
         weights: Sequence[Tensor],
         has_biases: bool,
         num_layers: int,
@@ -25,7 +24,7 @@ def recurrent(kind: str, **options: Any) -> Callable[..., tuple[Any, ...]]:
         train: bool,
         bidirectional: bool,
         batch_first: bool,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[object, ...]:
         layer = _layer(
             kind, weights, has_biases, num_layers, dropout, bidirectional, batch_first, options
         )
@@ -44,7 +43,7 @@ def _layer(
     dropout: float,
     bidirectional: bool,
     batch_first: bool,
-    options: dict[str, Any],
+    options: dict[str, object],
 ) -> nn.RNNBase:
     by_layer = 4 if has_biases else 2
     directions = 2 if bidirectional else 1

@@ -14,16 +14,18 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.fx.node import Target
 
 from rfgraph.capture.answers import answered
 from rfgraph.capture.formulas import ASKED
-from rfgraph.capture.lowering import Bound
+from rfgraph.capture.lowering import Bound, Result
 from rfgraph.capture.memory import Traced, storage_of
+from rfgraph.graph.calls import Args, Kwargs
 
 _NUMBERS = frozenset((int, float, bool, type(None)))
 _META = torch.device("meta")
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
-Find: TypeAlias = "Callable[[Any], Traced | None]"
+Find: TypeAlias = "Callable[[object], Traced | None]"
 
 
 class Shapes:
@@ -36,7 +38,7 @@ class Shapes:
     def __init__(self, find: Find) -> None:
         self._find = find
 
-    def run(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], bound: Bound) -> Any:
+    def run(self, target: Target, args: Args, kwargs: Kwargs, bound: Bound) -> object:
         """What a call returns, made on the stand-ins themselves: what shares memory with them, shares it."""
         moved, named = self._moved(args, kwargs)
         if bound.op in ASKED and not _may_copy(bound):
@@ -48,16 +50,16 @@ class Shapes:
             lambda result: _shares(result, (moved, named)),
         )
 
-    def apart(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def apart(self, target: Target, args: Args, kwargs: Kwargs) -> object:
         """What a call returns, made on other meta tensors than the stand-ins: it may write into them."""
         moved, named = self._moved(args, kwargs)
         return on_meta(target, like(moved), {name: like(value) for name, value in named.items()})
 
-    def _moved(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _moved(self, args: Args, kwargs: Kwargs) -> tuple[Args, dict[str, object]]:
         named = {name: self.to_meta(value) for name, value in kwargs.items()}
         return tuple([arg if type(arg) in _NUMBERS else self.to_meta(arg) for arg in args]), named
 
-    def tried(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def tried(self, target: Target, args: Args, kwargs: Kwargs) -> object:
         """What a call returns on random tensors, as meta tensors: for operators without a meta kernel.
 
         Raises:
@@ -99,7 +101,7 @@ class Shapes:
             return {name: self.without_values(entry) for name, entry in value.items()}
         return value
 
-    def _random(self, value: Any) -> Any:
+    def _random(self, value: Any) -> object:
         """Stand-ins replaced by random tensors of their shape."""
         traced = self._find(value) if isinstance(value, torch.Tensor) else None
         if traced is not None:
@@ -111,14 +113,14 @@ class Shapes:
         return value
 
 
-def called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def called(target: Target, args: Args, kwargs: Kwargs) -> object:
     """`target(*args, **kwargs)`; a `str` target is a method of the first argument."""
     if isinstance(target, str):
         return getattr(args[0], target)(*args[1:], **kwargs)
     return target(*args, **kwargs)
 
 
-def on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def on_meta(target: Target, args: Args, kwargs: Kwargs) -> object:
     """The call on meta tensors; a module's own are meta, too. Without warnings: no user made it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -126,10 +128,10 @@ def on_meta(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return called(target, args, kwargs)
         state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
         state = {name: tensor.to(_META) for name, tensor in state.items()}
-        return functional_call(target, state, args, kwargs)
+        return functional_call(target, state, args, dict(kwargs))
 
 
-def tensors_in(value: Any) -> list[torch.Tensor]:
+def tensors_in(value: object) -> list[torch.Tensor]:
     """Every tensor in arguments, at any depth."""
     if isinstance(value, torch.Tensor):
         return [value]
@@ -147,7 +149,7 @@ def _may_copy(bound: Bound) -> bool:
     )
 
 
-def _shares(result: Any, given: Any) -> bool:
+def _shares(result: object, given: object) -> bool:
     """True where a returned tensor shares memory with one that was given, or with another one."""
     storages = list(map(storage_of, tensors_in(result)))
     return len(set(storages)) < len(storages) or not set(storages).isdisjoint(
@@ -155,7 +157,7 @@ def _shares(result: Any, given: Any) -> bool:
     )
 
 
-def like(result: Any) -> Any:
+def like(result: Result) -> Result:
     """Other meta tensors of the same shapes, strides and dtypes."""
     if isinstance(result, torch.Tensor):  # torch.empty_like takes 50 us on the meta device
         return torch.empty_strided(result.shape, result.stride(), dtype=result.dtype, device=_META)

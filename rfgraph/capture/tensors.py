@@ -6,7 +6,6 @@ In: names of tensor methods and attributes. Out: what they are; the errors for w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -64,7 +63,7 @@ def needs_values(name: str, use: str, at: str) -> DataDependentError:
     )
 
 
-def rejection(op: str, shapes: Sequence[Any], at: str, error: Exception) -> CaptureError:
+def rejection(op: str, shapes: Sequence[object], at: str, error: Exception) -> CaptureError:
     """The error for a call that torch, or its formula, rejects, on tensors of these shapes."""
     on = f" on a tensor of shape {' and '.join(map(str, shapes))}" if shapes else ""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -73,7 +72,7 @@ def rejection(op: str, shapes: Sequence[Any], at: str, error: Exception) -> Capt
     return CaptureError(f"{op} failed{on}{at}: {text}")
 
 
-def on_device(attribute: str, device: torch.device) -> Any:
+def on_device(attribute: str, device: torch.device) -> object:
     """What an attribute that tells the device says of a tensor there; None for any other attribute."""
     if attribute == "device":
         return device

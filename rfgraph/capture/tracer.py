@@ -18,13 +18,14 @@ from typing import Any
 import torch
 from torch import nn
 from torch._ops import OpOverload
+from torch.fx.node import Target
 from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.capture import aten
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.inputs import paths
 from rfgraph.capture.interception import intercepted, passed_by
-from rfgraph.capture.lowering import PLAIN
+from rfgraph.capture.lowering import PLAIN, Result
 from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
 from rfgraph.capture.recorder import Recorder
@@ -44,7 +45,7 @@ from rfgraph.capture.tensors import (
 )
 from rfgraph.errors import CaptureError
 from rfgraph.graph import Graph
-from rfgraph.graph.calls import assigned, is_inplace, name_of, outputs_of, qualified
+from rfgraph.graph.calls import Args, Kwargs, assigned, is_inplace, name_of, outputs_of, qualified
 from rfgraph.graph.guard import is_changed
 
 _untouched = torch._C.DisableTorchFunction
@@ -73,15 +74,15 @@ class Tracer(Recorder):
             result = self.result_of(model, args, kwargs)
         return self._finish(result)
 
-    def result_of(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def result_of(self, model: nn.Module, args: Args, kwargs: Kwargs) -> object:
         """What the model returns on these arguments, in which stand-ins are the tensors."""
         return model(*args, **kwargs)
 
     # --- modules --------------------------------------------------------------------------------
 
     def module(
-        self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+        self, module: nn.Module, original: Callable[..., object], args: Args, kwargs: Kwargs
+    ) -> object:
         """A module is one node where an operator describes it; else its forward runs, on stand-ins."""
         path = self._paths.get(id(module))
         if path is None:  # a module held outside the module tree
@@ -109,8 +110,8 @@ class Tracer(Recorder):
         return is_changed(module) or self._constants.is_written(module) or _computes_zeros(module)
 
     def _followed_or_left(
-        self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+        self, module: nn.Module, original: Callable[..., object], args: Args, kwargs: Kwargs
+    ) -> object:
         """A module's result; one that cannot be followed is one unknown node, if it can be run."""
         rewind = self.mark()
         try:
@@ -126,13 +127,14 @@ class Tracer(Recorder):
 
     # --- functions ------------------------------------------------------------------------------
 
-    def function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def function(self, function: Callable[..., object], args: Args, kwargs: Kwargs) -> object:
         """A torch function, a tensor's method or attribute, was called."""
         name = function.__name__
         if name == "__get__":
             return self._attribute(function, args[0])
         if name == "__set__":
-            return self._set(function, args)
+            self._set(function, args)
+            return None
         found = self._first_of(args, kwargs)
         if found is None:
             if is_inplace(name.partition(".")[0]) or "out" in kwargs:  # overloads: `mul_.Tensor`
@@ -147,8 +149,8 @@ class Tracer(Recorder):
         return self.call(function, args, kwargs)
 
     def _answer(
-        self, name: str, found: Traced, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+        self, name: str, found: Traced, function: Callable[..., object], args: Args, kwargs: Kwargs
+    ) -> object:
         """What a stand-in says of itself, where it is asked what it is, or what it holds."""
         if name in METADATA:
             if name in SIZES:
@@ -165,7 +167,7 @@ class Tracer(Recorder):
             return iter(self.call("unbind", (args[0], 0), {}))
         return self.call("clone", (args[0],), {})
 
-    def _overload(self, overload: OpOverload, args: Any, kwargs: Any) -> Any:
+    def _overload(self, overload: OpOverload, args: Args, kwargs: Kwargs) -> object:
         """An overload is called by its public name, unless a rule was taught for it."""
         is_taught = qualified(overload) in self._vocabulary.functions
         spelled = None if is_taught else aten.public(overload)
@@ -175,7 +177,7 @@ class Tracer(Recorder):
         with intercepted(self):
             return spelled(*args, **kwargs)
 
-    def _attribute(self, getter: Any, tensor: torch.Tensor) -> Any:
+    def _attribute(self, getter: Any, tensor: Any) -> object:
         """`x.shape`: what the stand-in itself knows; `x.T`: an operator."""
         traced = self.find(tensor)
         name = getter.__self__.__name__
@@ -196,7 +198,7 @@ class Tracer(Recorder):
         with _untouched():
             return getter(traced.tensor)
 
-    def _ask(self, traced: Traced, name: str, args: Any, kwargs: dict[str, Any]) -> None:
+    def _ask(self, traced: Traced, name: str, args: Args, kwargs: Kwargs) -> None:
         """The model asks for sizes: for one, `x.size(2)`, `len(x)`, or for all."""
         with _untouched():
             rank = traced.tensor.dim()
@@ -206,7 +208,7 @@ class Tracer(Recorder):
         else:
             self.asked.add((traced.node, dim % rank))
 
-    def _set(self, setter: Any, args: tuple[Any, ...]) -> None:
+    def _set(self, setter: Any, args: Args) -> None:
         if self._first(args) is None:
             self._constants.written(args[:1])
             self._constants.called(setter, args, {})
@@ -220,7 +222,7 @@ class Tracer(Recorder):
         with _untouched():
             setter(*args)
 
-    def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call(self, target: Target, args: Args, kwargs: Kwargs) -> Result:
         """A function, or the tensor method called `target`, is called on stand-ins."""
         if kwargs.get("out") is not None:
             return self._into(target, args, kwargs)
@@ -241,7 +243,7 @@ class Tracer(Recorder):
         kind = "call_method" if isinstance(target, str) else "call_function"
         return self._record(kind, target, args, kwargs)
 
-    def _is_there(self, tensor: Any, index: Any, value: Any) -> bool:
+    def _is_there(self, tensor: object, index: object, value: object) -> bool:
         """`x[i] += y` ends by writing the part into its own place, where `+=` has written it before."""
         whole, part = self.find(tensor), self.find(value)
         if whole is None or part is None or whole.memory is not part.memory:
@@ -254,8 +256,8 @@ class Tracer(Recorder):
             return is_same(place, part.tensor) and storage_of(place) == storage_of(part.tensor)
 
     def _laid_out(
-        self, input: Any, size: Any, stride: Any, storage_offset: int | None = None
-    ) -> Any:
+        self, input: object, size: Any, stride: Any, storage_offset: Any = None
+    ) -> object:
         """`as_strided` speaks of memory: it is one of the tensor that all of the memory is of."""
         own = root = self.find(input)
         while root is not None and root.parent is not None:
@@ -269,7 +271,7 @@ class Tracer(Recorder):
         args = root.tensor, tuple(size), tuple(stride), offset
         return self._record("call_function", torch.as_strided, args, {})
 
-    def _first_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced | None:
+    def _first_of(self, args: Args, kwargs: Kwargs) -> Traced | None:
         """The first tensor of the graph in the arguments of a call: most often the first argument."""
         first = self._traced.get(id(args[0])) if args else None
         if first is not None:
@@ -292,13 +294,13 @@ class Tracer(Recorder):
             return self._first((value.start, value.stop, value.step))
         return self.find(value)
 
-    def _own(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _own(self, args: Args) -> Args:
         """The arguments of a write; a tensor of the model that is written into is traced from now on."""
         if isinstance(args[0], torch.Tensor) and self.find(args[0]) is None:
             self._constants.promote(args[0])
         return args
 
-    def _into(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _into(self, target: Target, args: Args, kwargs: Kwargs) -> object:
         """A call with `out=`: the same without, then a copy of the result."""
         rest = {name: value for name, value in kwargs.items() if name != "out"}
         if self._first_of(args, rest) is None:
@@ -322,7 +324,7 @@ class Tracer(Recorder):
         self._nodes[canonical.name] = canonical
         return self.hold(Traced(stand_in, node, self._constants.device))
 
-    def _check_overlap(self, tensor: Any) -> None:
+    def _check_overlap(self, tensor: object) -> None:
         traced = self.find(tensor)
         with _untouched():
             if traced is not None and torch._debug_has_internal_overlap(traced.tensor) == 1:
@@ -333,7 +335,7 @@ class Tracer(Recorder):
 
     # --- results --------------------------------------------------------------------------------
 
-    def _finish(self, result: Any) -> Graph:
+    def _finish(self, result: object) -> Graph:
         """The graph: every node but the unread outputs of operators with several."""
         graph = Graph(self.graph)
         found = [(path, self.find(tensor)) for path, tensor in leaves(result)]

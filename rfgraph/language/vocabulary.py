@@ -100,7 +100,7 @@ class Signature:
         """
         if "self" in kwargs and self.names and "self" not in self.known:
             kwargs = {self.names[0] if k == "self" else k: v for k, v in kwargs.items()}
-        bound: dict[str, Any] = dict(zip(self.names, args, strict=False))
+        bound: dict[str, object] = dict(zip(self.names, args, strict=False))
         bound.update(self._left[len(bound)])
         rest = args[len(self.names) :]
         if self.variadic is not None:

@@ -71,10 +71,16 @@ def of_literature(name: str) -> Rows:
     return figures(getattr(literature, name)())
 
 
+EVERYTHING: dict[str, Any] = {
+    **dict.fromkeys(("gates", "misaligned", "several_inputs"), True),
+    "max_layers": 6,
+    "writes": False,  # so that models are those of earlier records
+}
+
+
 def of_random(first: int, count: int) -> dict[str, Rows]:
     """Models drawn by the strategies, which depend on the seed and on Hypothesis alone."""
     found: dict[str, Rows] = {}
-    kinds = {"gates": True, "misaligned": True, "several_inputs": True}
 
     @seed(first)
     @settings(
@@ -84,7 +90,7 @@ def of_random(first: int, count: int) -> dict[str, Rows]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(strategies.models(**kinds, max_layers=6, writes=False))  # those of earlier records
+    @given(strategies.models(**EVERYTHING))
     def draw(description: Description) -> None:
         rows = figures(description.build(), description.input_shapes)
         found[f"random {first}.{len(found)}"] = rows

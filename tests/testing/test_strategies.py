@@ -231,7 +231,7 @@ def aligned(fields: list[rfgraph.ReceptiveField]) -> bool:
     return all(middle(f, period(fields)) == middle(fields[0], period(fields)) for f in fields)
 
 
-@given(strategies.models(moves=False, resampling=False))
+@given(strategies.models(moves=False, resampling=False, writes=False))
 def test_branches_are_aligned(description: Description) -> None:
     assert all(map(aligned, merges(description)))
 
@@ -242,7 +242,8 @@ def test_misaligned_branches_can_be_asked_for(rates: bool) -> None:
         differ = len({field.stride for field in fields}) > 1
         return differ if rates else not differ and not aligned(fields)
 
-    options = {"moves": False, "resampling": False, "misaligned": True, "branches": False}
+    others = dict.fromkeys(("moves", "resampling", "branches", "writes"), False)
+    options: dict[str, Any] = {**others, "misaligned": True}
     model = shrunk(lambda description: any(map(off, merges(description))), **options)
     assert len(model.layers) == 1
     assert model.count <= 6

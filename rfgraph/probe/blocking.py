@@ -36,6 +36,7 @@ _PRODUCTS = frozenset(
 """0 times NaN is NaN."""
 BY_DATA = "a factor holds zeros"
 """Fixed by the model or not: what reads through them is no more than poison shows, and may be less."""
+_SHORT = (torch.bfloat16, torch.float16)
 _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
 
 
@@ -133,6 +134,8 @@ def overcounted(node: Node, graph: Graph, values: Mapping[str, Tensor]) -> str:
         causal or positional or any(mask is not None for mask in masks)
     ):
         return "masked keys are multiplied by zero"
+    if name.lower() in _PRODUCTS and values[node.name].dtype in _SHORT:
+        return "a product in a short dtype may share a NaN, as some processors do many at once"
     if "fft" in name:
         return "a transform of several lines at once may share a NaN"
     operands = [values[name] for name in graph.operands((args, kwargs))]

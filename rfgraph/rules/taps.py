@@ -30,26 +30,18 @@ class Taps:
 def taps_of(live: Tensor) -> list[Taps]:
     """The taps of a kernel.
 
-    Exact where no more than 16 kinds of pairs of channels read different places, or where all output
-    channels read the same ones; else all of an output's inputs, or all channels, count as alike.
+    Exact where no more than 16 kinds of pairs of channels read different places; else all inputs of an
+    output count as alike, or all channels.
     """
-    window = tuple(live.shape[2:])
-    patterns = live.flatten(2).any(1)  # by output channel
-    if _is_one(patterns):
-        united = patterns.any(0).reshape(window)
-        return [Taps(_unless_all(live.flatten(2).any(2)), box) for box in boxes(united)]
-    for alike in (live.flatten(2), patterns.unsqueeze(1).expand(-1, live.shape[1], -1)):
-        found = _told_apart(alike, live.flatten(2).any(2), window)
+    window, connected = tuple(live.shape[2:]), live.flatten(2).any(2)
+    each = live.flatten(2)
+    by_output = each.any(1, keepdim=True).expand_as(each)
+    for alike in (each, by_output):
+        found = _told_apart(alike, connected, window)
         if found is not None:
             return found
-    united = patterns.any(0).reshape(window)
-    return [Taps(_unless_all(live.flatten(2).any(2)), box) for box in boxes(united)]
-
-
-def _is_one(patterns: Tensor) -> bool:
-    """True where all rows that hold anything are the same."""
-    rows = patterns[patterns.any(1)]
-    return len(rows) == 0 or bool((rows == rows[0]).all())
+    united = each.any(1).any(0).reshape(window)
+    return [Taps(_unless_all(connected), box) for box in boxes(united)]
 
 
 def _unless_all(pairs: Tensor) -> Tensor | None:
@@ -63,7 +55,7 @@ def _told_apart(live: Tensor, connected: Tensor, window: tuple[int, ...]) -> lis
         return None
     of_pairs = kind_of.reshape(live.shape[:2])
     return [
-        Taps((of_pairs == number) & connected, box)
+        Taps(_unless_all((of_pairs == number) & connected), box)
         for number, pattern in enumerate(kinds)
         for box in boxes(pattern.reshape(window))
     ]

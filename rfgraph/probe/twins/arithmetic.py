@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from rfgraph.graph.origins import origin_of
-from rfgraph.probe.twins.encoding import average, encoded, encoded_number, kept, without_low
+from rfgraph.probe.twins.constants import encoded, kept
+from rfgraph.probe.twins.encoding import average, encoded_number, without_low
 from rfgraph.probe.twins.twin import Called, Operand, Twin, traced, twin
 
 _REFLECTED = frozenset(("__rsub__", "rsub", "__rdiv__", "__rtruediv__", "__rfloordiv__"))

@@ -11,53 +11,27 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from rfgraph.graph.origins import Origin, origin_of
-from rfgraph.graph.replay import UnreadableError
+from rfgraph.graph.origins import origin_of
 
 MINUS_INFINITY = -1e4
 """What is below this vanishes in a softmax: models write -1e9, or the least value of their dtype."""
 
 
-def encoded(value: Tensor) -> Tensor:
-    """The twin of a tensor of the model: 0 and -inf where it is fixed to these, else 1.
-
-    A parameter is fixed nowhere. What was made of parameters is made again, of twins of them: what is 0
-    there is 0 whatever they are.
-    """
-    if isinstance(value, nn.Parameter):
-        return _ones(value)
-    origin = origin_of(value)
-    found = of_numbers(value)
-    if origin is None or bool((found == 1).all()):
-        return found
-    for other in _made_again(origin):
-        found = found.where(found == other, _ones(value))
-    return found
+def numbers(value: Tensor) -> Tensor:
+    """The twin of a tensor that depends on no parameter: 0 and -inf where it is these, else 1."""
+    low = value <= MINUS_INFINITY if value.is_floating_point() else torch.zeros_like(value).bool()
+    return ones(value).masked_fill(low, -inf).masked_fill(value == 0, 0.0)
 
 
-def of_numbers(value: Tensor) -> Tensor:
-    """The same for a tensor that depends on no parameter."""
-    ones = _ones(value)
-    low = value <= MINUS_INFINITY if value.is_floating_point() else torch.zeros_like(ones).bool()
-    return ones.masked_fill(low, -inf).masked_fill(value == 0, 0.0)
+def settled(value: Tensor) -> Tensor:
+    """The same for any tensor of the model: 1 for one that was made of parameters, or is one."""
+    if isinstance(value, nn.Parameter) or origin_of(value) is not None:
+        return ones(value)
+    return numbers(value)
 
 
-def _made_again(origin: Origin) -> list[Tensor]:
-    """What twins of the parameters give; without such twins, what two draws of them do."""
-    from rfgraph.probe.twins.twin import Setting, Twin  # a twin is made of what is encoded here
-
-    if origin.steps is None:
-        return [torch.ones((), dtype=torch.float64)]
-    setting = Setting()
-    try:
-        with torch._C._EnableTorchFunction():
-            made = origin.again(lambda p: Twin.make(_ones(p), p.dtype, setting))
-        return [made.value if isinstance(made, Twin) else of_numbers(made)]
-    except (UnreadableError, RuntimeError, TypeError, ValueError, IndexError):
-        return [of_numbers(origin.again(lambda p: torch.randn_like(p) * 2)) for _ in range(2)]
-
-
-def _ones(like: Tensor) -> Tensor:
+def ones(like: Tensor) -> Tensor:
+    """As many of them."""
     return torch.ones(like.shape, dtype=torch.float64, device=like.device)
 
 
@@ -66,12 +40,6 @@ def encoded_number(value: float | complex) -> float:
     if isinstance(value, complex):
         return float(value != 0)
     return 0.0 if value == 0 else -inf if value <= MINUS_INFINITY else 1.0
-
-
-def kept(value: Tensor) -> Tensor:
-    """0 where a constant factor is fixed to 0, else 1; one that is 0 everywhere is yet to be filled."""
-    zero = encoded(value) == 0
-    return _ones(value) if bool(zero.all()) else _ones(value).masked_fill(zero, 0.0)
 
 
 def mean(value: Tensor, dims: Sequence[int], keepdim: bool = True) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rfgraph.graph.replay import UnreadableError
 from rfgraph.probe.metadata import valued
+from rfgraph.probe.twins.constants import plain
 from rfgraph.probe.twins.encoding import average, encoded_number, mean, without_low
 from rfgraph.probe.twins.twin import (
     Called,
@@ -25,7 +26,6 @@ from rfgraph.probe.twins.twin import (
     Twin,
     arguments,
     nothing,
-    plain,
     traced,
     twin,
 )

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rfgraph.probe.twins.encoding import average, encoded, kept, mean, without_low
+from rfgraph.probe.twins.constants import encoded, kept
+from rfgraph.probe.twins.encoding import average, mean, without_low
 from rfgraph.probe.twins.twin import Called, Named, Result, Twin, arguments, nothing, traced, twin
 
 _CONV = "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1"

@@ -22,7 +22,7 @@ from torch import Tensor
 from rfgraph.graph.calls import METHODS, is_inplace
 from rfgraph.graph.replay import UnreadableError
 from rfgraph.probe.metadata import bare, valued
-from rfgraph.probe.twins.encoding import encoded
+from rfgraph.probe.twins.encoding import settled
 
 Result: TypeAlias = Tensor | tuple[Tensor, ...]
 """What an operator returns."""
@@ -79,18 +79,18 @@ class Called:
 
     def shapes(self) -> Any:
         """What the real operator returns for tensors of these shapes: meta tensors, where it can."""
-        kwargs = {name: _map(arg, _to_meta) for name, arg in self.kwargs.items()}
+        kwargs = {name: mapped(arg, _to_meta) for name, arg in self.kwargs.items()}
         if "device" in kwargs:
             kwargs["device"] = "meta"
         try:
-            return self.function(*_map(self.args, _to_meta), **kwargs)
+            return self.function(*mapped(self.args, _to_meta), **kwargs)
         except NotImplementedError:
-            return self.function(*_map(self.args, _to_zeros), **_map(self.kwargs, _to_zeros))
+            return self.function(*mapped(self.args, _to_zeros), **mapped(self.kwargs, _to_zeros))
 
     def dtype(self) -> torch.dtype:
         """The dtype of what a cast returns, asked of tensors without elements."""
-        kwargs = {name: _map(arg, _emptied) for name, arg in self.kwargs.items()}
-        found: torch.dtype = self.function(*_map(self.args, _emptied), **kwargs).dtype
+        kwargs = {name: mapped(arg, _emptied) for name, arg in self.kwargs.items()}
+        found: torch.dtype = self.function(*mapped(self.args, _emptied), **kwargs).dtype
         return found
 
     def shape(self) -> tuple[int, ...]:
@@ -137,7 +137,7 @@ class Twin(torch.Tensor):
     @staticmethod
     def constant(real: Tensor, setting: Setting) -> Twin:
         """The twin of a tensor that depends on no input."""
-        twin = Twin.make(encoded(real), real.dtype, setting)
+        twin = Twin.make(settled(real), real.dtype, setting)
         twin.fixed = real
         return twin
 
@@ -157,7 +157,7 @@ class Twin(torch.Tensor):
         if name == "__get__":
             return _attribute(func, args)
         if name == "__set__" and getattr(func, "__self__", None) is torch.Tensor.data:
-            args[0].value = args[1].value if isinstance(args[1], Twin) else encoded(args[1])
+            args[0].value = args[1].value if isinstance(args[1], Twin) else settled(args[1])
             return None
         if name in _METADATA:
             with torch._C.DisableTorchFunctionSubclass():
@@ -207,8 +207,8 @@ def _called(
     inplace = is_inplace(name) or kwargs.get("inplace") is True
     if inplace and not isinstance(args[0], Twin):  # a copy of a tensor of the model
         args = (Twin.constant(args[0], first.setting), *args[1:])
-    args = (*args[: int(inplace)], *_map(args[int(inplace) :], _real))
-    kwargs = {key: _map(entry, _real) for key, entry in kwargs.items() if key != "inplace"}
+    args = (*args[: int(inplace)], *mapped(args[int(inplace) :], _real))
+    kwargs = {key: mapped(entry, _real) for key, entry in kwargs.items() if key != "inplace"}
     handler = HANDLERS.get(canonical(name))
     if handler is None:
         raise UnreadableError(f"the twin of {name!r} is unknown")
@@ -235,16 +235,16 @@ def _constant(
 
     What it draws at random is fixed to no value.
     """
-    result = func(*_map(args, _stand_in), **_map(kwargs, _stand_in))
+    result = func(*mapped(args, _stand_in), **mapped(kwargs, _stand_in))
     if bare(name) in _RANDOM:
         result = torch.ones_like(result)
     if is_inplace(name) and isinstance(args[0], Twin):
         written: Any = (
             args[0].fixed if result is None else result
         )  # an item assignment returns nothing
-        args[0].value, args[0].fixed = encoded(written), written
+        args[0].value, args[0].fixed = settled(written), written
         return args[0]
-    return _map(result, lambda e: Twin.constant(e, setting) if isinstance(e, Tensor) else e)
+    return mapped(result, lambda e: Twin.constant(e, setting) if isinstance(e, Tensor) else e)
 
 
 def _real(entry: object) -> object:
@@ -303,19 +303,6 @@ def nothing(call: Called) -> Tensor:
     return tuple(ones(result.shape) for result in real)  # type: ignore[return-value]
 
 
-def plain(value: object) -> Any:
-    """Arguments for a call of the real operator on float64 values; indices stay as they are."""
-    return _map(value, _plain)
-
-
-def _plain(entry: object) -> object:
-    if isinstance(entry, Twin):
-        return entry.value
-    if isinstance(entry, Tensor) and (entry.is_floating_point() or entry.is_complex()):
-        return encoded(entry)
-    return entry
-
-
 def _to_meta(entry: object) -> object:
     if isinstance(entry, Twin):
         return torch.empty(entry.value.shape, dtype=entry.dtype, device="meta")
@@ -332,13 +319,14 @@ def _to_zeros(entry: object) -> object:
     return entry
 
 
-def _map(value: Any, change: Callable[[object], object]) -> Any:
+def mapped(value: Any, change: Callable[[object], object]) -> Any:
+    """The argument, with everything in it changed, at any depth."""
     if type(value) in (tuple, list):
-        return type(value)(_map(entry, change) for entry in value)
+        return type(value)(mapped(entry, change) for entry in value)
     if isinstance(value, Mapping):
-        return {name: _map(entry, change) for name, entry in value.items()}
+        return {name: mapped(entry, change) for name, entry in value.items()}
     if type(value) is slice:
-        return slice(*(_map(end, change) for end in (value.start, value.stop, value.step)))
+        return slice(*(mapped(end, change) for end in (value.start, value.stop, value.step)))
     return change(value)
 
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rfgraph.probe.metadata import valued
-from rfgraph.probe.twins.encoding import average, encoded, encoded_number, mean, without_low
+from rfgraph.probe.twins.constants import encoded, plain
+from rfgraph.probe.twins.encoding import average, encoded_number, mean, without_low
 from rfgraph.probe.twins.fixed import at_fixed
 from rfgraph.probe.twins.twin import (
     Called,
@@ -24,7 +25,6 @@ from rfgraph.probe.twins.twin import (
     Twin,
     arguments,
     nothing,
-    plain,
     traced,
     twin,
 )

@@ -9,8 +9,11 @@ from rfgraph.testing.describe import (
     Conv,
     Description,
     InstanceNorm,
+    Pad,
     PixelShuffle,
     PixelUnshuffle,
+    Pool,
+    Residual,
     SqueezeExcite,
     View,
     Write,
@@ -78,6 +81,23 @@ def test_a_product_with_padding_of_zeros_counts_both_factors() -> None:
     product = next(row for row in found.rows if row.op == "mul")
     assert found.agrees and (product.poison, product.gradient) == ("equal", "inside")
     assert product.note.startswith("a factor is exactly 0 there")
+
+
+def test_a_product_with_padding_of_zeros_on_a_strip_is_not_shown_by_the_gradient() -> None:
+    """A field that the input does not hold is seen by the gradient alone, where a factor of exactly 0 hides it."""
+    padded = Description(
+        shape=(1, 1, 4, 3),
+        layers=(
+            Conv(kernel_size=(5, 1), padding=(4, 0), dilation=(2, 1), functional=True),
+            Pad(pads=((0, 0), (0, 4))),
+            Residual(
+                body=(Pool(kernel_size=(1, 3), stride=(1, 1), padding=(0, 1)),),
+                how="mul",
+            ),
+        ),
+    )
+    found = verified(padded)
+    assert [(m.node, m.kind, m.numeric) for m in found.mismatches] == [("mul", "overstated", ())]
 
 
 def test_statistics_over_positions_of_which_some_are_in_channels() -> None:

@@ -34,8 +34,8 @@ _PRODUCTS = frozenset(
     "einsum linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
 )
 """0 times NaN is NaN."""
-BY_DATA = "a factor holds zeros"
-"""Fixed by the model or not: what reads through them is no more than poison shows, and may be less."""
+BY_PADDING = "a factor may be a zero of padding"
+"""The analysis counts the other factor as read there, as poison does; the gradient does not."""
 _SHORT = (torch.bfloat16, torch.float16)
 _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
 
@@ -112,11 +112,18 @@ def _stops(node: Node, graph: Graph, name: str, values: Mapping[str, Tensor]) ->
 # --- too many NaN -------------------------------------------------------------------------------
 
 
-def overcounted(node: Node, graph: Graph, values: Mapping[str, Tensor]) -> str:
+def pads(node: Node, graph: Graph) -> bool:
+    """True for what puts numbers round a tensor."""
+    return called(graph.call(node)[0]).lower().startswith(("pad", "constant", "zeropad"))
+
+
+def overcounted(
+    node: Node, graph: Graph, values: Mapping[str, Tensor], padded: Collection[str] = ()
+) -> str:
     """Why the node may turn NaN at positions that read no NaN; "" where it cannot.
 
     A zero that is fixed by the model, times NaN, is NaN. Zeros that follow from the data are no such
-    case, but they cannot be told apart here: what may be one is named.
+    case, but they cannot be told apart here: what may be one is named. `padded`: nodes behind padding.
     """
     if node.op == "input":
         return ""
@@ -147,7 +154,7 @@ def overcounted(node: Node, graph: Graph, values: Mapping[str, Tensor]) -> str:
     if name in _PRODUCTS and any(map(_has_zero, held)):
         return "a constant factor holds zeros"
     if name in _PRODUCTS and any(map(_has_zero, operands)):
-        return BY_DATA
+        return BY_PADDING if not set(node.operands).isdisjoint(padded) else "a factor holds zeros"
     return ""
 
 

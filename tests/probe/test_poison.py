@@ -84,7 +84,7 @@ def test_what_is_written_over_is_read_no_more(how: str) -> None:
 
     graph = graph_of(Function(written), (1, 1, 6))
     probe = PoisonProbe(graph)
-    sets = probe.sets("x", 2, {output_of(graph): 2})[output_of(graph)]
+    sets = probe.rows("x", 2, keep={output_of(graph): (2,)})[output_of(graph)].T
     assert probe.unreadable == {}
     assert sets.tolist() == (np.eye(6, dtype=bool) & ~np.isin(np.arange(6), [1, 2, 3])).tolist()
 

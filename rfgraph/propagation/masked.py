@@ -31,6 +31,8 @@ def hides(node: Node, dims: Collection[int]) -> bool:
     if node.masked is None:
         return False
     where = np.asarray(node.masked.where)
+    if not where.any():  # at this size
+        return True
     lead = len(node.shape) - where.ndim
     for dim in (dim for dim in range(where.ndim) if lead + dim in dims):
         front = np.moveaxis(where, dim, 0)

@@ -238,13 +238,12 @@ def _made_of(kind: float, function: Callable[..., Tensor], rest: Sequence[Any]) 
 
 
 def triangle(name: str) -> Masks:
-    """`tril` and `triu`: 0 outside the triangle."""
+    """`tril` and `triu`: 0 outside the triangle, also where that is nothing at this size."""
     cut = torch.tril if name == "tril" else torch.triu
 
     def masks(params: Params, shape: Shape) -> Masked | None:
         outside = ~cut(torch.ones(shape[-2:], dtype=torch.bool), params["diagonal"])
-        is_cut = bool(outside.any())
-        return _masked(_either(outside if is_cut else None, fixed(params["input"], 0.0)), None)
+        return _masked(_either(outside, fixed(params["input"], 0.0)), None)
 
     return masks
 

@@ -260,7 +260,8 @@ PLAIN = {
     "max_channels": 2,
     **dict.fromkeys(("branches", "moves", "resampling", "shared", "writes"), False),
 }
-BRANCHED = {"branches": True, "max_layers": 2}
+BRANCHED = {"misaligned": True, "max_layers": 1, "max_channels": 1}
+WRITTEN = {"writes": True, "max_layers": 1, "spatial_dims": (1, 2)}
 PLANTED: dict[str, tuple[Plant, Callable[[Any], Any], dict[str, Any]]] = {
     "offset ignores dilation": (
         offset_ignores_dilation,
@@ -275,7 +276,7 @@ PLANTED: dict[str, tuple[Plant, Callable[[Any], Any], dict[str, Any]]] = {
     "the larger of two branches, in closed form": (
         larger_branch_in_closed_form,
         lambda layer: layer.within(),
-        {"misaligned": True, "max_layers": 1, "max_channels": 1},
+        BRANCHED,
     ),
     "a transposed stride without phases": (
         transposed_stride_without_phases,
@@ -332,7 +333,7 @@ def test_a_planted_fault_is_found_and_shrunk(fault: str, monkeypatch: pytest.Mon
 def test_a_planted_fault_of_writes_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     WRITES[fault](monkeypatch)
     model = find(
-        strategies.models(**{**PLAIN, "writes": True}),
+        strategies.models(**{**PLAIN, **WRITTEN}),
         lambda model: bool(contradiction(model)),
         settings=settings(SEARCH, phases=[Phase.generate]),
     )

@@ -7,6 +7,8 @@ what it said, input by input and dim by dim; then the numbers must differ from i
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 import rfgraph
@@ -24,6 +26,8 @@ from tests.verify.mutants import mutants, taught
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 EXAMPLES_PER_OPERATOR = 2
+MANY = 10
+"""Of a rule that so many operators share, wrong versions are held on one example of each operator."""
 
 _VALUES = "where it reads is decided by values: its rule is an upper bound, and says so"
 _MEMORY = "its result is whatever memory held"
@@ -53,6 +57,8 @@ UNSEEN: dict[str, str] = {
     "take": _VALUES,
 }
 """Operators whose faults cannot be shown here, and why."""
+
+SHARED = Counter(operator.rule for operator in VOCABULARY.operators.values())
 
 
 def seen_examples(op: str) -> list[Example]:
@@ -129,12 +135,13 @@ def complaint(op: str, example: Example, node: Node, wrong: Reads) -> str:
 
 @pytest.mark.parametrize("op", sorted(VOCABULARY.operators.keys() - UNSEEN.keys()))
 def test_a_planted_fault_is_caught_and_blamed_on_its_node(op: str) -> None:
-    count, complaints = 0, []
-    for example in seen_examples(op):
+    count, complaints, examples = 0, [], seen_examples(op)
+    planted = examples[:1] if SHARED[VOCABULARY.operators[op].rule] >= MANY else examples
+    for example in examples:
         check = verified(example)
         assert not check.mismatches, f"without a fault: {check}"
         node = next(node for node in reversed(list(graph_of(example))) if node.op == op)
-        for label, wrong in faults(node).values():
+        for label, wrong in faults(node).values() if example in planted else ():
             count += 1
             said = complaint(op, example, node, wrong)
             complaints += [f"{label} on {example.shapes}: {said}"] * bool(said)

@@ -31,7 +31,7 @@ Call: TypeAlias = "tuple[Target, tuple[Any, ...], Any]"
 
 MAKES = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_tensor".split())
 _DRAWS = frozenset("bernoulli bernoulli_ dropout multinomial".split())
-_LARGEST = 1 << 24  # elements
+_LARGEST = 1 << 22  # elements, which are kept as long as the graph is
 
 
 @dataclass(frozen=True, slots=True)

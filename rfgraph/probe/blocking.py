@@ -7,7 +7,7 @@ outputs of the halves together are those of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from math import inf
 from typing import TypeGuard
 
@@ -34,8 +34,7 @@ _PRODUCTS = frozenset(
     "einsum linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
 )
 """0 times NaN is NaN."""
-BY_PADDING = "a factor may be a zero of padding"
-"""The analysis counts the other factor as read there, as poison does; the gradient does not."""
+_FILLING = frozenset("where masked_fill tril triu setitem assigned index_fill".split())
 _SHORT = (torch.bfloat16, torch.float16)
 _INTERPOLATED = ("linear", "bilinear", "trilinear", "bicubic")
 
@@ -112,18 +111,24 @@ def _stops(node: Node, graph: Graph, name: str, values: Mapping[str, Tensor]) ->
 # --- too many NaN -------------------------------------------------------------------------------
 
 
-def pads(node: Node, graph: Graph) -> bool:
-    """True for what puts numbers round a tensor."""
-    return called(graph.call(node)[0]).lower().startswith(("pad", "constant", "zeropad"))
+def fills(node: Node, graph: Graph, values: Mapping[str, Tensor], filled: Set[str]) -> bool:
+    """True where the model may have filled a node with zeros, or with -inf: it, or one that it is made of.
+
+    Padding does not count: the analysis takes the other factor of a product as read there, as poison does.
+    """
+    if node.op == "input":
+        return False
+    is_new = called(graph.call(node)[0]) in _FILLING or not filled.isdisjoint(node.operands)
+    return is_new and (_has_zero(values[node.name]) or _has_low(values[node.name]))
 
 
 def overcounted(
-    node: Node, graph: Graph, values: Mapping[str, Tensor], padded: Collection[str] = ()
+    node: Node, graph: Graph, values: Mapping[str, Tensor], filled: Collection[str] = ()
 ) -> str:
     """Why the node may turn NaN at positions that read no NaN; "" where it cannot.
 
     A zero that is fixed by the model, times NaN, is NaN. Zeros that follow from the data are no such
-    case, but they cannot be told apart here: what may be one is named. `padded`: nodes behind padding.
+    case, but they cannot be told apart here: what may be one is named. `filled`: see `fills`.
     """
     if node.op == "input":
         return ""
@@ -153,8 +158,9 @@ def overcounted(
         return "masked elements count as read"
     if name in _PRODUCTS and any(map(_has_zero, held)):
         return "a constant factor holds zeros"
-    if name in _PRODUCTS and any(map(_has_zero, operands)):
-        return BY_PADDING if not set(node.operands).isdisjoint(padded) else "a factor holds zeros"
+    factors = (values[name] for name in graph.operands((args, kwargs)) if name in filled)
+    if name in _PRODUCTS and any(map(_has_zero, factors)):
+        return "a factor holds zeros"
     return ""
 
 

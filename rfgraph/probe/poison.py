@@ -20,7 +20,7 @@ from torch import Tensor
 from rfgraph.errors import InputError, VerificationError
 from rfgraph.graph import Graph, Marks, Node
 from rfgraph.graph.replay import Unreadable, example_inputs, guarded, replay
-from rfgraph.probe.blocking import blocked, overcounted, pads, reads_nothing
+from rfgraph.probe.blocking import blocked, fills, overcounted, reads_nothing
 
 Keep: TypeAlias = Mapping[str, Sequence[int]]
 
@@ -47,7 +47,7 @@ class PoisonProbe:
         self.overcounts: dict[str, str] = {}
         self._batch = max(batch, 1)
         self._constants: set[str] = set()
-        self._padded: set[str] = set()
+        self._filled: set[str] = set()
         self._inputs = self._baseline(inputs)
 
     def rows(
@@ -95,6 +95,8 @@ class PoisonProbe:
         return inputs
 
     def _judge(self, node: Node, values: Mapping[str, Tensor]) -> None:
+        if fills(node, self.graph, values, self._filled):
+            self._filled.add(node.name)
         if reads_nothing(node, self.graph, self._constants):
             self._constants.add(node.name)
             asked = [self.unreadable[n] for n in node.operands if n in self.unreadable]
@@ -110,9 +112,7 @@ class PoisonProbe:
             why = why or self.unreadable.get(name, "")
         if why:
             self.unreadable[node.name] = why if "(at " in why else f"{why} (at {node.name!r})"
-        if pads(node, self.graph) or not self._padded.isdisjoint(node.operands):
-            self._padded.add(node.name)
-        why = overcounted(node, self.graph, values, self._padded)
+        why = overcounted(node, self.graph, values, self._filled)
         why = f"{why} (at {node.name!r})" if why else ""
         for name in node.operands:
             why = why or self.overcounts.get(name, "")

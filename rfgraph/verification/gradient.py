@@ -15,7 +15,6 @@ import numpy as np
 
 from rfgraph.errors import VerificationError
 from rfgraph.graph import Axis, Indices, Marks, Position
-from rfgraph.probe.blocking import BY_PADDING
 from rfgraph.probe.gradient import GradientProbe
 from rfgraph.probe.parts import LeftOut
 from rfgraph.report import Report
@@ -109,7 +108,7 @@ def shown_rows(
     return {
         (name, axis): each
         for name in agree
-        if overcounts.get(name, BY_PADDING).startswith(BY_PADDING)
+        if name not in overcounts
         for axis, each in rows.items()
     }
 

@@ -181,3 +181,27 @@ def test_channels_of_a_scale_that_are_0_leave_a_closed_form() -> None:
     assert check.exact, str(check)
     field = rfgraph.analyze(Frozen(), (1, 3, 9, 10)).output.rf
     assert field.size == (5, 5) and field.closed_form == (True, True)
+
+
+# --- zeros that are no mask's -------------------------------------------------------------------------
+
+PADDED: dict[str, nn.Module] = {
+    "a padded convolution": nn.Conv1d(1, 1, 1, padding=2, bias=False),
+    "a transposed one that leaves places out": nn.ConvTranspose1d(1, 1, 1, stride=2, bias=False),
+    "padding": nn.ConstantPad1d((2, 1), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_a_product_with_zeros_of_padding_reads_its_other_factor(name: str) -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = PADDED[name]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) * x.mean(2, keepdim=True)
+
+    assert rfgraph.analyze(Gated(), (1, 1, 6)).output.reads(0, 0).tolist() == [0, 1, 2, 3, 4, 5]
+    check = rfgraph.verify(Gated(), (1, 1, 6))
+    assert check.agrees, str(check)

@@ -148,17 +148,12 @@ def test_views_are_views_at_every_capture() -> None:
         assert names[-1] == "permute"  # the write is put back into y
 
 
-def test_parts_that_share_memory_with_one_another_are_not_remembered() -> None:
-    def parts(x: Tensor) -> Tensor:
-        one, other = torch.unbind((x == 1), 0)
-        return one & other
-
-    for _ in range(2):
-        assert stand_in(parts, torch.zeros(2, 3)).dtype is torch.bool
-    assert all(
-        _is_without_tensors(key) and _is_without_tensors(answers._ANSWERS[key])
-        for key in answers._ANSWERS
-    )
+def test_what_shares_memory_with_an_argument_or_another_part_is_told() -> None:
+    x, y = torch.empty(2, 4), torch.empty(3)
+    assert shapes._shares(x.t(), ((x,), {}))
+    assert shapes._shares((y, x.t()), ((), {"x": [x]}))
+    assert shapes._shares(x.chunk(2), ((y,), {}))
+    assert not shapes._shares((x, y), ((torch.empty(3),), {}))
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -299,7 +299,7 @@ def test_a_call_is_settled_where_it_uses_tensors_of_the_model_alone(
         return stands[value] if isinstance(value, str) else value
 
     given = {key: told(value) for key, value in params.items()}
-    assert is_settled(Bound(name, given, [], VOCABULARY.operators[name])) is expected
+    assert is_settled(Bound(name, given, [], (), VOCABULARY.operators[name])) is expected
 
 
 # --- a model of the literature ------------------------------------------------------------------

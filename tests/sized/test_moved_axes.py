@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import einops
@@ -222,14 +223,15 @@ def test_a_causal_transformer_has_no_look_ahead(kind: str) -> None:
     assert [node.reads(0, t).tolist() for t in range(8)] == [
         list(range(2 * t + 4)) for t in range(8)
     ]
-    assert node.rf.whole == (False,) and node.rf.closed_form == (False,)
+    assert node.rf.whole == (False,) and node.rf.closed_form == (kind == "is_causal",)
     assert node.rf.lookahead == (2,)  # the convolution's own: a hop ends at 2 t + 1
 
 
 def test_causal_attention_by_itself_reaches_back_only() -> None:
     model = Apply(lambda self, x: F.scaled_dot_product_attention(x, x, x, is_causal=True))
     field = rfgraph.analyze(model, (2, 9, 4), axes=(1,)).output.rf
-    assert field.reach == ((8, 0),) and field.size_range == ((1, 9),) and field.lookahead == (0,)
+    assert field.reach == ((math.inf, 0),) and field.unbounded == ("past",)
+    assert field.lookahead == (0,) and field[0].members({1: 8}).tolist() == list(range(9))
 
 
 def test_without_the_mask_the_same_transformer_reads_everything() -> None:

@@ -88,15 +88,20 @@ def permuted(params: Params, shape: Shape) -> Masked | None:
     return Masked(masked.where.expand(operand.shape).permute(params["order"]), masked.value)
 
 
-def _picked(where: Tensor, yes: Any, no: Any) -> Masked | None:
-    """`yes` where `where` holds, else `no`: tensors of the graph or of the model, or numbers."""
+def _picked(where: Where, yes: Any, no: Any) -> Masked | None:
+    """`yes` where `where` holds, else `no`: tensors of the graph or of the model, or numbers.
 
-    def side(value: Any, chosen: Tensor, kind: float) -> Where:
+    None: where is computed, and what is fixed is what both sides are fixed to.
+    """
+
+    def side(value: Any, chosen: Where, kind: float) -> Where:
         if isinstance(value, int | float | complex):
             value = torch.tensor(value)
         own = fixed(value, kind, of_zeros=True)
-        return None if own is None else _both(own, chosen)
+        return None if own is None else own if chosen is None else _both(own, chosen)
 
+    if where is None:
+        return _masked(*(_both(side(yes, None, k), side(no, None, k)) for k in (0.0, -inf)))
     zero, low = (_either(side(yes, where, k), side(no, ~where, k)) for k in (0.0, -inf))
     return _masked(zero, low)
 
@@ -109,24 +114,20 @@ def _plain(condition: Any) -> Where:
 
 def filled(params: Params, shape: Shape) -> Masked | None:
     """`masked_fill(input, mask, value)`."""
-    operands = params["operands"]
-    input, mask, value = (
-        params.get(name, operands[i] if len(operands) > i else None)
-        for i, name in enumerate(("input", "mask", "value"))
-    )
-    where = _plain(mask)
-    if where is None:
-        return of_operand(input) if isinstance(mask, Operand) else None
-    return _picked(where, value, input)
+    input, mask, value = _three(params, ("input", "mask", "value"))
+    return _picked(_plain(mask), value, input)
 
 
 def chosen(params: Params, shape: Shape) -> Masked | None:
-    """`where(condition, input, other)` with a constant condition."""
-    operands = params["operands"]
-    names = ("condition", "input", "other")
-    given = [params.get(n, operands[i] if len(operands) > i else None) for i, n in enumerate(names)]
-    where = _plain(given[0])
-    return None if where is None else _picked(where, *given[1:])
+    """`where(condition, input, other)`."""
+    condition, input, other = _three(params, ("condition", "input", "other"))
+    return _picked(_plain(condition), input, other)
+
+
+def _three(params: Params, names: Sequence[str]) -> list[Any]:
+    """Three operands, named or in order; None for one that is not there."""
+    given = [*params.get("operands", ()), None, None, None]
+    return [params.get(name, given[place]) for place, name in enumerate(names)]
 
 
 def summed(params: Params, shape: Shape) -> Masked | None:

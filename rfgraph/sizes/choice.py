@@ -44,6 +44,8 @@ def _no_multiple(larger: int, n: int, grid: int) -> int:
     return larger + grid if larger % n == 0 else larger
 
 
+_LONGEST = 1 << 16
+"""Positions of an axis that is made longer: advances of several axes may have a huge common multiple."""
 _PIECES = frozenset(("unbind", "split", "unsafe_split"))
 """Operators that give more outputs of a longer dim."""
 
@@ -110,7 +112,10 @@ def resized(
             n = shapes[name][dim]
             if n > 1:
                 shapes[name][dim] = size(n, grid)
-        yield {name: tuple(shape) for name, shape in shapes.items()}
+        if all(
+            shapes[name][dim] <= max(_LONGEST, 2 * graph[name].shape[dim]) for name, dim in axes
+        ):
+            yield {name: tuple(shape) for name, shape in shapes.items()}
 
 
 def second_shapes(first: Look) -> Iterator[dict[str, Shape]]:

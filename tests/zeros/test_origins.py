@@ -110,3 +110,9 @@ def test_only_the_steps_that_lead_to_a_constant_are_kept() -> None:
 
     origin = origin_of(constant(Made(made)))
     assert origin is not None and origin.names == {"mul"}
+
+
+def test_a_probe_that_cannot_make_a_constant_again_calls_nothing_of_it_fixed() -> None:
+    check = rfgraph.verify(Made(lambda m: torch.linalg.lu(m.w)[2]), (1, 2, N, N))
+    assert not check.mismatches
+    assert [row.gradient for row in check.unread] == ["unreadable"]

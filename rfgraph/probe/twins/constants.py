@@ -25,20 +25,21 @@ def encoded(value: Tensor) -> Tensor:
     found = numbers(value)
     if bool((found == 1).all()):
         return found
-    for other in _made_again(origin):
-        found = found.where(found == other, ones(value))
-    return found
+    return found.where(found == _made_again(origin), ones(value))
 
 
-def _made_again(origin: Origin) -> list[Tensor]:
-    """What twins of the parameters give; without such twins, what two draws of them do."""
+def _made_again(origin: Origin) -> Tensor:
+    """What twins of the parameters give; where they have none, nobody knows what is fixed."""
     setting = Setting()
     try:
         with torch._C._EnableTorchFunction():
             made = origin.again(lambda p: Twin.make(ones(p), p.dtype, setting))
-        return [made.value if isinstance(made, Twin) else numbers(made)]
-    except (UnreadableError, RuntimeError, TypeError, ValueError, IndexError):
-        return [numbers(origin.again(lambda p: torch.randn_like(p) * 2)) for _ in range(2)]
+        return made.value if isinstance(made, Twin) else numbers(made)
+    except UnreadableError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        names = ", ".join(origin.names)
+        raise UnreadableError(f"what {names} make of parameters has no twin: {error}") from error
 
 
 def kept(value: Tensor) -> Tensor:

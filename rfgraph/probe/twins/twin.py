@@ -40,6 +40,10 @@ _METADATA = frozenset(
     "is_same_size is_pinned __format__ __repr__".split()
 )
 _RANDOM = frozenset("rand_like randn_like randint_like bernoulli".split())
+_BOOLEAN = frozenset(
+    "eq ne lt le gt ge greater greater_equal less less_equal not_equal isclose isnan isinf isfinite isneginf "
+    "isposinf isreal signbit logical_and logical_or logical_xor logical_not any all isin".split()
+)
 _TRANSPOSED = {"T": None, "mT": (-2, -1), "H": None, "mH": (-2, -1)}
 _SAME = frozenset(("real", "imag", "data"))
 
@@ -215,7 +219,7 @@ def _called(
     call = Called(canonical(name), func, first.setting, args, kwargs)
     with torch._C.DisableTorchFunctionSubclass():
         result = handler(call, *args, **kwargs)
-        made = _wrapped(result, first)
+        made = _wrapped(result, _dtype(call, first), first.setting)
     if not inplace:
         return made
     if made.value.shape != args[0].value.shape:
@@ -258,12 +262,20 @@ def _stand_in(entry: object) -> object:
     return _real(entry)
 
 
-def _wrapped(result: object, like: Twin) -> Any:
+def _wrapped(result: object, dtype: torch.dtype, setting: Setting) -> Any:
     if isinstance(result, Twin) or not isinstance(result, Tensor | tuple | list):
         return result
     if isinstance(result, Tensor):
-        return Twin.make(result, like.dtype, like.setting)
-    return tuple(_wrapped(entry, like) for entry in result)
+        return Twin.make(result, dtype, setting)
+    return tuple(_wrapped(entry, dtype, setting) for entry in result)
+
+
+def _dtype(call: Called, first: Twin) -> torch.dtype:
+    """A mask is boolean, as those that are handed one insist; of other results, that of what is read."""
+    if call.name in _BOOLEAN:
+        return torch.bool
+    read = (entry for entry in leaves((call.args, call.kwargs)) if isinstance(entry, Twin))
+    return next((entry.dtype for entry in read if entry.dtype is not torch.bool), first.dtype)
 
 
 def _attribute(getter: Any, args: tuple[Twin, ...]) -> object:

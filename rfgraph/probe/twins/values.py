@@ -128,10 +128,14 @@ def where(call: Called, condition: Tensor, yes: Operand, no: Operand) -> Tensor:
             return found if found.is_floating_point() else encoded(value)
         return torch.tensor(encoded_number(value), dtype=torch.float64, device=device)
 
-    if isinstance(condition, Twin):
-        values = map(without_low, traced((condition, yes, no)))
-        return average(*values).expand(call.shape()) + 1.0
-    return torch.where(condition.bool(), side(yes), side(no))
+    if not isinstance(condition, Twin):
+        return torch.where(condition.bool(), side(yes), side(no))
+    values = map(without_low, traced((condition, yes, no)))
+    made = average(*values).expand(call.shape()) + 1.0
+    one, other = side(yes), side(no)
+    for kind in (0.0, -inf):  # both sides are fixed to the same: the condition is not read there
+        made = torch.where((one == kind) & (other == kind), torch.full_like(made, kind), made)
+    return made
 
 
 @twin("masked_fill")

@@ -20,7 +20,7 @@ from rfgraph.capture.known import MAKES, Call, known
 from rfgraph.capture.lowering import Bound, fixed
 from rfgraph.capture.memory import Traced
 from rfgraph.capture.shapes import called
-from rfgraph.graph import Masked, Operand
+from rfgraph.graph import LOW, Masked, Operand
 from rfgraph.graph.calls import outputs_of, plain
 
 _MOVES = frozenset(
@@ -51,10 +51,12 @@ class Standing:
         is_plain = self._told.isdisjoint(bound.operands)
         made = None if is_plain and bound.op not in MAKES else known(bound, value, call, self._find)
         if made is not None:
-            value.meta["known"] = lambda: made(number)
+            value.meta["known"], value.meta["masked"] = lambda: made(number), None
+            self._told.add(value)
+            return None  # rules look at the tensor itself
         masked = None if is_plain and not fixes(bound) else self._masked(bound, value, number, call)
         value.meta["masked"] = masked
-        if masked is not None or made is not None:
+        if masked is not None:
             self._told.add(value)
         return masked
 
@@ -75,20 +77,27 @@ class Standing:
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
         found = outputs_of(made)[number]
-        for kind, where in ((-inf, found == -inf), (0.0, found == 0)):
+        for kind, where in ((-inf, found <= LOW), (0.0, found == 0)):
             if bool(where.any()):
                 return Masked(_slim(where), kind)
         return None
 
     def _numbers(self, value: Any) -> Any:
-        """1 for every element, and what is fixed where it is fixed; indices are themselves."""
+        """1 for every element, and what is fixed where it is fixed; what is known is itself."""
         traced = self._find(value)
-        if traced is not None:
-            ones, masked = torch.ones(traced.tensor.shape), traced.masked
-            return ones if masked is None else ones.masked_fill(masked.where, masked.value)
-        if not isinstance(value, torch.Tensor):
-            return value
-        return torch.ones(value.shape) if value.is_floating_point() else value.cpu()
+        if traced is None:
+            return _number(value) if isinstance(value, torch.Tensor) else value
+        known = traced.node.meta.get("known")
+        held = None if known is None else known()
+        if held is not None and not held.is_complex():
+            return held.float().cpu() if held.is_floating_point() else held.cpu()
+        ones, masked = torch.ones(traced.tensor.shape), traced.masked
+        return ones if masked is None else ones.masked_fill(masked.where, masked.value)
+
+
+def _number(value: torch.Tensor) -> torch.Tensor:
+    """Of a tensor of the model."""
+    return torch.ones(value.shape) if value.is_floating_point() else value.cpu()
 
 
 def fixes(bound: Bound) -> bool:

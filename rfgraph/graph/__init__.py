@@ -1,6 +1,7 @@
 """A captured model as a graph, what may run it again, and what keeps the model as it was."""
 
 from rfgraph.graph.graph import (
+    LOW,
     Axis,
     Carry,
     Graph,
@@ -14,6 +15,7 @@ from rfgraph.graph.graph import (
 )
 
 __all__ = [
+    "LOW",
     "Axis",
     "Carry",
     "Graph",

@@ -19,6 +19,9 @@ from torch.fx.node import Argument, Target, map_arg
 
 from rfgraph.errors import InputError, nearest_names
 
+LOW = -1e4
+"""What is below this vanishes in a softmax, as -inf does: models write -1e9, or the least of their dtype."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masked:

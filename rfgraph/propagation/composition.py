@@ -123,7 +123,7 @@ class Composition:
 
     def flattened(self, scan: Scan) -> Step | None:
         """The same in steps of the dim that the axis has for itself, if it has one: there is a relation."""
-        flat = along_one(scan, self.own)
+        flat = along_one(scan, self.own())
         if flat is None and not any(_regroups(self.places[digit.dim]) for digit in scan.digits):
             flat = among_channels(scan, self.operand_shape)
         return None if flat is None or flat.digits == scan.digits else self.step(flat)

@@ -45,10 +45,13 @@ class Growth:
         return tuple(frozenset([Digit(dim)] * grows) for dim, grows in enumerate(tracked))
 
     def _at(self, node: Node) -> tuple[Factors, ...]:
+        reads = self._readings[node.name]
+        if len(reads) == 1 and _is_unmoved(reads[0], node.shape):  # as most are
+            return self._factors[node.operands[reads[0].operand]]
         found: list[Factors] = [frozenset()] * len(node.shape)
         said: set[int] = set()  # the dims that go along one of an operand
         lost = False
-        for read in self._readings[node.name]:
+        for read in reads:
             own = self._factors[node.operands[read.operand]]
             for dim, factors in _carried(read, own, node.shape).items():
                 found[dim] = max(found[dim], factors, key=len)
@@ -57,6 +60,12 @@ class Growth:
         # A dim that goes along none may be as long as one that is read whole, as a spectrum is.
         rest = _UNKNOWN if lost else frozenset()
         return tuple(found[dim] if dim in said else rest for dim in range(len(node.shape)))
+
+
+def _is_unmoved(read: Read, shape: Shape) -> bool:
+    """True where every position of a tensor of `shape` reads the same of its operand."""
+    is_as_long = len(read.dims) == len(shape)
+    return is_as_long and all(place is unmoved(dim) for dim, place in enumerate(read.dims))
 
 
 def _carried(read: Read, own: tuple[Factors, ...], shape: Shape) -> dict[int, Factors]:

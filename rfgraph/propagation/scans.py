@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import gcd, lcm
 
 from rfgraph.algebra.digits import Digit, Digits, growing, is_plain, plain, tidy
@@ -15,6 +16,7 @@ from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Shape
 
+_KEPT = 4096  # memo tables: of all nodes, few read alike in different ways
 _LONGEST_PERIOD = 1024  # a relation with more phases than this is a table, not a law
 
 
@@ -82,12 +84,15 @@ def united(scan: Scan, shape: Shape) -> Scan | None:
     return folded(Relation(1, 1, (places,)).compose(scan.relation), [coarse])
 
 
-def along_one(scan: Scan, own: Callable[[], Collection[int]]) -> Scan | None:
+def along_one(scan: Scan, own: Collection[int]) -> Scan | None:
     """The scan whose digits lie along one dim of `own`, as a relation of its index; else None."""
     dims = {digit.dim for digit in scan.digits}
-    if scan.relation is None or len(dims) != 1 or any(digit.sized for digit in scan.digits):
-        return None
-    if not dims.issubset(own()):
+    return _along_one(scan) if len(dims) == 1 and dims.issubset(own) else None
+
+
+@lru_cache(maxsize=_KEPT)
+def _along_one(scan: Scan) -> Scan | None:
+    if scan.relation is None or any(digit.sized for digit in scan.digits):
         return None
     period = lcm(*(digit.weight * (digit.extent or 1) for digit in scan.digits))
     endless = [digit for digit in scan.digits if digit.extent is None]
@@ -95,7 +100,7 @@ def along_one(scan: Scan, own: Callable[[], Collection[int]]) -> Scan | None:
     if period > _LONGEST_PERIOD or not advance:
         return None
     sets = (Positions.of([sum(d.at(index) for d in scan.digits)]) for index in range(period))
-    return Scan(Relation(period, advance, sets).compose(scan.relation), plain(*dims))
+    return Scan(Relation(period, advance, sets).compose(scan.relation), plain(scan.digits[0].dim))
 
 
 def shown(
@@ -108,6 +113,11 @@ def shown(
     """
     if all(is_plain(scan.digits) for scan in scans):
         return scans
+    return _shown(scans, shape, frozenset(own()))
+
+
+@lru_cache(maxsize=_KEPT)
+def _shown(scans: tuple[Scan, ...], shape: Shape, own: frozenset[int]) -> tuple[Scan, ...]:
     joined: list[Scan] = []
     for scan in scans:
         form = along_one(scan, own) or among_channels(scan, shape) or scan

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from rfgraph.algebra.relation import Relation
-from rfgraph.graph import Masked, Operand, Shape
+from rfgraph.graph import LOW, Masked, Operand, Shape
 from rfgraph.language.reads import Kind, Law, Place, every, lookup, table
 from rfgraph.language.vocabulary import Masks, Params
 from rfgraph.rules.common import all_dims
-from rfgraph.rules.zeros import LOW, constant, fixed, fixed_high, is_low, is_settled
+from rfgraph.rules.zeros import constant, fixed, fixed_high, is_low, is_settled
 
 Where: TypeAlias = "Tensor | None"
 
@@ -138,7 +138,10 @@ def summed(params: Params, shape: Shape) -> Masked | None:
     low = reduce(_either, (fixed(term, -inf) for term in terms), None)
     if low is not None or len(terms) < 2:
         return _masked(None, low)
-    return _masked(reduce(_both, (fixed(term, 0.0, of_zeros=True) for term in terms)), None)
+    zero = fixed(terms[0], 0.0, of_zeros=True)
+    for term in terms[1:]:
+        zero = None if zero is None else _both(zero, fixed(term, 0.0, of_zeros=True))
+    return _masked(zero, None)
 
 
 def subtracted(params: Params, shape: Shape) -> Masked | None:

@@ -14,13 +14,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from rfgraph.graph import Operand
+from rfgraph.graph import LOW, Operand
 from rfgraph.graph.origins import Origin, origin_of
 
 Test: TypeAlias = Callable[[Tensor], Tensor]
-
-LOW = -1e4
-"""What is below this vanishes in a softmax: models write -1e9, or the least value of their dtype."""
 
 _FEW, _MANY = 4, 32
 """How many times parameters are drawn: many where values are cut or rounded, and 0 may come by chance."""

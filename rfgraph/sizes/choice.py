@@ -25,6 +25,11 @@ def by_half(more: int) -> Larger:
     return lambda n, grid: _no_multiple(n + grid * (n // (2 * grid) + more), n, grid)
 
 
+def _near(n: int, grid: int) -> int:
+    """Larger by half and a few grids, of which a coarse one is enough: what is larger costs more."""
+    return by_half(max(1, min(4, n // grid)))(n, grid)
+
+
 def by_grids(more: int) -> Larger:
     """Larger by so many grids."""
     return lambda n, grid: _no_multiple(n + more * grid, n, grid)
@@ -41,7 +46,8 @@ def _double(n: int, grid: int) -> int:
 
 
 def _no_multiple(larger: int, n: int, grid: int) -> int:
-    return larger + grid if larger % n == 0 else larger
+    """One grid more, where that is no multiple of the size."""
+    return larger + grid if larger % n == 0 < grid % n else larger
 
 
 _LONGEST = 1 << 16
@@ -123,7 +129,7 @@ def second_shapes(first: Look) -> Iterator[dict[str, Shape]]:
     rows = (first.shown(name, axis) for name, row in first.values.items() for axis in row)
     laws = (row.law for row in rows if row is not None)
     own = {name: node.shape for name, node in first.graph.inputs.items()}
-    shapes = resized(first.graph, first.axes, grid_of(laws), (by_half(4), _double))
+    shapes = resized(first.graph, first.axes, grid_of(laws), (_near, _double))
     return (other for other in shapes if other != own)
 
 

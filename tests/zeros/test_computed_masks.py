@@ -61,3 +61,24 @@ def test_what_is_0_whatever_a_mask_chooses_reads_nothing(
     assert output.reads(1, (1, 3)).tolist() == [2, 3, 4]
     check = rfgraph.verify(model, SHAPE)
     assert check.exact, str(check)
+
+
+IN_ITS_IMAGE: dict[str, tuple[Forward, list[int]]] = {
+    # The zeros that are joined on are known; what is left of x is its lower triangle, and below it nothing.
+    "a factor": (lambda x: torch.cat([x.tril(), torch.zeros_like(x)], 2) * x.mean(2, True), []),
+    "a product": (lambda x: torch.cat([x.tril(), torch.zeros_like(x)], 2) @ x, []),
+    "low": (
+        lambda x: torch.cat([x, torch.full_like(x, -1e9)], 3).softmax(3) @ x.repeat(1, 1, 2, 1),
+        [0, 1, 2, 3],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_ITS_IMAGE)
+def test_what_is_made_in_the_image_of_an_input_is_known_where_it_is_joined(name: str) -> None:
+    forward, last = IN_ITS_IMAGE[name]
+    model = Calls(forward)
+    check = rfgraph.verify(model, (1, 1, 4, 4))
+    assert check.exact, str(check)
+    output = rfgraph.analyze(model, (1, 1, 4, 4)).output
+    assert output.reads(1, (output.shape[2] - 1, 3)).tolist() == last

@@ -14,7 +14,7 @@ from torch import nn
 from rfgraph.capture import Capture
 from rfgraph.capture import capture as _capture  # an option has its name
 from rfgraph.capture.arguments import Inputs
-from rfgraph.capture.programs import Model, opened
+from rfgraph.capture.programs import Model, of_one_size, opened
 from rfgraph.errors import CaptureError, InputError, nearest_names
 from rfgraph.faithful import fidelity
 from rfgraph.graph import Axis, Graph, Shape
@@ -96,7 +96,8 @@ def analyze(
         return found(_capture(module, resized, VOCABULARY, training, measuring, capture).graph)
 
     seen, note = settled(found(captured.graph), found_at)
-    captured.graph.note = "; ".join(filter(None, (captured.graph.note, note)))
+    notes = captured.graph.note, of_one_size(module, tracked) or note
+    captured.graph.note = "; ".join(filter(None, notes))
     at_size = AtSize(seen.readings, growth=seen.growth, tables=seen.tables)
     return Report(
         type(module).__name__,

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -27,12 +27,17 @@ from torch.fx.node import map_arg
 from rfgraph.capture.arguments import Arguments, Inputs, by_keyword, given
 from rfgraph.capture.existing import OUT_SPEC, refuse_changed, size_of
 from rfgraph.errors import CaptureError, InputError
+from rfgraph.graph import Axis
 from rfgraph.graph.guard import unwrapped
 
 Model: TypeAlias = nn.Module | ExportedProgram | str | os.PathLike[str] | Callable[..., object]
 """A module, a program, the path of a `.pt2` file; what `torch.compile` returns is typed as a callable."""
 
 Graph = TypeVar("Graph", bound=GraphModule)
+ONE_SIZE = (
+    "the program takes this size only: closed forms are those of its operators, with the numbers that the "
+    "forward computed from its size"
+)
 _TORCH_FILES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx")
 
 
@@ -223,6 +228,15 @@ def _name(module: GraphModule) -> str:
             if path in ("", "L['self']"):
                 return kind.rpartition(".")[2] if isinstance(kind, str) else str(kind.__name__)
     return type(module).__name__
+
+
+def of_one_size(model: nn.Module, axes: Iterable[Axis]) -> str:
+    """What to know of a program that takes but one size along these axes; "" for any other model."""
+    if not isinstance(model, Exported) or any(
+        model.sizes[axis.input][axis.dim].symbol for axis in axes
+    ):
+        return ""
+    return ONE_SIZE
 
 
 # --- inputs -----------------------------------------------------------------------------------------

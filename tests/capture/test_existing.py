@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from typer.testing import CliRunner
 
 import rfgraph
+from rfgraph.capture import programs
 from rfgraph.cli.app import app
 from rfgraph.gallery import MODELS, CausalTCN, UNet
 from tests.capture.same import assert_same
@@ -416,6 +417,18 @@ def test_dynamic_sizes_are_taken_within_their_bounds() -> None:
         ):
             rfgraph.analyze(program, {"image": image, "other": other})
     assert rfgraph.verify(program, rows=5).agrees
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"), [({}, 1), ({2: Dim("height", min=8, max=40)}, 0)], ids=["one size", "sizes"]
+)
+def test_a_program_of_one_size_says_that_its_forward_may_have_asked_for_it(
+    sizes: dict[int, Any], told: int
+) -> None:
+    args = torch.zeros(2, 3, 20, 16), torch.zeros(2, 2, 20, 16)
+    program = export(Sized().eval(), args, dynamic_shapes=(sizes, sizes), strict=False)
+    assert len([n for n in rfgraph.analyze(program).notes if n == programs.ONE_SIZE]) == told
+    assert programs.ONE_SIZE not in rfgraph.analyze(Sized(), [arg.shape for arg in args]).notes
 
 
 def test_shapes_have_the_dtype_that_the_program_was_made_with() -> None:

@@ -55,7 +55,7 @@ def test_a_factor_of_the_digits_is_one_of_the_relation(scan: Scan, factor: int) 
 def test_along_one_dim_a_scan_reads_the_same_at_every_index(scan: Scan) -> None:
     digits = tuple(digit._replace(dim=1) for digit in scan.digits)
     scan = Scan(scan.relation, digits)
-    form = along_one(scan, lambda: {1})
+    form = along_one(scan, {1})
     moves = sum(digit.coefficient / digit.weight for digit in digits if digit.extent is None)
     assert (form is None) == (not moves)
     if form is not None:
@@ -65,11 +65,11 @@ def test_along_one_dim_a_scan_reads_the_same_at_every_index(scan: Scan) -> None:
 
 def test_a_dim_that_holds_other_axes_too_has_no_steps_of_one() -> None:
     rows = Scan(Relation.identity(), (Digit(1, 1, 7),))
-    assert along_one(rows, lambda: {0, 2}) is None
+    assert along_one(rows, {0, 2}) is None
     spread = Scan(Relation.identity(), (Digit(0, 7), Digit(1)))
-    assert along_one(spread, lambda: {0, 1}) is None
+    assert along_one(spread, {0, 1}) is None
     long = Scan(Relation.identity(), (Digit(1, 1, 5000),))
-    assert along_one(long, lambda: {1}) is None
+    assert along_one(long, {1}) is None
 
 
 FINE = DIGITS.map(lambda digit: digit._replace(dim=digit.dim % 2, shift=-abs(digit.shift)))

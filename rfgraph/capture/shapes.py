@@ -128,7 +128,12 @@ def on_meta(target: Target, args: Args, kwargs: Kwargs) -> object:
             return called(target, args, kwargs)
         state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
         state = {name: tensor.to(_META) for name, tensor in state.items()}
-        return functional_call(target, state, args, dict(kwargs))
+        before = [(vars(module), dict(vars(module))) for module in target.modules()]
+        try:
+            return functional_call(target, state, args, dict(kwargs))
+        finally:  # recurrent layers keep lists of their weights, which are others here
+            for own, kept in before:
+                own.update(kept)
 
 
 def tensors_in(value: object) -> list[torch.Tensor]:

@@ -38,6 +38,8 @@ Kind: TypeAlias = Literal[
 At: TypeAlias = Callable[[tuple[int, ...]], Iterable[int]]
 """Output position, one index for each dim that matters -> the positions that it reads."""
 
+BY_MASK = "a constant mask holds at this size"
+"""Why what a mask leaves holds at one size; where it is the same law at a second one, it holds at any."""
 _IDENTITY = Relation.identity()
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from rfgraph.errors import RfgraphError
 from rfgraph.graph import Shape
+from rfgraph.sizes.bands import banded
 from rfgraph.sizes.choice import asks, fit, second_shapes
 from rfgraph.sizes.compare import demoted
 from rfgraph.sizes.look import Look, unrolled_look
@@ -32,6 +33,8 @@ def settled(first: Look, look_at: LookAt) -> tuple[Look, str]:
     if not asks(first):
         return first, ""
     second = _second(first, look_at)
+    if second is not None:
+        first, second = banded(first, second)
     first, second = pooled(first, second)
     unrolled = loops(first, second)
     if unrolled.picks:

@@ -366,3 +366,36 @@ def test_batch_norm_without_statistics_that_are_due_is_refused_as_by_torch() -> 
         Functional()(torch.zeros(SHAPE))
     with pytest.raises(CaptureError, match=r"batch_norm failed .*expected running statistics"):
         rfgraph.analyze(Functional(), SHAPE)
+
+
+class Chunks(nn.Module):
+    """A recurrent layer over chunks, the state of one handed on to the next."""
+
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.recurrent = kind(2, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, outputs = None, []
+        for chunk in x.split(4, 1):
+            output, state = self.recurrent(chunk, state)
+            outputs.append(output)
+        return torch.cat(outputs, 1)
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
+def test_a_recurrent_layer_may_be_called_again(kind: type[nn.RNNBase]) -> None:
+    # It keeps a list of its weights, which a call on meta tensors sets anew.
+    model = Chunks(kind)
+    weights = model.recurrent._flat_weights
+    report = rfgraph.analyze(model, (1, 10, 2), axes=(1,))
+    name = kind.__name__.lower()
+    assert {node.op for node in report.captured} == {"input", "split", name, "cat"}
+    assert [report.output.reads(0, o).tolist() for o in (0, 4, 9)] == [
+        [0],
+        [0, 1, 2, 3, 4],
+        [*range(10)],
+    ]
+    check = rfgraph.verify(model, (1, 10, 2), axes=(1,))
+    assert check.exact, str(check)
+    assert model.recurrent._flat_weights is weights

@@ -1,0 +1,167 @@
+"""Constant masks that are one law at two sizes: triangles, windows, chunks; at any size then, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import rfgraph
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.language.reads import BY_MASK
+from rfgraph.rules.bands import band_of
+
+MaskOf: TypeAlias = Callable[[int], Tensor]
+
+
+def ahead(n: int) -> Tensor:
+    """(query, key): how far the key is ahead of the query."""
+    return torch.arange(n) - torch.arange(n)[:, None]
+
+
+def chunk(n: int) -> tuple[Tensor, Tensor]:
+    """The chunks of three that queries and keys are in."""
+    return torch.arange(n)[:, None] // 3, torch.arange(n) // 3
+
+
+LAWS: dict[str, tuple[MaskOf, tuple[float, float]]] = {
+    "tril": (lambda n: torch.ones(n, n, dtype=torch.bool).tril(), (inf, 0)),
+    "some ahead": (lambda n: ahead(n) <= 2, (inf, 2)),
+    "some left out": (lambda n: (ahead(n) <= -1) | (torch.arange(n)[:, None] == 0), (inf, -1)),
+    "added": (lambda n: torch.zeros(n, n).masked_fill(ahead(n) > 0, -1e9), (inf, 0)),
+    "window": (lambda n: ahead(n).abs() <= 2, (2, 2)),
+    "causal window": (lambda n: (ahead(n) <= 0) & (ahead(n) > -3), (2, 0)),
+    "dilated": (lambda n: (ahead(n) % 2 == 0) & (ahead(n).abs() <= 3), (2, 2)),
+    "chunks": (lambda n: torch.eq(*chunk(n)), (2, 2)),
+    "chunks before": (lambda n: torch.ge(*chunk(n)), (inf, 2)),
+}
+NONE: dict[str, MaskOf] = {
+    "as wide as the size says": lambda n: ahead(n).abs() <= n // 4,
+    "what comes": lambda n: ahead(n) >= 0,
+    "some for all": lambda n: (torch.arange(n) < 2) | (ahead(n).abs() <= 1),
+    "at random": lambda n: torch.rand(n, n, generator=torch.Generator().manual_seed(n)) < 0.5,
+    "a window as wide as the first size": lambda n: ahead(n).abs() <= 10,
+}
+
+
+class Attends(nn.Module):
+    """One head over (batch, tokens, channels), by torch's own function."""
+
+    def __init__(self, mask: MaskOf) -> None:
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=self.mask(x.shape[1]))
+
+
+def analysed(mask: MaskOf, size: int = 11) -> rfgraph.NodeReport:
+    return rfgraph.analyze(Attends(mask), (1, size, 4), axes=(1,)).output
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_a_mask_that_is_one_law_at_two_sizes_has_a_closed_form(name: str) -> None:
+    mask, reach = LAWS[name]
+    output = analysed(mask)
+    field = output.rf
+    if name == "some left out":  # but at the first query, which no law says
+        assert field.closed_form == (False,)
+        return
+    assert field.closed_form == (True,) and field.limits == ()
+    assert field.reach == (reach,) and field.lookahead == (max(reach[1], 0),)
+    for size in (7, 16):  # sizes that it was never looked at
+        there = analysed(mask, size)
+        visible = mask(size) == (0 if name == "added" else 1)
+        for o in range(size):
+            seen = np.flatnonzero(visible[o]).tolist()
+            assert there.reads(0, o).tolist() == seen
+            assert o - seen[0] <= reach[0] and seen[-1] - o <= reach[1]
+            if relation := field.relations[0]:
+                assert [i for i in relation.at(o) if 0 <= i < size] == seen
+        assert (field.relations[0] is None) == (reach[0] == inf)
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_another_mask_holds_at_this_size(name: str) -> None:
+    output = analysed(NONE[name])
+    assert output.rf.closed_form == (False,)
+    reasons = {limit.reason for limit in output.rf.limits}
+    assert BY_MASK in reasons or name == "a window as wide as the first size"
+
+
+@pytest.mark.parametrize("name", [*LAWS, *NONE])
+def test_the_probes_agree(name: str) -> None:
+    mask = LAWS[name][0] if name in LAWS else NONE[name]
+    check = rfgraph.verify(Attends(mask), (1, 11, 4), axes=(1,))
+    assert check.exact, str(check)
+
+
+def test_an_encoder_layer_under_a_causal_mask_looks_at_nothing_ahead_at_any_size() -> None:
+    class Causal(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+            out: Tensor = self.layer(x, src_mask=mask)
+            return out
+
+    field = rfgraph.analyze(Causal(), (1, 7, 4), axes=(1,)).output.rf
+    assert field.closed_form == (True,) and field.lookahead == (0,) and field.stride == (1,)
+
+
+def test_a_buffer_that_is_not_cut_to_size_holds_at_its_own() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mask", torch.ones(5, 5, dtype=torch.bool).tril())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(x, x, x, attn_mask=self.mask)
+
+    field = rfgraph.analyze(Fixed(), (1, 5, 4), axes=(1,)).output.rf
+    assert field.closed_form == (False,)
+    assert [limit.reason for limit in field.limits] == [BY_MASK]
+
+
+# --- what a matrix is --------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.sets(st.integers(-3, 3)), min_size=1, max_size=3),
+    st.integers(12, 15),
+    st.integers(9, 16),
+    st.booleans(),
+)
+def test_a_law_is_found_again_in_its_matrix(
+    phases: list[set[int]], queries: int, keys: int, past: bool
+) -> None:
+    if past:  # of a law that goes on as the query does
+        phases = [{max(phase, default=0) - i} for i, phase in enumerate(phases)][:1]
+    law = Relation(len(phases), len(phases), tuple(map(Positions.of, map(sorted, phases))))
+    allowed = np.zeros((queries, keys), bool)
+    for o in range(queries):
+        reads = law.at(o)
+        for key in range(max(reads) + 1) if past and len(reads) else reads:
+            if 0 <= key < keys:
+                allowed[o, key] = True
+    found = band_of(allowed)
+    if past:
+        assert found is not None and found.past and found.relation is law
+    elif found is not None and not found.past:
+        for o in range(queries):
+            assert [i for i in found.relation.at(o) if 0 <= i < keys] == np.flatnonzero(
+                allowed[o]
+            ).tolist()
+    if not past and allowed.any() and found is None:
+        raise AssertionError(f"no law in {allowed.astype(int)}")

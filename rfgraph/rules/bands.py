@@ -1,6 +1,6 @@
 """Bands: which constant masks let a query see what moves along with it, as triangles, windows and chunks do.
 
-In: a boolean matrix, (queries, keys). Out: the relation of a query and the keys that it sees, where there is one.
+In: a boolean matrix, (queries, keys). Out: the relation of a query and the keys that it sees, if any.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Band(NamedTuple):
 def band_of(allowed: Rows) -> Band | None:
     """The law of a mask that repeats itself along its diagonal, and is that law at every query; else None.
 
-    A law that is seen at one size alone may be another's beginning: a window as wide as the tensor is a triangle.
+    At one size alone it may be another's beginning: a window as wide as the tensor is a triangle.
     """
     queries = len(allowed)
     for period in range(1, min(_LONGEST, queries // 2) + 1):

@@ -131,7 +131,9 @@ class AtSize:
     def _walked(self, name: str | None, axis: Axis, exact: bool) -> tuple[Lattice, Walk[Sized]]:
         if axis not in self._walks:
             lattice = Lattice(self.length(axis), exact)
-            domain = SizedDomain(lattice, self._budget if exact else None, self._tables)
+            domain = SizedDomain(
+                lattice, self._budget if exact else None, self._tables, self._growth.growing
+            )
             walk = Walk(self._readings, [axis], domain)
             self._walks[axis] = (lattice, walk)
         walk = self._walks[axis][1]

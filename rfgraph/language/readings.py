@@ -7,7 +7,7 @@ which every walk composes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rfgraph.errors import RfgraphError, UnsupportedOperatorError
 from rfgraph.graph import Graph, Node
@@ -91,7 +91,7 @@ def _open_ended(read: Read, node: Node) -> Read:
         length = node.shape[place.dims[0]] if place.bounded and not place.reason else 0
         is_last = length > 0 and size - 1 in place.positions((length - 1,))
         places.append(opened(place) if is_last else place)
-    return Read(read.operand, tuple(places))
+    return replace(read, dims=tuple(places))
 
 
 def reads_of(node: Node, vocabulary: Vocabulary) -> Reads:

@@ -137,10 +137,14 @@ class Regroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one output position reads of operand number `operand`: one `Place` for each of its dims."""
+    """What one output position reads of operand number `operand`: one `Place` for each of its dims.
+
+    `picks`: positions are picked of a dim, of which others may read something else.
+    """
 
     operand: int
     dims: tuple[Place, ...]
+    picks: bool = False
 
     def __post_init__(self) -> None:
         entries: tuple[Place | Regroup, ...] = self.dims

@@ -81,6 +81,10 @@ class PeriodicDomain:
         # A dense block joins the same prefix of branches again and again.
         self._joined: dict[tuple[Periodic, Periodic], Periodic] = {}
 
+    def carrying(self, value: Periodic) -> frozenset[int]:
+        """The dims of a tensor along which it reads the axis."""
+        return frozenset(digit.dim for scan in value.scans for digit in scan.digits)
+
     def initial(self, node: Node, dim: int) -> Periodic:
         return _SOURCES.get(dim) or Periodic((Scan(Relation.identity(), plain(dim)),))
 

@@ -44,6 +44,11 @@ def _is_bounded(entry: slice, size: int) -> bool:
     return -size <= entry.start and (entry.stop is None or entry.stop < 0)
 
 
+def picking(reads: Reads) -> Reads:
+    """The reads of an operator that picks positions."""
+    return tuple(replace(read, picks=True) for read in reads)
+
+
 def picked(dim: int, indices: Sequence[int], size: int = 0) -> Place:
     """Output `o` reads `indices[o]`, which the model fixes: a law where they are equally spaced.
 
@@ -152,7 +157,7 @@ def getitem(node: Node) -> Reads:
             read.append(looked_up(range(start, start + rank), next(taken), own[len(read)]))
         else:
             read.append(one(int(entry), own[len(read)]))
-    return (Read(0, tuple(read)),)
+    return (Read(0, tuple(read), picks=True),)
 
 
 def _index_tensors(entries: Sequence[object], own: Shape) -> list[torch.Tensor] | None:
@@ -214,7 +219,7 @@ def narrow(node: Node) -> Reads:
     own, start = node.operand_shapes[0], int(node.params["start"])
     dim = nonnegative(node.params["dim"], len(own))
     first = start % own[dim] if start < 0 else start
-    return along_dim(node, dim, stepped(dim, first, 1, start < 0, bounded=True))
+    return picking(along_dim(node, dim, stepped(dim, first, 1, start < 0, bounded=True)))
 
 
 @rule(*spellings("select"), signature="input, dim, index")
@@ -229,7 +234,8 @@ def select(node: Node) -> Reads:
     """
     own = node.operand_shapes[0]
     dim = nonnegative(node.params["dim"], len(own))
-    return (Read(0, _without(dim, len(own), one(node.params["index"], own[dim]))),)
+    read = _without(dim, len(own), one(node.params["index"], own[dim]))
+    return (Read(0, read, picks=True),)
 
 
 def _without(dim: int, rank: int, read: Place) -> tuple[Place, ...]:
@@ -251,7 +257,8 @@ def index_select(node: Node) -> Reads:
     dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
     if is_constant(index):
         size = node.operand_shapes[0][dim]
-        return along_dim(node, dim, looked_up((dim,), index.detach().cpu().reshape(-1), size))
+        place = looked_up((dim,), index.detach().cpu().reshape(-1), size)
+        return picking(along_dim(node, dim, place))
     reads = along_dim(node, dim, every("data-dependent"))
     rest = enumerate(node.operand_shapes[1:], start=1)
     return (*reads, *(Read(i, (along(dim),) * len(shape)) for i, shape in rest))
@@ -287,7 +294,7 @@ def unbind(node: Node) -> Reads:
     """
     rank = len(node.operand_shapes[0])
     dim = nonnegative(node.params["dim"], rank)
-    return (Read(0, _without(dim, rank, fixed(node.output))),)
+    return (Read(0, _without(dim, rank, fixed(node.output)), picks=True),)
 
 
 def split(node: Node) -> Reads:
@@ -303,7 +310,8 @@ def split(node: Node) -> Reads:
     start, fixed_ends = node.params["starts"][node.output], node.params["fixed"]
     is_last = start + node.shape[dim] == node.operand_shapes[0][dim]
     bounded = fixed_ends and not (is_last and node.params["is_open"])
-    return along_dim(node, dim, stepped(dim, start, 1, start > 0 and not fixed_ends, bounded))
+    place = stepped(dim, start, 1, start > 0 and not fixed_ends, bounded)
+    return picking(along_dim(node, dim, place))
 
 
 def _normalize_pieces(params: Params, shapes: Sequence[Shape]) -> Params:

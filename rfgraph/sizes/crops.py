@@ -6,6 +6,7 @@ In: looks. Out: the same, in which such a crop is none, so that reading it whole
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import NamedTuple
 
 from rfgraph.language.readings import Readings
@@ -89,4 +90,4 @@ def _opened(name: str, read: Read, crops: Collection[_Crop]) -> Read:
     dims = (
         opened(place) if _Crop(name, dim) in crops else place for dim, place in enumerate(read.dims)
     )
-    return Read(read.operand, tuple(dims))
+    return replace(read, dims=tuple(dims))

@@ -248,7 +248,8 @@ def read(chain: Chain, length: int) -> tuple[Sets, bool]:
     sets, cropped = [frozenset([i]) for i in range(length)], False
     for kind, first, second in chain:
         if kind == "crop":
-            sets, cropped = sets[first : first + second], True
+            cropped |= first + second <= len(sets)  # else it ends with the axis
+            sets = sets[first : first + second]
         elif kind == "rest":
             sets = sets[first:]
         else:

@@ -7,11 +7,11 @@ which every walk composes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rfgraph.errors import RfgraphError, UnsupportedOperatorError
 from rfgraph.graph import Graph, Node
-from rfgraph.language.reads import Reads, check, whole
+from rfgraph.language.reads import Place, Read, Reads, check, opened, whole
 from rfgraph.language.vocabulary import Vocabulary
 
 _NONE: Mapping[str, Reads] = {}
@@ -67,7 +67,31 @@ def readings(
         for node in graph
         if node.op != "input"
     }
+    if graph.asked:
+        asked.update((name, _opened(reads, graph[name])) for name, reads in asked.items())
     return Readings(graph, asked)
+
+
+def _opened(reads: Reads, node: Node) -> Reads:
+    """The reads in which a slice that ends with the tensor goes on, where the tensor is longer.
+
+    Where the forward has asked for a size, its end may be that; else the end is a number of the code.
+    """
+    for read in reads:
+        for place in read.dims:
+            if place.bounded:
+                return tuple(_open_ended(read, node) for read in reads)
+    return reads
+
+
+def _open_ended(read: Read, node: Node) -> Read:
+    """See `_opened`. What has a reason to hold at this size only is not longer at another."""
+    places: list[Place] = []
+    for place, size in zip(read.dims, node.operand_shapes[read.operand], strict=True):
+        length = node.shape[place.dims[0]] if place.bounded and not place.reason else 0
+        is_last = length > 0 and size - 1 in place.positions((length - 1,))
+        places.append(opened(place) if is_last else place)
+    return replace(read, dims=tuple(places))
 
 
 def reads_of(node: Node, vocabulary: Vocabulary) -> Reads:

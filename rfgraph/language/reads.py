@@ -11,7 +11,7 @@ itself) is the union of several reads of the same operand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from typing import Literal, NamedTuple, TypeAlias
@@ -81,6 +81,7 @@ class Place:
         reason: why the law holds at this size only, or why there is none.
         mark: what it rests on where that is no rule: it reaches every row that builds on it.
         total: there is no output position that reads nothing.
+        bounded: as many positions at any size, as of a slice with fixed ends.
     """
 
     dims: tuple[int, ...] = ()
@@ -90,6 +91,7 @@ class Place:
     reason: str = ""
     mark: str = ""
     total: bool = False
+    bounded: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -137,10 +139,14 @@ class Regroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one output position reads of operand number `operand`: one `Place` for each of its dims."""
+    """What one output position reads of operand number `operand`: one `Place` for each of its dims.
+
+    `picks`: positions are picked of a dim, of which others may read something else.
+    """
 
     operand: int
     dims: tuple[Place, ...]
+    picks: bool = False
 
     def __post_init__(self) -> None:
         entries: tuple[Place | Regroup, ...] = self.dims
@@ -186,6 +192,13 @@ def up_to(dim: int, kind: Kind, relation: Relation = _IDENTITY) -> Place:
     """A past read, at any size: output `o` along `dim` reads `relation(o)` and all positions before."""
     law = Law(plain(dim), relation, past=True)
     return Place((dim,), lambda index: range(relation.at(index[0])[-1] + 1), law, kind)
+
+
+def opened(place: Place) -> Place:
+    """A bounded read as one of which more positions may be read at another size."""
+    if place.at is None and place.law is not None:
+        return along(place.dims[0], place.law.relation)
+    return replace(place, bounded=False)
 
 
 def table(

@@ -61,11 +61,16 @@ class Composition:
         if lawless is not None:
             return _unresolved(scan.digits, places, lawless.reason)
         gone = any(map(_is_gone, read))
-        return self.reduced(relation, scan.digits) if gone else self.moved(relation, scan.digits)
+        if not gone:
+            return self.moved(relation, scan.digits)
+        return self.reduced(relation, scan.digits, scan.crop is not None)
 
-    def reduced(self, relation: Relation, digits: Digits) -> Step:
-        """Digits that are read whole or at a fixed position: what they add to z is the relation's."""
-        grows = growing(digits, self.operand_shape)
+    def reduced(self, relation: Relation, digits: Digits, is_cropped: bool = False) -> Step:
+        """Digits that are read whole or at a fixed position: what they add to z is the relation's.
+
+        `is_cropped`: each takes as many values at any size.
+        """
+        grows = None if is_cropped else growing(digits, self.operand_shape)
         kept: list[Digit] = []
         spread = _ORIGIN
         kinds: list[str] = []
@@ -82,11 +87,15 @@ class Composition:
             kinds += [place.kind] * place.is_whole
             if digit is grows:  # the others are as many at any size
                 limits.append(GROUP if place.is_whole else place.reason)
-            elif digit.sized and added != _ORIGIN:
+            elif digit.sized and not is_cropped and added != _ORIGIN:
                 limits.append(SPLIT)
         if len(kinds) == len(digits):
             return Step(None, whole=kinds[0])
-        if any(digit.sized for digit in kept) and gcd(*(digit.coefficient for digit in kept)) > 1:
+        if (
+            any(d.sized for d in kept)
+            and not is_cropped
+            and gcd(*(digit.coefficient for digit in kept)) > 1
+        ):
             limits.append(SPLIT)
         limit = next(filter(None, limits), "")
         relation = Relation(1, 1, (spread,)).compose(relation)

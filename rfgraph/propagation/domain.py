@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from rfgraph.graph import Node
 from rfgraph.language.reads import Read
@@ -22,3 +22,11 @@ class Domain(Protocol[Value]):
 
     def join(self, values: Sequence[Value], node: Node) -> Value | None:
         """The union of what `node` reads through all its reads."""
+
+
+@runtime_checkable
+class United(Domain[Value], Protocol[Value]):
+    """A domain in which positions along dims that carry no axis, as channels, are held together."""
+
+    def carrying(self, value: Value) -> frozenset[int]:
+        """The dims of a tensor along which it reads the axis."""

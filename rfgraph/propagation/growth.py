@@ -35,10 +35,18 @@ class Growth:
 
     def own(self, name: str) -> frozenset[int]:
         """The dims of a node that grow with one axis alone."""
+        return frozenset(d for d, each in enumerate(self._factors_of(name)) if len(each) == 1)
+
+    def growing(self, name: str) -> frozenset[int]:
+        """The dims of a node that grow with any axis."""
+        return frozenset(d for d, each in enumerate(self._factors_of(name)) if each)
+
+    def _factors_of(self, name: str) -> tuple[Factors, ...]:
+        """Of each dim of a node."""
         while name not in self._factors:
             node = next(self._nodes)
             self._factors[node.name] = self._entered(node) if node.op == "input" else self._at(node)
-        return frozenset(d for d, factors in enumerate(self._factors[name]) if len(factors) == 1)
+        return self._factors[name]
 
     def _entered(self, node: Node) -> tuple[Factors, ...]:
         tracked = (Axis(node.name, dim) in self._axes for dim in range(len(node.shape)))

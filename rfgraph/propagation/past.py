@@ -43,18 +43,25 @@ def gone_on(scan: Scan, places: Sequence[Place]) -> Step:
         return _unresolved(read, SPLIT)
     if not place.law.digits:
         last = place.law.relation.sets[0].hi
-        reads = (member for i in range(last + 1) for member in relation.at(i))
-        return Step(Scan(Relation.constant(reads), ()), limit=place.reason)
+        return Step(Scan(Relation.constant(passed(relation, last)), ()), limit=place.reason)
     if place.law.relation.advance <= 0:
         return _unresolved(read, place.reason or TURNED)
-    passed = ends(place.law.relation).compose(relation)
-    return Step(Scan(passed, place.law.digits, True), limit=place.reason)
+    ended = ends(place.law.relation).compose(relation)
+    return Step(Scan(ended, place.law.digits, True), limit=place.reason)
 
 
 def _unresolved(read: Sequence[Place], limit: str) -> Step:
     """No relation says how far it reads."""
     varying = sorted({dim for place in read for dim in place.dims})
     return Step(Scan(None, tuple(map(Digit, varying)), past=bool(varying)), limit=limit)
+
+
+def passed(relation: Relation, last: int) -> set[int]:
+    """What the positions up to the last one read, those that a crop has left out before the first, too."""
+    lead = max((reads.hi for reads in relation.sets if reads.length), default=0) + 1
+    first = -relation.period * -(-max(lead, 0) // max(relation.advance, 1))
+    before = {i for place in range(first, 0) for i in relation.at(place) if i >= 0}
+    return before.union(*map(relation.at, range(last + 1)))
 
 
 def ends(relation: Relation) -> Relation:

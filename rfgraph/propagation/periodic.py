@@ -5,7 +5,7 @@ In: reads. Out: `Periodic` values: the local relation of the axis, whole reads, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import is_
@@ -15,6 +15,7 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node
 from rfgraph.language.reads import Read, unmoved
 from rfgraph.propagation.composition import Composition
+from rfgraph.propagation.crops import both, cropped_alike, within
 from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.masked import hides, masked_dims
 from rfgraph.propagation.scans import Scan
@@ -80,6 +81,10 @@ class PeriodicDomain:
         # A dense block joins the same prefix of branches again and again.
         self._joined: dict[tuple[Periodic, Periodic], Periodic] = {}
 
+    def carrying(self, value: Periodic) -> frozenset[int]:
+        """The dims of a tensor along which it reads the axis."""
+        return frozenset(digit.dim for scan in value.scans for digit in scan.digits)
+
     def initial(self, node: Node, dim: int) -> Periodic:
         return _SOURCES.get(dim) or Periodic((Scan(Relation.identity(), plain(dim)),))
 
@@ -101,34 +106,44 @@ class PeriodicDomain:
             return found
         digits = tuple(map(Digit, sorted(moving | masked_dims(node))))
         limits = extend(found.limits, node.name, "a constant mask fixes positions at this size")
-        local = (Scan(None, digits),) if found.local else ()
+        local = (Scan(None, digits, crop=cropped_alike(found.local)),) if found.local else ()
         past = (Scan(None, digits, past=True),) if found.past else ()
         return _since(replace(found, local=local, past=past, limits=limits), node)
 
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
         scans: list[Scan] = []
         whole, since, limits, marks = value.whole, value.since, value.limits, value.marks
-        operand, growth = read.operand, self._growth
+        operand, growth, places = read.operand, self._growth, read.dims
         own = partial(growth.own, node.operands[operand]) if growth else tuple
-        step_of = Composition(read.dims, node.operand_shapes[operand], node.shape, own).step
+        step_of = Composition(places, node.operand_shapes[operand], node.shape, own).step
         kinds = {(scan.digits, scan.past) for scan in value.scans}
         told = len(kinds) < len(value.scans)  # of branches' rates
         for scan in value.scans:
+            crops = scan.crop is not None
+            for digit in scan.digits:
+                place = places[digit.dim]
+                crops = crops or place.bounded
+                if place.mark:
+                    marks = extend(marks, node.name, place.mark)
             step = step_of(scan)
+            if crops:
+                shapes = node.operand_shapes[operand], node.shape
+                step = within(scan, step, places, shapes, partial(self._growing, node, operand))
             if step.whole:
                 whole = extend(whole, node.name, step.whole)
             if step.past:
                 since = extend(since, node.name, step.past)
             if step.limit:
                 limits = extend(limits, node.name, step.limit)
-            for digit in scan.digits:
-                if read.dims[digit.dim].mark:
-                    marks = extend(marks, node.name, read.dims[digit.dim].mark)
             if step.scan is not None and step.scan not in scans:
                 clash = _absorb(scans, step.scan)
                 limits = extend(limits, node.name, clash) if clash and not told else limits
         trails = whole, since, limits, marks, value.reshapes, value.meetings
         return _since(Periodic(*_apart(scans), *trails), node)
+
+    def _growing(self, node: Node, operand: int) -> Collection[int]:
+        """The dims of an operand that are longer where an axis is."""
+        return () if self._growth is None else self._growth.growing(node.operands[operand])
 
     def join(self, values: Sequence[Periodic], node: Node) -> Periodic | None:
         if not values:
@@ -158,8 +173,10 @@ def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, bool]:
     too_many = len(scans) > _MOST_SCANS
     if too_many:
         dims = sorted({digit.dim for scan in scans for digit in scan.digits})
+        crop = cropped_alike(scans)
         scans = [
-            Scan(None, tuple(map(Digit, dims)), past) for past in {scan.past for scan in scans}
+            Scan(None, tuple(map(Digit, dims)), past, crop)
+            for past in {scan.past for scan in scans}
         ]
         limits = extend(limits, node.name, "too many differently moving branches meet")
     trails = whole, since, limits, marks, reshapes, meetings
@@ -206,7 +223,8 @@ def _absorb(scans: list[Scan], scan: Scan) -> str:
             continue
         if mine.relation.joinable(scan.relation):
             joined = mine.relation.join(scan.relation)
-            scans[i] = mine if joined is mine.relation else replace(mine, relation=joined)
+            if joined is not mine.relation or scan.crop != mine.crop:
+                scans[i] = replace(mine, relation=joined, crop=both(mine.crop, scan.crop))
             return ""
         clash = (
             f"rate mismatch: branches of effective strides {mine.relation.stride} "

@@ -25,12 +25,14 @@ class Scan:
     """Reads that move with the output: `relation(z)`, with `z` given by `digits` (none: a constant).
 
     `relation` None: the reads vary along the digits' dims, and no relation says how. `past`: and all that
-    the positions before it read.
+    the positions before it read. `crop`: all that may be read, where a crop bounds it at any size (`crops`);
+    empty where that is not known.
     """
 
     relation: Relation | None
     digits: Digits
     past: bool = False
+    crop: Positions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ def shown(
     Digits that share a dim with other elements are united, as channels are. Digits along a dim that the axis
     has for itself, one of `own`, are steps of it.
     """
+    if len(scans) > 1 and any(scan.crop for scan in scans):
+        scans = _uncovered(scans)
     if all(is_plain(scan.digits) for scan in scans):
         return scans
     return _shown(scans, shape, frozenset(own()))
@@ -131,6 +135,18 @@ def _shown(scans: tuple[Scan, ...], shape: Shape, own: frozenset[int]) -> tuple[
         any(mine is not scan and _covers(mine, scan, shape) for mine in joined) for scan in joined
     ]
     return tuple(scan for scan, is_covered in zip(joined, covered, strict=True) if not is_covered)
+
+
+def _uncovered(scans: tuple[Scan, ...]) -> tuple[Scan, ...]:
+    """Without what moves within a crop of which every position reads all, as behind a softmax over it."""
+    fixed = {i for s in scans if s.relation and not s.digits for i in s.relation.sets[0].members()}
+    return tuple(
+        scan
+        for scan in scans
+        if not (
+            scan.digits and scan.crop and scan.crop.length and fixed.issuperset(scan.crop.members())
+        )
+    )
 
 
 def _joinable(one: Scan, other: Scan) -> bool:

@@ -11,6 +11,7 @@ from functools import cached_property
 import networkx as nx
 import numpy as np
 
+from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Axis, Carry, Position, Shape
 from rfgraph.language.readings import Readings
 from rfgraph.propagation.growth import Growth
@@ -28,6 +29,28 @@ _NONE: Mapping[str, frozenset[int]] = {}
 def varies(lattice: Lattice, sets: Array, dim: int) -> bool:
     """Do the sets differ along a dim? Of hulls, which do not show it, it is taken that they do."""
     return not lattice.exact or bool((sets != sets.take([0], axis=dim)).any())
+
+
+def sets_of(lattice: Lattice, law: Relation, count: int) -> Array:
+    """What positions `0 .. count - 1` read by a law; what lies outside of the axis is left out."""
+    sets, axis = lattice.empty(count), lattice.singletons()
+    for phase, reads in enumerate(law.sets[:count]):
+        here = np.arange(phase, count, law.period)
+        starts = law.advance * (here // law.period)
+        for member in reads.members():
+            read = starts + member
+            inside = (read >= 0) & (read < lattice.length)
+            sets[here[inside]] = lattice.union(sets[here[inside]], axis[read[inside]])
+    return sets
+
+
+def longest_run(marks: Array) -> tuple[int, int] | None:
+    """The first and the last of the most marks in a row; None where there are none."""
+    edges = np.flatnonzero(np.diff(marks, prepend=False, append=False))
+    if not edges.size:
+        return None
+    first, end = max(edges.reshape(-1, 2).tolist(), key=lambda run: run[1] - run[0])
+    return int(first), int(end) - 1
 
 
 class AtSize:
@@ -116,6 +139,16 @@ class AtSize:
         others = tuple(dim for dim in range(sets.ndim - 1) if dim not in dims)
         return lattice, lattice.union.reduce(sets, axis=others, keepdims=True) if others else sets
 
+    def interior(
+        self, name: str, axis: Axis, law: Relation, dims: Sequence[int], local: bool = False
+    ) -> tuple[int, int] | None:
+        """Between which positions along the one dim of `dims`, if any, all sets are those of a law."""
+        count = self.shape(name)[dims[0]] if dims else 1
+        along = self.sets_along(name, axis, dims, local)
+        lattice = Lattice(self.length(axis), True) if along is None else along[0]
+        own = lattice.empty(count) if along is None else along[1].reshape(-1, lattice.width)
+        return longest_run((own == sets_of(lattice, law, count)).all(axis=-1))
+
     def reached(
         self, name: str, axis: Axis, rows: Sequence[int], dims: Sequence[int]
     ) -> tuple[Array, bool]:
@@ -131,7 +164,9 @@ class AtSize:
     def _walked(self, name: str | None, axis: Axis, exact: bool) -> tuple[Lattice, Walk[Sized]]:
         if axis not in self._walks:
             lattice = Lattice(self.length(axis), exact)
-            domain = SizedDomain(lattice, self._budget if exact else None, self._tables)
+            domain = SizedDomain(
+                lattice, self._budget if exact else None, self._tables, self._growth.growing
+            )
             walk = Walk(self._readings, [axis], domain)
             self._walks[axis] = (lattice, walk)
         walk = self._walks[axis][1]

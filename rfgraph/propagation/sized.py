@@ -5,8 +5,8 @@ In: reads. Out: `Sized` values: arrays of sets over the tensor's own dims.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from math import prod
 
@@ -17,6 +17,7 @@ from rfgraph.algebra.positions import Positions
 from rfgraph.errors import RfgraphError
 from rfgraph.graph import Carry, Masked, Node, Shape
 from rfgraph.language.reads import Place, Read, unmoved
+from rfgraph.propagation.crops import bounds
 from rfgraph.propagation.lattice import Array, Lattice
 from rfgraph.propagation.masked import masked_dims
 from rfgraph.propagation.trail import Trail, extend, merge
@@ -33,10 +34,12 @@ class Part:
     Attributes:
         dims: the tensor's dims that carry the axis; none where one position was picked.
         sets: over the tensor's dims, of size 1 where they do not vary.
+        bounded: a crop, of as many positions at any size: all of it is not the whole axis.
     """
 
     dims: frozenset[int]
     sets: Array
+    bounded: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,10 @@ class Sized:
 _NO_TABLES: Mapping[str, frozenset[int]] = {}
 
 
+def _none(name: str) -> Collection[int]:
+    return ()
+
+
 class SizedDomain:
     """Composes reads into sets (theory: sized answers).
 
@@ -77,6 +84,7 @@ class SizedDomain:
     Args:
         tables: the nodes that put positions that were picked one by one side by side, and the dims along
             which, which carry the axis from there on.
+        growing: the dims of a node that are longer where an axis is.
     """
 
     def __init__(
@@ -84,8 +92,10 @@ class SizedDomain:
         lattice: Lattice,
         budget: int | None = None,
         tables: Mapping[str, frozenset[int]] = _NO_TABLES,
+        growing: Callable[[str], Collection[int]] = _none,
     ) -> None:
         self.lattice = lattice
+        self._growing = growing
         self._left = budget
         self._tables = tables
 
@@ -107,13 +117,16 @@ class SizedDomain:
         carries: list[Carry] = []
         for part in value.parts:
             sets = image(part.sets)
-            if _is_unbounded(part, read.dims):
+            growing = partial(self._growing, node.operands[read.operand])
+            is_crop = part.bounded or bounds(part.dims, read.dims, growing)
+            if not part.bounded and _is_unbounded(part, read.dims):
                 added.append(sets)
                 whole = extend(whole, node.name, read.dims[min(part.dims)].kind)
                 carries.append(Carry(read.operand, part.dims, None))
             else:
                 laid = frozenset() if part.dims else self._tables.get(node.name, frozenset())
-                parts.append(_carried(part, sets, read.dims, node, laid))
+                carried = _carried(part, sets, read.dims, node, laid)
+                parts.append(replace(carried, bounded=True) if is_crop and not laid else carried)
                 carries.append(Carry(read.operand, part.dims, parts[-1].dims))
         return Sized(self._merged(parts), self._union(added), whole, tuple(carries))
 
@@ -129,11 +142,15 @@ class SizedDomain:
 
     def _merged(self, parts: Sequence[Part]) -> tuple[Part, ...]:
         """One part for equal dims."""
-        together: dict[frozenset[int], list[Array]] = {}
+        together: dict[frozenset[int], list[Part]] = {}
         for part in parts:
-            together.setdefault(part.dims, []).append(part.sets)
-        united = ((dims, self._union(sets)) for dims, sets in together.items())
-        return tuple(Part(dims, sets) for dims, sets in united if sets is not None)
+            together.setdefault(part.dims, []).append(part)
+        merged: list[Part] = []
+        for dims, alike in together.items():
+            sets = self._union([part.sets for part in alike])
+            if sets is not None:
+                merged.append(Part(dims, sets, all(part.bounded for part in alike)))
+        return tuple(merged)
 
     def _image(self, step: _Step, node: Node, sets: Array) -> Array:
         """What the node reads of these sets of its operand, but where the model fixes its value."""

@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 from rfgraph.graph import Axis, Node
 from rfgraph.language.readings import Readings
 from rfgraph.language.reads import Reads
-from rfgraph.propagation.domain import Domain
+from rfgraph.propagation.channels import Channels
+from rfgraph.propagation.domain import Domain, United
 
 Value = TypeVar("Value")
 
@@ -29,6 +30,9 @@ class Walk(Generic[Value]):
         self._readings = readings
         self._axes = axes
         self._domain = domain
+        self._channels = (
+            Channels(readings, self.values, domain) if isinstance(domain, United) else None
+        )
 
     def visit(self, names: Container[str] | None = None) -> None:
         """Visit the nodes called `names` (None: all), which must include what they read."""
@@ -46,15 +50,19 @@ class Walk(Generic[Value]):
         operands = [self.values[name] for name in node.operands]
         values: dict[Axis, Value] = {}
         for axis in self._axes:
-            value = self._along(node, reads, [operand.get(axis) for operand in operands])
+            value = self._along(node, axis, reads, [operand.get(axis) for operand in operands])
             if value is not None:
                 values[axis] = value
         return values
 
-    def _along(self, node: Node, reads: Reads, operands: Sequence[Value | None]) -> Value | None:
+    def _along(
+        self, node: Node, axis: Axis, reads: Reads, operands: Sequence[Value | None]
+    ) -> Value | None:
         parts: list[Value] = []
         for read in reads:
             value = operands[read.operand]
+            if read.picks and self._channels is not None:
+                value = self._channels.read(node, read, axis)
             part = None if value is None else self._domain.compose(value, read, node)
             if part is not None:
                 parts.append(part)

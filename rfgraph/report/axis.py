@@ -149,6 +149,19 @@ class Figures:
         """The positions that outputs `0 .. period - 1` read."""
         return reads.view(lambda law: law.phases)
 
+    @figure("attribute")
+    @staticmethod
+    def interior(reads: AxisReads) -> tuple[int, int] | None:
+        """The first and the last position of those, in a row, that read what the relation says.
+
+        At the analysed size, what lies outside of the input left out. Nearer to a border, padding of a map on
+        the way is read, which reads nothing. None where there is no relation, or no such position.
+        """
+        law, dims = reads.relation, reads.dims
+        if law is None or len(dims) > 1:
+            return None
+        return reads.at_size.interior(reads.node, reads.axis, law, dims, reads.is_left)
+
     @figure("json")
     @staticmethod
     def reach(reads: AxisReads) -> tuple[float, float] | None:
@@ -269,6 +282,11 @@ class AxisReads(Figures):
         None for a whole or a past read, and where a reshape has spread the axis over the node's dims.
         """
         return self.law if self.shown.has_steps and not self.is_endless else None
+
+    @property
+    def is_left(self) -> bool:
+        """Is this what is left where whole-axis and past reads are left out?"""
+        return self._is_local
 
     @property
     def is_endless(self) -> bool:

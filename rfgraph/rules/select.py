@@ -6,6 +6,7 @@ In: their nodes. Out: reads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeGuard
 
@@ -22,22 +23,44 @@ from rfgraph.rules.registry import rule, spellings
 _MASKS = (torch.bool, torch.uint8)
 
 
-def stepped(dim: int, start: int, step: int = 1, from_end: bool = False) -> Place:
-    """Output `o` reads `start + step * o`; `from_end`: the start was counted from the end."""
+def stepped(
+    dim: int, start: int, step: int = 1, from_end: bool = False, bounded: bool = False
+) -> Place:
+    """Output `o` reads `start + step * o`; `from_end`: the start was counted from the end.
+
+    `bounded`: see `Place`.
+    """
     law = Relation.window(1, step, 1, -start)
-    return (
+    place = (
         table(dim, law.at, law, "counts from the end at this size") if from_end else along(dim, law)
     )
+    return replace(place, bounded=True) if bounded else place
 
 
-def picked(dim: int, indices: Sequence[int]) -> Place:
-    """Output `o` reads `indices[o]`, which the model fixes: a law where they are equally spaced."""
+def _is_bounded(entry: slice, size: int) -> bool:
+    """True for a slice that takes as many positions at any size, as long as there are these."""
+    if entry.start is None or entry.start >= 0:
+        return entry.stop is not None and 0 <= entry.stop <= size
+    return -size <= entry.start and (entry.stop is None or entry.stop < 0)
+
+
+def picking(reads: Reads) -> Reads:
+    """The reads of an operator that picks positions."""
+    return tuple(replace(read, picks=True) for read in reads)
+
+
+def picked(dim: int, indices: Sequence[int], size: int = 0) -> Place:
+    """Output `o` reads `indices[o]`, which the model fixes: a law where they are equally spaced.
+
+    `size`: of the dim that is indexed; the read is bounded where it leaves out some of it.
+    """
     gaps = {b - a for a, b in pairwise(indices)}
     law = None
     if len(gaps) == 1:
         (gap,) = gaps
         law = Relation(1, gap, (Positions.of(indices[:1]),))
-    return table(dim, lambda o: (indices[o],), law, "constant index")
+    place = table(dim, lambda o: (indices[o],), law, "constant index")
+    return replace(place, bounded=len(set(indices)) < size)
 
 
 def one(index: int, size: int) -> Place:
@@ -127,13 +150,14 @@ def getitem(node: Node) -> Reads:
         elif isinstance(entry, slice):
             first, _, step = entry.indices(own[len(read)])
             counted = entry.start is not None and entry.start < 0
-            read.append(stepped(position, first, step, counted))
+            bounded = _is_bounded(entry, own[len(read)])
+            read.append(stepped(position, first, step, counted, bounded))
             position += 1
         elif is_fancy(entry):
-            read.append(looked_up(range(start, start + rank), next(taken)))
+            read.append(looked_up(range(start, start + rank), next(taken), own[len(read)]))
         else:
             read.append(one(int(entry), own[len(read)]))
-    return (Read(0, tuple(read)),)
+    return (Read(0, tuple(read), picks=True),)
 
 
 def _index_tensors(entries: Sequence[object], own: Shape) -> list[torch.Tensor] | None:
@@ -161,8 +185,11 @@ def _where_indexed(entries: Sequence[object], indices: Sequence[torch.Tensor]) -
     return first if all(slots[first : first + count]) else 0, indices[0].ndim
 
 
-def looked_up(dims: Sequence[int], index: torch.Tensor) -> Place:
-    """The output position over `dims` reads at the constant `index`: a table of the dims it varies on."""
+def looked_up(dims: Sequence[int], index: torch.Tensor, size: int = 0) -> Place:
+    """The output position over `dims` reads at the constant `index`: a table of the dims it varies on.
+
+    `size`: see `picked`.
+    """
     varying = [
         dim for dim in range(index.ndim) if not bool((index == index.narrow(dim, 0, 1)).all())
     ]
@@ -173,7 +200,7 @@ def looked_up(dims: Sequence[int], index: torch.Tensor) -> Place:
     if not varying and index.numel():
         return fixed(int(values))
     if len(varying) <= 1:
-        return picked(dims[varying[0]] if varying else dims[0], values.flatten().tolist())
+        return picked(dims[varying[0]] if varying else dims[0], values.flatten().tolist(), size)
     return lookup(
         tuple(dims[dim] for dim in varying), lambda o: (int(values[o]),), "constant index"
     )
@@ -191,9 +218,8 @@ def narrow(node: Node) -> Reads:
     """
     own, start = node.operand_shapes[0], int(node.params["start"])
     dim = nonnegative(node.params["dim"], len(own))
-    return along_dim(
-        node, dim, stepped(dim, start % own[dim] if start < 0 else start, 1, start < 0)
-    )
+    first = start % own[dim] if start < 0 else start
+    return picking(along_dim(node, dim, stepped(dim, first, 1, start < 0, bounded=True)))
 
 
 @rule(*spellings("select"), signature="input, dim, index")
@@ -208,7 +234,8 @@ def select(node: Node) -> Reads:
     """
     own = node.operand_shapes[0]
     dim = nonnegative(node.params["dim"], len(own))
-    return (Read(0, _without(dim, len(own), one(node.params["index"], own[dim]))),)
+    read = _without(dim, len(own), one(node.params["index"], own[dim]))
+    return (Read(0, read, picks=True),)
 
 
 def _without(dim: int, rank: int, read: Place) -> tuple[Place, ...]:
@@ -229,7 +256,9 @@ def index_select(node: Node) -> Reads:
     rank = len(node.shape)
     dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
     if is_constant(index):
-        return along_dim(node, dim, looked_up((dim,), index.detach().cpu().reshape(-1)))
+        size = node.operand_shapes[0][dim]
+        place = looked_up((dim,), index.detach().cpu().reshape(-1), size)
+        return picking(along_dim(node, dim, place))
     reads = along_dim(node, dim, every("data-dependent"))
     rest = enumerate(node.operand_shapes[1:], start=1)
     return (*reads, *(Read(i, (along(dim),) * len(shape)) for i, shape in rest))
@@ -248,7 +277,8 @@ def gather(node: Node) -> Reads:
     rank = len(node.shape)
     dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
     if is_constant(index):
-        return along_dim(node, dim, looked_up(range(rank), index.detach().cpu()))
+        size = node.operand_shapes[0][dim]
+        return along_dim(node, dim, looked_up(range(rank), index.detach().cpu(), size))
     return (*along_dim(node, dim, every("data-dependent")), same(rank, index.index))
 
 
@@ -264,7 +294,7 @@ def unbind(node: Node) -> Reads:
     """
     rank = len(node.operand_shapes[0])
     dim = nonnegative(node.params["dim"], rank)
-    return (Read(0, _without(dim, rank, fixed(node.output))),)
+    return (Read(0, _without(dim, rank, fixed(node.output)), picks=True),)
 
 
 def split(node: Node) -> Reads:
@@ -277,30 +307,41 @@ def split(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.split.html
     """
     dim = nonnegative(node.params["dim"], len(node.shape))
-    starts = node.params["starts"]
-    start = starts[node.output]
-    return along_dim(node, dim, stepped(dim, start, 1, start > 0 and not node.params["fixed"]))
+    start, fixed_ends = node.params["starts"][node.output], node.params["fixed"]
+    is_last = start + node.shape[dim] == node.operand_shapes[0][dim]
+    bounded = fixed_ends and not (is_last and node.params["is_open"])
+    place = stepped(dim, start, 1, start > 0 and not fixed_ends, bounded)
+    return picking(along_dim(node, dim, place))
 
 
 def _normalize_pieces(params: Params, shapes: Sequence[Shape]) -> Params:
-    """`starts` of the pieces, and whether the model fixes them whatever the size."""
-    size = shapes[0][nonnegative(params["dim"], len(shapes[0]))]
+    """`starts` of the pieces, and whether the model fixes them whatever the size.
+
+    `is_open`: the last one is what is left.
+    """
+    starts, is_fixed, is_open = _starts(
+        params, shapes[0][nonnegative(params["dim"], len(shapes[0]))]
+    )
+    return {**params, "starts": tuple(starts), "fixed": is_fixed, "is_open": is_open}
+
+
+def _starts(params: Params, size: int) -> tuple[Sequence[int], bool, bool]:
+    """See `_normalize_pieces`."""
     if "chunks" in params:
         each = -(-size // params["chunks"])
-        return {**params, "starts": tuple(range(0, max(size, 1), max(each, 1))), "fixed": False}
+        return range(0, max(size, 1), max(each, 1)), False, True
     if "indices_or_sections" in params:
         asked = (params[name] for name in ("indices_or_sections", "indices", "sections"))
         sections: int | Sequence[int] = next(value for value in asked if value is not None)
         if isinstance(sections, int):
             each, rest = divmod(size, sections)
-            starts = [i * each + min(i, rest) for i in range(sections)]
-            return {**params, "starts": tuple(starts), "fixed": False}
-        return {**params, "starts": (0, *(i % size for i in sections)), "fixed": min(sections) >= 0}
+            return [i * each + min(i, rest) for i in range(sections)], False, True
+        return (0, *(i % size for i in sections)), min(sections) >= 0, True
     named = ("split_sizes", "split_size_or_sections", "split_size")
     sizes: int | Sequence[int] = next(params[name] for name in named if name in params)
     if isinstance(sizes, int):
-        return {**params, "starts": tuple(range(0, max(size, 1), sizes)), "fixed": True}
-    return {**params, "starts": tuple(sum(sizes[:i]) for i in range(len(sizes))), "fixed": True}
+        return range(0, max(size, 1), sizes), True, True
+    return [sum(sizes[:i]) for i in range(len(sizes))], True, False
 
 
 for _name, _targets, _signature in (

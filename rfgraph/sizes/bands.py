@@ -5,17 +5,17 @@ In: two looks at one model. Out: the same, by readings in which such laws hold a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from rfgraph.language.readings import Readings
 from rfgraph.language.reads import BY_MASK, Place, Read, Reads
 from rfgraph.sizes.compare import twins
-from rfgraph.sizes.look import Look, look
+from rfgraph.sizes.look import Look, look_again
 
 
-def banded(first: Look, second: Look) -> tuple[Look, Look]:
+def banded(first: Look, second: Look | None) -> tuple[Look, Look | None]:
     """The looks, with the masks of both that are one law said to hold at any size."""
+    if second is None:
+        return first, None
     other = twins(first.graph, second.graph)
     own: dict[str, Reads] = {}
     there: dict[str, Reads] = {}
@@ -25,7 +25,7 @@ def banded(first: Look, second: Look) -> tuple[Look, Look]:
             theirs = second.readings[twin]
             if list(map(_laws, reads)) == list(map(_laws, theirs)):
                 own[name], there[twin] = tuple(map(_freed, reads)), tuple(map(_freed, theirs))
-    return (_again(first, own), _again(second, there)) if own else (first, second)
+    return (look_again(first, own), look_again(second, there)) if own else (first, second)
 
 
 def _laws(read: Read) -> dict[int, Place]:
@@ -43,7 +43,3 @@ def _freed(read: Read) -> Read:
         read.operand,
         tuple(replace(p, reason="") if dim in free else p for dim, p in enumerate(read.dims)),
     )
-
-
-def _again(before: Look, reads: Mapping[str, Reads]) -> Look:
-    return look(Readings(before.graph, {**before.readings, **reads}), before.axes)

@@ -6,11 +6,12 @@ In: the readings of a graph, the tracked axes. Out: the abstract values of its n
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from rfgraph.graph import Axis, Graph
 from rfgraph.language.readings import Readings
+from rfgraph.language.reads import Reads
 from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.periodic import Periodic, PeriodicDomain
 from rfgraph.propagation.shown import Shown
@@ -49,6 +50,11 @@ def look(readings: Readings, axes: Sequence[Axis]) -> Look:
     """What the nodes read along these axes."""
     growth = Growth(readings, axes)
     return Look(readings, axes, propagate(readings, axes, PeriodicDomain(growth)), growth)
+
+
+def look_again(one: Look, reads: Mapping[str, Reads]) -> Look:
+    """The look with other reads of some nodes."""
+    return look(replace(one.readings, _reads={**one.readings, **reads}), one.axes)
 
 
 def unrolled_look(

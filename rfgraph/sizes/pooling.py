@@ -6,13 +6,12 @@ In: looks. Out: looks in which such a pool reads its axis whole.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from rfgraph.graph import Node
 from rfgraph.language.readings import Readings
 from rfgraph.language.reads import Place, Read, Reads, every
 from rfgraph.sizes.compare import twins
-from rfgraph.sizes.look import Look, look
+from rfgraph.sizes.look import Look, look_again
 
 
 def pooled(first: Look, second: Look | None) -> tuple[Look, Look | None]:
@@ -40,7 +39,7 @@ def pooled(first: Look, second: Look | None) -> tuple[Look, Look | None]:
             mine[node.name] = _whole(first.readings[node.name], dims)
     if not mine:
         return first, second
-    return _with(first, mine), None if second is None else _with(second, its)
+    return look_again(first, mine), None if second is None else look_again(second, its)
 
 
 def _pools(node: Node, readings: Readings) -> dict[int, int]:
@@ -72,9 +71,3 @@ def _whole(reads: Reads, dims: Mapping[int, int]) -> Reads:
         )
         for read in reads
     )
-
-
-def _with(one: Look, reads: Mapping[str, Reads]) -> Look:
-    """The look with other reads of some nodes."""
-    changed = replace(one.readings, _reads={**one.readings, **reads})
-    return look(changed, one.axes)

@@ -14,6 +14,7 @@ from rfgraph.graph import Shape
 from rfgraph.sizes.bands import banded
 from rfgraph.sizes.choice import asks, fit, second_shapes
 from rfgraph.sizes.compare import demoted
+from rfgraph.sizes.crops import uncropped
 from rfgraph.sizes.look import Look, unrolled_look
 from rfgraph.sizes.loops import loops
 from rfgraph.sizes.pooling import pooled
@@ -33,9 +34,7 @@ def settled(first: Look, look_at: LookAt) -> tuple[Look, str]:
     if not asks(first):
         return first, ""
     second = _second(first, look_at)
-    if second is not None:
-        first, second = banded(first, second)
-    first, second = pooled(first, second)
+    first, second = pooled(*banded(*uncropped(first, second)))
     unrolled = loops(first, second)
     if unrolled.picks:
         first = unrolled_look(first.readings, first.axes, unrolled.picks, unrolled.layouts)

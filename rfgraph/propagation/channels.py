@@ -1,0 +1,233 @@
+"""`Channels`: what some positions of a tensor read, along dims that carry no axis, as channels.
+
+In: a walk of a domain that holds all channels of a tensor together. Out: values of some of them, found by
+going back to where tensors were put side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from rfgraph.graph import Axis, Node
+from rfgraph.language.readings import Readings
+from rfgraph.language.reads import Place, Read, unmoved
+from rfgraph.propagation.domain import United
+
+Value = TypeVar("Value")
+Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Marks: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+
+_MOST_MARKS = 1 << 16
+_MOST_LOOKED_AT = 1 << 10
+_DEEPEST = 200
+_MOST_KNOWN = 1 << 12
+
+
+@dataclass(frozen=True, eq=False)
+class Some:
+    """Some positions of a tensor: those marked, over a few of its dims; along the others all of them."""
+
+    dims: tuple[int, ...]
+    marks: Marks
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal positions."""
+        return self.dims, self.marks.shape, self.marks.tobytes()
+
+
+_NONE: frozenset[int] = frozenset()
+_EVERY = Some((), np.ones((), np.bool_))
+
+
+class Channels(Generic[Value]):
+    """The values of some channels: `values` are those of all channels together, of the nodes visited."""
+
+    def __init__(
+        self,
+        readings: Readings,
+        values: Mapping[str, Mapping[Axis, Value]],
+        domain: United[Value],
+    ) -> None:
+        self._readings = readings
+        self._values = values
+        self._domain = domain
+        self._known: dict[tuple[object, ...], Value | None] = {}
+        self._apart: dict[str, frozenset[int]] = {}
+        self._nodes = iter(readings.graph)
+
+    def read(self, node: Node, read: Read, axis: Axis) -> Value | None:
+        """What a read takes of an operand: of the channels that it picks alone."""
+        name = node.operands[read.operand]
+        value = self._values[name].get(axis)
+        apart = self._apart_in(name)
+        if value is None or not apart:
+            return value
+        shape, carrying = node.operand_shapes[read.operand], self._domain.carrying(value)
+        dims = [
+            dim
+            for dim, (place, size) in enumerate(zip(read.dims, shape, strict=True))
+            if dim not in carrying and not place.is_whole and not _is_same(place, size, node)
+        ]
+        if apart.isdisjoint(dims):
+            return value
+        some = _taken(read, dims, node, _EVERY) if _apart(read, dims, carrying) else _EVERY
+        if some is None:
+            return None
+        return self._value(name, axis, some, 0) if some.dims else value
+
+    def _value(self, name: str, axis: Axis, some: Some, depth: int) -> Value | None:
+        """What these positions of a node read."""
+        key = (name, axis, *some.key)
+        if key not in self._known:
+            if len(self._known) > _MOST_KNOWN:
+                return self._values[name].get(axis)
+            self._known[key] = self._found(name, axis, some, depth)
+        return self._known[key]
+
+    def _found(self, name: str, axis: Axis, some: Some, depth: int) -> Value | None:
+        value, node = self._values[name].get(axis), self._readings.graph[name]
+        if value is None or depth > _DEEPEST or self._apart_in(name).isdisjoint(some.dims):
+            return value
+        parts: list[Value] = []
+        is_less = False
+        for read in self._readings[name]:
+            operand = node.operands[read.operand]
+            own = self._values[operand].get(axis)
+            if own is None:
+                continue
+            there = _read_of(read, node, some, self._domain.carrying(own))
+            if there is None:
+                is_less = True
+                continue
+            found = self._value(operand, axis, there, depth + 1) if there.dims else own
+            is_less |= found is not own
+            part = None if found is None else self._domain.compose(found, read, node)
+            if part is not None:
+                parts.append(part)
+        return self._domain.join(parts, node) if is_less else value
+
+    def _apart_in(self, name: str) -> frozenset[int]:
+        """The dims of a node along which positions may read what others do not: of tensors side by side."""
+        while name not in self._apart:
+            node = next(self._nodes)
+            is_made = node.op != "input" and self._values[node.name]
+            self._apart[node.name] = self._apart_at(node) if is_made else _NONE
+        return self._apart[name]
+
+    def _apart_at(self, node: Node) -> frozenset[int]:
+        found: set[int] = set()
+        reads = self._readings[node.name]
+        for read in reads:
+            for dim in self._apart[node.operands[read.operand]]:
+                found.update(read.dims[dim].dims)
+            if len(reads) > 1:
+                found.update(d for place in read.dims if place.at is not None for d in place.dims)
+            elif node.shape != node.operand_shapes[read.operand]:
+                found.update(_padded(read, node))
+        return frozenset(found) if found else _NONE
+
+
+def _padded(read: Read, node: Node) -> Iterator[int]:
+    """The dims of which a node has more than its operand, each of one position or none."""
+    for place, size in zip(read.dims, node.operand_shapes[read.operand], strict=True):
+        law = place.law
+        is_shift = law is not None and law.extent is None and law.relation.period == 1
+        if is_shift and len(place.dims) == 1 and node.shape[place.dims[0]] > size:
+            yield place.dims[0]
+
+
+def _read_of(read: Read, node: Node, some: Some, carrying: Collection[int]) -> Some | None:
+    """What some positions of a node read of an operand; None: nothing.
+
+    `carrying`: the operand's dims that carry the axis, of which all is taken.
+    """
+    dims = [d for d, place in enumerate(read.dims) if not set(place.dims).isdisjoint(some.dims)]
+    if not dims or not carrying.isdisjoint(dims):
+        return _EVERY
+    return _taken(read, dims, node, some)
+
+
+def _apart(read: Read, dims: Sequence[int], carrying: Collection[int]) -> bool:
+    """Are positions along `dims` read by another law than those that carry the axis?"""
+    own = {dim for carrier in carrying for dim in read.dims[carrier].dims}
+    return all(own.isdisjoint(read.dims[dim].dims) for dim in dims)
+
+
+def _taken(read: Read, dims: Sequence[int], node: Node, some: Some) -> Some | None:
+    """The positions along the operand's `dims` that some of the node read; None: none.
+
+    All of them, where it is not known which.
+    """
+    over = tuple(sorted({*some.dims, *(d for dim in dims for d in read.dims[dim].dims)}))
+    counts = [node.shape[dim] for dim in over]
+    if not dims or prod(counts) > _MOST_MARKS:
+        return _EVERY
+    kept = [n if dim in some.dims else 1 for dim, n in zip(over, counts, strict=True)]
+    marks = np.broadcast_to(some.marks.reshape(kept), counts)
+    index = dict(zip(over, np.nonzero(marks), strict=True)) if over else {}
+    found = [_positions(read.dims[dim], index, node) for dim in dims]
+    if None in found or (len(found) > 1 and not all(each.in_order for each in found if each)):
+        return _EVERY
+    sizes = [node.operand_shapes[read.operand][dim] for dim in dims]
+    columns = np.broadcast_arrays(*(each.positions for each in found if each))
+    table = np.stack(columns)
+    taken = np.zeros(sizes, np.bool_)
+    inside = ((table >= 0) & (table < np.array(sizes)[:, None])).all(axis=0)
+    taken[tuple(table[:, inside])] = True
+    if not taken.any():
+        return None
+    return _EVERY if taken.all() else Some(tuple(dims), taken)
+
+
+def _is_same(place: Place, size: int, node: Node) -> bool:
+    """The place is the output's own, along all of a dim."""
+    return (
+        bool(place.dims) and place is unmoved(place.dims[0]) and size == node.shape[place.dims[0]]
+    )
+
+
+class _Found(NamedTuple):
+    """What is read along one dim: a position for each index, or one for all; else all, not `in_order`."""
+
+    positions: Ints
+    in_order: bool = True
+
+
+def _positions(place: Place, index: Mapping[int, Ints], node: Node) -> _Found | None:
+    """What is read at every index along the place's dims; -1 for nothing. None where it is not known."""
+    law = place.law
+    if not place.dims:
+        members = np.array(list(place.positions(())), np.int64)
+        return _Found(members, len(members) == 1)
+    if place.at is None and law is not None and not law.past:
+        digits: Sequence[Any] = law.digits  # of arrays, too
+        z = sum(digit.at(index[digit.dim]) for digit in digits)
+        if law.extent is not None:
+            return _Found(z // law.weight % law.extent)
+        if law.relation.period == 1 and law.relation.sets[0].length == 1:
+            return _Found(law.relation.advance * z + law.relation.sets[0].base)
+    indices = np.stack([index[dim] for dim in place.dims])
+    if len(place.dims) == 1:
+        reads = _table(place, node.shape[place.dims[0]])
+        here = [reads[output] for output in indices[0].tolist()]
+    elif indices.shape[1] <= _MOST_LOOKED_AT:
+        here = [tuple(place.positions(tuple(each))) for each in indices.T.tolist()]
+    else:
+        return None
+    if all(len(each) <= 1 for each in here):
+        return _Found(np.array([each[0] if each else -1 for each in here], np.int64))
+    return _Found(np.array(sorted(set().union(*here)), np.int64), False)
+
+
+@lru_cache(maxsize=256)  # a dense block puts the same pieces side by side again and again
+def _table(place: Place, count: int) -> list[tuple[int, ...]]:
+    """What each position along the place's one dim reads."""
+    return [tuple(place.positions((output,))) for output in range(count)]

@@ -1,0 +1,215 @@
+"""Channels that are read apart stay apart: of some channels, a row says what these read, held against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import rfgraph
+from rfgraph.propagation.channels import Channels
+from tests.sized.poison import Apply, rows_reaching
+
+Function = Callable[..., Tensor]
+LENGTH = 15
+
+
+def pair(self: nn.Module, x: Tensor) -> Tensor:
+    """Two channels as they are, two behind a window of three."""
+    return torch.cat([x, self.three(x)], 1)
+
+
+def shuffled(x: Tensor, groups: int) -> Tensor:
+    batch, channels, length = x.shape
+    parts = x.view(batch, groups, channels // groups, length)
+    return parts.transpose(1, 2).reshape(batch, channels, length)
+
+
+def written(self: nn.Module, x: Tensor) -> Tensor:
+    y = torch.zeros(1, 4, LENGTH).to(x)
+    y[:, :2], y[:, 2:] = x, self.five(x)
+    return y
+
+
+def split_transform_merge(self: nn.Module, x: Tensor) -> Tensor:
+    """As in Res2Net: each part is added to what the one before has come to."""
+    first, second = x.chunk(2, 1)
+    second = self.single(second)
+    return torch.cat([first, second, self.single(second + first)], 1)
+
+
+# size of what the picked channels read, by hand.
+MODELS: dict[str, tuple[Function, int]] = {
+    "the first": (lambda self, x: pair(self, x)[:, :1], 1),
+    "the last": (lambda self, x: pair(self, x)[:, 2:], 3),
+    "from the end": (lambda self, x: pair(self, x)[:, -4:-2], 1),
+    "of both": (lambda self, x: pair(self, x)[:, 1:3], 3),
+    "every second": (lambda self, x: pair(self, x)[:, ::2], 3),
+    "chunk": (lambda self, x: pair(self, x).chunk(2, 1)[0], 1),
+    "split": (lambda self, x: pair(self, x).split([1, 3], 1)[0], 1),
+    "narrow": (lambda self, x: pair(self, x).narrow(1, 0, 2), 1),
+    "select": (lambda self, x: pair(self, x).select(1, 1), 1),
+    "unbind": (lambda self, x: pair(self, x).unbind(1)[3], 3),
+    "an index": (lambda self, x: pair(self, x)[:, [1, 0]], 1),
+    "index_select": (lambda self, x: pair(self, x).index_select(1, torch.tensor([0, 1])), 1),
+    "behind pointwise operators": (lambda self, x: self.norm(pair(self, x)).relu().neg()[:, :2], 1),
+    "behind a sum": (lambda self, x: (pair(self, x) + torch.cat([self.five(x), x], 1))[:, 2:], 3),
+    "of the other side": (lambda self, x: (pair(self, x) + torch.cat([self.five(x), x], 1))[:, :2], 5),
+    "depthwise": (lambda self, x: self.depthwise(pair(self, x))[:, :2], 3),
+    "grouped": (lambda self, x: self.grouped(torch.cat([x, self.five(x)], 1))[:, 1:2], 3),
+    "grouped, the other": (lambda self, x: self.grouped(torch.cat([x, self.five(x)], 1))[:, 2:], 7),
+    "mixed": (lambda self, x: self.mixed(pair(self, x))[:, :1], 3),
+    "shuffled": (lambda self, x: shuffled(pair(self, x), 2)[:, 0], 1),
+    "shuffled, both": (lambda self, x: shuffled(pair(self, x), 2)[:, :2], 3),
+    "shuffled back": (lambda self, x: shuffled(shuffled(pair(self, x), 2), 2)[:, :2], 1),
+    "by the operator": (lambda self, x: F.channel_shuffle(pair(self, x)[..., None], 2)[:, ::2], 1),
+    "in parts": (lambda self, x: pair(self, x).unflatten(1, (2, 2))[:, 0], 1),
+    "stacked": (lambda self, x: torch.stack([x, self.three(x)], 1)[:, 0], 1),
+    "stacked last": (lambda self, x: torch.stack([self.three(x), x], -1)[..., 1], 1),
+    "channels last": (lambda self, x: pair(self, x).mT[..., :2], 1),
+    "padded": (lambda self, x: F.pad(pair(self, x), (0, 0, 2, 1))[:, 2:4], 1),
+    "written": (lambda self, x: written(self, x)[:, :2], 1),
+    "picked twice": (lambda self, x: torch.cat([pair(self, x)[:, :2], self.five(x)], 1)[:, 1], 1),
+    "picked of picked": (lambda self, x: pair(self, x)[:, 1:][:, :1], 1),
+    "dense": (lambda self, x: torch.cat([pair(self, x), self.five(pair(self, x)[:, 2:])], 1)[:, 4:], 7),
+    "Res2Net": (lambda self, x: split_transform_merge(self, x)[:, 1:2], 3),
+    "Res2Net, last": (lambda self, x: split_transform_merge(self, x)[:, 2:], 5),
+    "beside a whole read": (lambda self, x: torch.cat([x, x.mean(-1, True).expand_as(x)], 1)[:, :2], 1),
+    "of another rate": (lambda self, x: torch.cat([F.max_pool1d(x, 3), x[..., :5]], 1)[:, :2], 3),
+}  # fmt: skip
+
+
+def built(function: Function) -> nn.Module:
+    return Apply(
+        function,
+        three=nn.Conv1d(2, 2, 3, padding=1),
+        five=nn.Conv1d(2, 2, 5, padding=2),
+        single=nn.Conv1d(1, 1, 3, padding=1),
+        depthwise=nn.Conv1d(4, 4, 3, padding=1, groups=4),
+        grouped=nn.Conv1d(4, 4, 3, padding=1, groups=2),
+        mixed=nn.Conv1d(4, 4, 1),
+        norm=nn.BatchNorm1d(4),
+    )
+
+
+def differing(model: nn.Module, shape: tuple[int, ...]) -> list[int]:
+    """The positions along the axis at which the closed form, clipped, is not what the model reads."""
+    model = model.double().eval()
+    report = rfgraph.analyze(model, torch.zeros(shape, dtype=torch.float64))
+    if not report.output.rfs:
+        return [-1] if rows_reaching(model, shape, 2).any() else []
+    (reads,) = report.output.rf
+    assert reads.closed_form and not reads.whole and reads.relation is not None
+    (dim,) = reads.dims
+    rows = rows_reaching(model, shape, 2)
+    others = tuple(d for d in range(rows.ndim - 1) if d != dim)
+    seen = rows.any(axis=others)
+    laws = ([i for i in reads.relation.at(o) if 0 <= i < shape[2]] for o in range(len(seen)))
+    return [o for o, law in enumerate(laws) if seen[o].nonzero()[0].tolist() != law]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_picked_channels_read_what_they_read(name: str) -> None:
+    function, size = MODELS[name]
+    shape = (1, 2, LENGTH)
+    assert rfgraph.analyze(built(function), shape).output.rf.size == (size,)
+    assert differing(built(function), shape) == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_picked_channels_agree_with_both_probes(name: str) -> None:
+    check = rfgraph.verify(built(MODELS[name][0]), (1, 2, LENGTH))
+    assert check.exact and check.unread == (), str(check)
+
+
+def test_a_row_is_that_of_all_its_channels() -> None:
+    report = rfgraph.analyze(built(lambda self, x: pair(self, x)[:, :1]), (1, 2, LENGTH))
+    assert report["cat"].rf.size == (3,) and report.output.rf.size == (1,)
+
+
+def test_channels_that_read_nothing() -> None:
+    model = Apply(lambda self, x: torch.cat([x, torch.zeros(1, 2, LENGTH).to(x)], 1)[:, 2:])
+    assert rfgraph.analyze(model, (1, 2, LENGTH)).output.rfs == {}
+    assert rfgraph.verify(model, (1, 2, LENGTH)).exact
+
+
+def test_along_both_axes_of_an_image() -> None:
+    class Cross(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tall, self.wide = (nn.Conv2d(2, 2, k, padding="same") for k in ((5, 1), (1, 3)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = torch.cat([self.tall(x), self.wide(x)], 1).chunk(2, 1)
+            return first - second.amax((2, 3), keepdim=True) if self.training else second
+
+    model = Cross().eval()
+    assert rfgraph.analyze(model, (1, 2, 9, 11)).output.rf.size == (1, 3)
+    assert rfgraph.verify(model, (1, 2, 9, 11)).exact
+
+
+# --- random chains --------------------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["join", "pick", "every", "chunk", "shuffle", "depthwise", "relu", "reverse"]),
+        st.integers(0, 5),
+        st.integers(1, 5),
+    ),
+    max_size=6,
+)  # fmt: skip
+Steps = list[tuple[str, int, int]]
+
+
+def depthwise(x: Tensor, kernel: int) -> Tensor:
+    weight = torch.ones(x.shape[1], 1, 2 * kernel + 1, dtype=x.dtype)
+    return F.conv1d(x, weight, padding=kernel, groups=x.shape[1])
+
+
+def run(steps: Steps, x: Tensor) -> Tensor:
+    for kind, first, second in steps:
+        count = x.shape[1]
+        if kind == "join":
+            x = torch.cat([x, depthwise(x[:, : 1 + first % count], second)], 1)
+        elif kind == "pick":
+            x = x[:, first % count : first % count + second]
+        elif kind == "every":
+            x = x[:, first % count :: second]
+        elif kind == "chunk":
+            x = x.chunk(2, 1)[first % 2 if count > 1 else 0]
+        elif kind == "shuffle" and count % second == 0:
+            x = shuffled(x, second)
+        elif kind == "depthwise":
+            x = depthwise(x, 1)
+        elif kind == "reverse":
+            x = x[:, list(range(count))[::-1]]
+        else:
+            x = x.relu()
+    return x[:, 0]
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_the_first_channel_of_any_chain(steps: Steps) -> None:
+    model = Apply(lambda self, x: run(steps, x))
+    (reads,) = rfgraph.analyze(model, (1, 2, 9)).output.rf
+    rows = rows_reaching(model, (1, 2, 9), 2)[0]
+    assert reads.relation is not None and reads.closed_form
+    for output in range(9):
+        law = [i for i in reads.relation.at(output) if 0 <= i < 9]
+        assert rows[output].nonzero()[0].tolist() == law
+
+
+def test_channels_that_are_taken_together_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Channels,
+        "read",
+        lambda self, node, read, axis: self._values[node.operands[read.operand]].get(axis),
+    )
+    for name in ("the first", "shuffled", "stacked"):
+        assert differing(built(MODELS[name][0]), (1, 2, LENGTH)) != []

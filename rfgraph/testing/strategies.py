@@ -43,7 +43,8 @@ def models(
 
     Args:
         spatial_dims: how many spatial dims: any of 1, 2, 3.
-        max_layers: one after the other; those inside branches come on top.
+        max_layers: one after the other; those inside branches come on top, and so does one that merges a
+            further input, where `several_inputs` promises it and none was drawn.
         max_channels: that a convolution makes.
         max_sizes: the longest axis by the number of spatial dims; default 40, 16 and 8.
         batch: the size of the batch.

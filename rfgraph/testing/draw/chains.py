@@ -61,7 +61,11 @@ def layer(draw: st.DrawFn, shape: Shape, options: Options) -> tuple[Layer, ...]:
     drawer = draw(st.sampled_from(menu(len(shape) - 1, options)))
     if _fits(drawer, shape, options):
         return drawer(draw, shape, options)
-    return (Conv(kernel_size=(1,) * (len(shape) - 1)),)
+    return (_simplest(shape),)
+
+
+def _simplest(shape: Shape) -> Layer:
+    return Conv(kernel_size=(1,) * (len(shape) - 1))
 
 
 @st.composite
@@ -71,10 +75,13 @@ def chain(
     """Layers one after the other. The count comes first, and each layer is one draw.
 
     So Hypothesis, which lowers a count and leaves out one of the draws after it, can take out a layer.
+    What brings further layers along, as a pixel shuffle does, is left out where there is no room for them.
     """
     layers: tuple[Layer, ...] = ()
     for _ in range(draw(st.integers(least, most))):
         drawn = draw(layer(shape, options))
+        if len(layers) + len(drawn) > most:
+            drawn = (_simplest(shape),) if len(layers) < least else ()
         shape = after(drawn, shape)
         layers += drawn
     return layers

@@ -128,7 +128,12 @@ def on_meta(target: Target, args: Args, kwargs: Kwargs) -> object:
             return called(target, args, kwargs)
         state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
         state = {name: tensor.to(_META) for name, tensor in state.items()}
-        return functional_call(target, state, args, dict(kwargs))
+        own = target.__dict__
+        attributes = dict(own)
+        try:
+            return functional_call(target, state, args, dict(kwargs))
+        finally:  # a recurrent layer has listed its weights anew, and would count as changed by the forward
+            own.update(attributes)
 
 
 def tensors_in(value: object) -> list[torch.Tensor]:

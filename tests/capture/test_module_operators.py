@@ -366,3 +366,30 @@ def test_batch_norm_without_statistics_that_are_due_is_refused_as_by_torch() -> 
         Functional()(torch.zeros(SHAPE))
     with pytest.raises(CaptureError, match=r"batch_norm failed .*expected running statistics"):
         rfgraph.analyze(Functional(), SHAPE)
+
+
+# --- a recurrent layer that is called again ---------------------------------------------------------
+
+
+class InParts(nn.Module):
+    """A recurrent layer over a first part of a sequence, and over the rest from the state that it left."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.layer = getattr(nn, kind)(2, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x.transpose(1, 2)
+        first, state = self.layer(steps[:, :3])
+        rest, _ = self.layer(steps[:, 3:], state)
+        return torch.cat([first, rest], 1).transpose(1, 2)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_a_recurrent_layer_that_is_called_again_is_the_same_operator(kind: str) -> None:
+    model = InParts(kind)
+    report = rfgraph.analyze(model, (1, 2, 8))
+    assert report.output.reads(0, 1).tolist() == [0, 1]
+    assert report.output.reads(0, 5).tolist() == [0, 1, 2, 3, 4, 5]
+    check = rfgraph.verify(model, (1, 2, 8))
+    assert check.exact, str(check)

@@ -33,11 +33,14 @@ from rfgraph.testing.describe import (
     Slice,
     Written,
 )
-from tests.testing.features import FEATURES, WRITES, has
+from tests.testing.features import FEATURES, SPECIAL, WRITES, has
 
 EVERYTHING = {"gates": True, "misaligned": True, "several_inputs": True}
 PLAIN = dict.fromkeys(("branches", "moves", "resampling", "shared"), False)
 KINDS: dict[str, dict[str, Any]] = {"everything": EVERYTHING, "plain": {}, "writes": PLAIN}
+OPTIONS = ("attention", "cumulative", "loops", "masks", "patches", "recurrent", "sizes")
+NOTHING: dict[str, Any] = {**PLAIN, "writes": False, "spatial_dims": (1,), "max_layers": 3}
+KINDS["special"] = {**PLAIN, "writes": False, **dict.fromkeys(OPTIONS, True)}
 ASSIGNED = re.compile(r"^( +)(\w+) = .*  # (\(.*\))$")
 
 
@@ -78,6 +81,11 @@ def test_the_feature_can_be_found(feature: str) -> None:
 @pytest.mark.parametrize("feature", WRITES)
 def test_the_write_can_be_found(feature: str) -> None:
     assert any(map(WRITES[feature], corpus("writes")))
+
+
+@pytest.mark.parametrize("feature", SPECIAL)
+def test_the_special_layer_can_be_found(feature: str) -> None:
+    assert any(map(SPECIAL[feature], corpus("special", 70)))
 
 
 # --- every example ------------------------------------------------------------------------------
@@ -139,6 +147,11 @@ def test_a_model_of_everything_builds_and_runs(description: Description) -> None
 
 @given(strategies.models(**PLAIN))
 def test_a_model_that_writes_builds_and_runs_and_leaves_its_input(description: Description) -> None:
+    check(description)
+
+
+@given(strategies.models(**KINDS["special"]))
+def test_a_model_of_special_layers_builds_and_runs(description: Description) -> None:
     check(description)
 
 
@@ -299,6 +312,8 @@ SHRINK = {
     "dense": (has(Dense), {}),
     "group norm": (has(GroupNorm), {"gates": True}),
     "a write": (has(Written, lambda layer: layer.writes[0].how == "add_"), {}),
+    "attention": (SPECIAL["masked by -inf"], {**NOTHING, "attention": True}),
+    "a loop": (SPECIAL["a loop of +=, state=True"], {**NOTHING, "loops": True}),
     "two inputs": (lambda model: len(model.input_shapes) > 1, {"several_inputs": True}),
 }
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from rfgraph.testing.describe import Conv, Layer, Residual, Shape, Slice, Swapped
-from rfgraph.testing.draw import branches, leaves, windows, writes
+from rfgraph.testing.draw import branches, leaves, sequences, windows, writes
 from rfgraph.testing.draw.options import Drawer, Options
 
 _MOST_CHANNELS = 8  # branches that are concatenated multiply them
@@ -40,9 +40,26 @@ def menu(dims: int, options: Options) -> list[Drawer]:
         found += [branches.feed, branches.tap]
     if options.moves and dims > 1:
         found.append(swapped)
+    if options.masks:
+        found.append(sequences.masked_conv)
+    if options.sizes:
+        found.append(sequences.sized)
+    if options.cumulative:
+        found.append(sequences.cumulative)
+    if dims == 1:
+        found += [drawer for is_asked, drawer in _over_sequences(options) if is_asked]
     if options.resampling and dims == 2:
         found += [leaves.pixel_shuffle, leaves.pixel_unshuffle]
     return found
+
+
+def _over_sequences(options: Options) -> list[tuple[bool, Drawer]]:
+    return [
+        (options.patches, sequences.patches),
+        (options.attention, sequences.attention),
+        (options.recurrent, sequences.recurrent),
+        (options.loops, sequences.loop),
+    ]
 
 
 def _fits(drawer: Drawer, shape: Shape, options: Options) -> bool:

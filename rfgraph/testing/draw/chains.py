@@ -13,6 +13,7 @@ from rfgraph.testing.describe import Conv, Layer, Residual, Shape, Slice, Swappe
 from rfgraph.testing.draw import branches, leaves, sequences, windows, writes
 from rfgraph.testing.draw.options import Drawer, Options
 
+_OFTEN = 4  # as often as convolutions and pools together
 _MOST_CHANNELS = 8  # branches that are concatenated multiply them
 
 
@@ -40,26 +41,27 @@ def menu(dims: int, options: Options) -> list[Drawer]:
         found += [branches.feed, branches.tap]
     if options.moves and dims > 1:
         found.append(swapped)
-    if options.masks:
-        found.append(sequences.masked_conv)
-    if options.sizes:
-        found.append(sequences.sized)
-    if options.cumulative:
-        found.append(sequences.cumulative)
-    if dims == 1:
-        found += [drawer for is_asked, drawer in _over_sequences(options) if is_asked]
+    found += _asked(dims, options) * _OFTEN
     if options.resampling and dims == 2:
         found += [leaves.pixel_shuffle, leaves.pixel_unshuffle]
     return found
 
 
-def _over_sequences(options: Options) -> list[tuple[bool, Drawer]]:
-    return [
+def _asked(dims: int, options: Options) -> list[Drawer]:
+    """Those that are drawn where they are asked for by name."""
+    anywhere: list[tuple[bool, Drawer]] = [
+        (options.masks, sequences.masked_conv),
+        (options.sizes, sequences.sized),
+        (options.cumulative, sequences.cumulative),
+    ]
+    over_sequences: list[tuple[bool, Drawer]] = [
         (options.patches, sequences.patches),
         (options.attention, sequences.attention),
         (options.recurrent, sequences.recurrent),
         (options.loops, sequences.loop),
     ]
+    offered = anywhere + over_sequences * (dims == 1)
+    return [drawer for is_asked, drawer in offered if is_asked]
 
 
 def _fits(drawer: Drawer, shape: Shape, options: Options) -> bool:

@@ -272,11 +272,11 @@ def _claims(row: rfgraph.AxisReads) -> bool:
 
 
 def _may_be_constant(report: Report, node: NodeReport) -> bool:
-    """Behind a norm over one value, or zeros in what is 0: nothing changes, though a NaN shows."""
+    """Behind a norm over one value, zeros in what is 0, or what is taken from itself: only a NaN shows."""
     names = nx.ancestors(report.graph, node.name) | {node.name}
     before = (report[name] for name in names)
     return any(
-        each.op == "masked_fill" or (each.op == "layer_norm" and each.shape[-1] == 1)
+        each.op in ("masked_fill", "sub") or (each.op == "layer_norm" and each.shape[-1] == 1)
         for each in before
     )
 

@@ -37,7 +37,7 @@ def test_the_figures_of_closed_forms_are_those_of_their_definitions(kind: str) -
         counts.update(held_by_definition(description))
 
     hold()
-    assert counts["held"] > counts.total() / 2
+    assert counts["held"] > (counts.total() - counts["whole"]) / 2  # gates make many rows whole
 
 
 # --- the definitions themselves, by hand ----------------------------------------------------------

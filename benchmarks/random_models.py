@@ -1,10 +1,12 @@
 """Many random models: how many of them, of their nodes and of the positions agreed by both probes.
 
-In: `--models`, `--seed`, `--processes`. Out: a table; exit 1 on a contradiction, with the code of its model.
+In: `--models`, `--seed`, `--processes`, `--hold`. Out: a table; exit 1 on a contradiction, with its code.
 
 Every model is verified at every node in every row; the closed form is held against the sized answer in the
 interior, and on every `--every`-th model hulls against sets, and sets against the gradient at every position
-of a few nodes. What is drawn depends on the seed and on Hypothesis alone.
+of a few nodes. `--hold sizes` holds closed forms at two other sizes instead, and counts by reason the rows
+that have none though their reads follow one law; `--hold figures` recomputes figures by their definitions.
+What is drawn depends on the seed and on Hypothesis alone.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ import rfgraph
 from rfgraph.testing import strategies
 from rfgraph.testing.describe import Description
 from tests.properties.agreement import held_as_hulls, held_at_size, held_inside, verified
+from tests.properties.figures import held_by_definition
+from tests.properties.other_sizes import held_at_other_sizes, other_reports, unclaimed
 
 BATCH = 250  # models drawn by one run of Hypothesis
 CODES_SHOWN = 5
@@ -72,9 +76,27 @@ def checked(description: Description, thorough: bool) -> Counter[str]:
     return counts
 
 
-def batch(job: tuple[int, int, int]) -> tuple[Counter[str], list[tuple[str, str]]]:
+def at_other_sizes(description: Description, thorough: bool) -> Counter[str]:
+    """Closed forms that hold at two other sizes, and those that could be claimed."""
+    model = description.build()
+    report = rfgraph.analyze(model, description.input_shapes)
+    others = other_reports(report, lambda shapes: rfgraph.analyze(model, shapes))
+    held = held_at_other_sizes(report, others)
+    counts = {"models": 1, f"models that take {len(others)} other sizes": 1, "closed forms": held}
+    return Counter(counts) + unclaimed(report, others)
+
+
+def by_definition(description: Description, thorough: bool) -> Counter[str]:
+    """Rows whose figures are those of their definitions."""
+    return Counter({"models": 1}) + held_by_definition(description)
+
+
+HOLD = {"probes": checked, "sizes": at_other_sizes, "figures": by_definition}
+
+
+def batch(job: tuple[int, int, int, str]) -> tuple[Counter[str], list[tuple[str, str]]]:
     """One run of Hypothesis: its counts, and (complaint, code) of what did not agree."""
-    number, models, every = job
+    number, models, every, hold = job
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     counts: Counter[str] = Counter()
@@ -91,7 +113,7 @@ def batch(job: tuple[int, int, int]) -> tuple[Counter[str], list[tuple[str, str]
     @given(strategies.models(**{**SMALL, **KINDS[number % len(KINDS)]}))
     def run(description: Description) -> None:
         try:
-            counts.update(checked(description, (counts["models"] + 1) % every == 0))
+            counts.update(HOLD[hold](description, (counts["models"] + 1) % every == 0))
         except Exception as error:  # anything but agreement is told with the code that shows it
             counts["models that did not agree"] += 1
             wrong.append((f"{type(error).__name__}: {error}", description.code()))
@@ -107,9 +129,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--hold", choices=HOLD, default="probes")
     asked = parser.parse_args()
     batches = -(-asked.models // BATCH)
-    jobs = [(asked.seed * 1_000_000 + n, BATCH, asked.every) for n in range(batches)]
+    jobs = [(asked.seed * 1_000_000 + n, BATCH, asked.every, asked.hold) for n in range(batches)]
     counts: Counter[str] = Counter()
     wrong: list[tuple[str, str]] = []
     start = time.perf_counter()

@@ -126,10 +126,19 @@ def resized(
 
 def second_shapes(first: Look) -> Iterator[dict[str, Shape]]:
     """Two, and no more: a model may refuse one at its end. A verification begins with another."""
+    return _others(first, _near, _double)
+
+
+def nearest_shapes(first: Look) -> Iterator[dict[str, Shape]]:
+    """One position more, which a pooling may leave out again."""
+    return _others(first, lambda n, grid: n + 1)
+
+
+def _others(first: Look, *sizes: Larger) -> Iterator[dict[str, Shape]]:
     rows = (first.shown(name, axis) for name, row in first.values.items() for axis in row)
     laws = (row.law for row in rows if row is not None)
     own = {name: node.shape for name, node in first.graph.inputs.items()}
-    shapes = resized(first.graph, first.axes, grid_of(laws), (_near, _double))
+    shapes = resized(first.graph, first.axes, grid_of(laws), sizes)
     return (other for other in shapes if other != own)
 
 

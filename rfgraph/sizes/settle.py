@@ -6,13 +6,13 @@ only, and what to know of how that was found out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from rfgraph.errors import RfgraphError
 from rfgraph.graph import Shape
 from rfgraph.sizes.bands import banded
-from rfgraph.sizes.choice import asks, fit, second_shapes
+from rfgraph.sizes.choice import asks, fit, nearest_shapes, second_shapes
 from rfgraph.sizes.compare import demoted
 from rfgraph.sizes.crops import uncropped
 from rfgraph.sizes.look import Look, unrolled_look
@@ -44,11 +44,24 @@ def settled(first: Look, look_at: LookAt) -> tuple[Look, str]:
 
 
 def _second(first: Look, look_at: LookAt) -> Look | None:
-    for shapes in second_shapes(first):
+    """At larger sizes; inputs that do not grow alike may fit at one position more, which pools drop."""
+    second, is_taken = _first_that_fits(first, look_at, second_shapes(first))
+    if second is None and (is_taken or len(first.graph.inputs) > 1):
+        second, _ = _first_that_fits(first, look_at, nearest_shapes(first))
+    return second
+
+
+def _first_that_fits(
+    first: Look, look_at: LookAt, shapes: Iterable[dict[str, Shape]]
+) -> tuple[Look | None, bool]:
+    """The first that the model takes, and whether it took any."""
+    is_taken = False
+    for each in shapes:
         try:
-            second = look_at(shapes)
+            second = look_at(each)
         except RfgraphError:
             continue
+        is_taken = True
         if fit(first.graph, second.graph):
-            return second
-    return None
+            return second, True
+    return None, is_taken

@@ -38,12 +38,20 @@ def models(
     several_inputs: bool = False,
     shared: bool = True,
     writes: bool = True,
+    attention: bool = False,
+    cumulative: bool = False,
+    loops: bool = False,
+    masks: bool = False,
+    patches: bool = False,
+    recurrent: bool = False,
+    sizes: bool = False,
 ) -> st.SearchStrategy[Description]:
     """Random models: `.build()` one, analyse it at its `.input_shapes`, paste its `.code()` in a file.
 
     Args:
         spatial_dims: how many spatial dims: any of 1, 2, 3.
-        max_layers: one after the other; those inside branches come on top.
+        max_layers: one after the other; those inside branches come on top, and so does one that merges a
+            further input, where `several_inputs` promises it and none was drawn.
         max_channels: that a convolution makes.
         max_sizes: the longest axis by the number of spatial dims; default 40, 16 and 8.
         batch: the size of the batch.
@@ -56,10 +64,17 @@ def models(
         shared: submodules that are used twice.
         writes: tensors that are written in place: through views, by item assignment, by activations; never
             an input.
+        attention: attention over one spatial dim, with masks of every spelling.
+        cumulative: sums and maxima of all up to a position.
+        loops: Python loops over the positions of one spatial dim: stacked, concatenated, added up in place.
+        masks: convolutions whose weight is masked.
+        patches: space to depth along one spatial dim, in several spellings.
+        recurrent: recurrent layers over one spatial dim, with their state handed on.
+        sizes: slices, padding, resampling and pooling by a size that the forward asks for.
     """
-    sizes = _largest(max_sizes)
+    limits = _largest(max_sizes)
     options = Options(
-        max(sizes.values()),
+        max(limits.values()),
         max_channels,
         branches=branches,
         gates=gates,
@@ -69,11 +84,18 @@ def models(
         several=several_inputs,
         shared=shared,
         writes=writes,
+        attention=attention,
+        cumulative=cumulative,
+        loops=loops,
+        masks=masks,
+        patches=patches,
+        recurrent=recurrent,
+        sizes=sizes,
     )
     inputs = input_shapes(
         spatial_dims=spatial_dims, max_channels=max_channels, max_sizes=max_sizes, batch=batch
     )
-    return _descriptions(inputs, sizes, max_layers, options)
+    return _descriptions(inputs, limits, max_layers, options)
 
 
 def chains(

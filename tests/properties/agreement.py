@@ -151,14 +151,19 @@ def held_inside(report: Report) -> int:
     """
     count = 0
     for axis in report.axes:
-        inner: dict[str, Inner] = {}
-        less = _read_less(report, axis)
-        for node in report.nodes:
-            reads = node.at(axis)
-            if reads.is_connected:
-                inner[node.name] = _inner(report, node, axis, inner)
-                count += _law_holds(reads, inner[node.name], node.name in less)
+        less = read_less(report, axis)
+        for name, inner in inner_of(report, axis).items():
+            count += _law_holds(report[name].at(axis), inner, name in less)
     return count
+
+
+def inner_of(report: Report, axis: Axis) -> dict[str, Inner]:
+    """Of every node that an axis leads to, which positions read no border."""
+    inner: dict[str, Inner] = {}
+    for node in report.nodes:
+        if node.at(axis).is_connected:
+            inner[node.name] = _inner(report, node, axis, inner)
+    return inner
 
 
 def _inner(report: Report, node: NodeReport, axis: Axis, inner: dict[str, Inner]) -> Inner:
@@ -206,7 +211,7 @@ def _law_holds(reads: AxisReads, inner: Inner, may_be_less: bool) -> int:
     return sum(inner)
 
 
-def _read_less(report: Report, axis: Axis) -> set[str]:
+def read_less(report: Report, axis: Axis) -> set[str]:
     """Nodes at or behind which some positions read less than the closed form, which unites dims such as channels.
 
     That is nothing, where nothing is read along another axis; or what one part of the channels reads.

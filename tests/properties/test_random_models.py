@@ -43,6 +43,27 @@ def analysed(description: Description) -> Report:
     return rfgraph.analyze(description.build(), description.input_shapes)
 
 
+OFF = dict.fromkeys(("branches", "moves", "resampling", "shared", "writes"), False)
+SEQUENCE: dict[str, Any] = {**OFF, "spatial_dims": (1,), "max_sizes": {1: 9}, "max_layers": 3}
+SPECIAL: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("attention", "loops", "patches", "recurrent"), SEQUENCE),
+    **{kind: {**OFF, "max_layers": 3} for kind in ("cumulative", "masks", "sizes")},
+}
+"""Kinds of layers by the option that draws them."""
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_both_probes_agree_where_such_layers_are_drawn(kind: str) -> None:
+    fewer = 10 if kind in ("loops", "recurrent") else 5  # their nodes take long to probe
+
+    @settings(max_examples=settings.default.max_examples // fewer)  # type: ignore[union-attr]
+    @given(strategies.models(**{**SMALL, **SPECIAL[kind], kind: True}))
+    def agree(description: Description) -> None:
+        verified(description)
+
+    agree()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_probes_agree_at_every_node(kind: str) -> None:
     @settings(max_examples=settings.default.max_examples // 2)  # type: ignore[union-attr]

@@ -293,3 +293,23 @@ def test_axes_whose_grids_share_no_factor_are_not_made_longer_without_end() -> N
     check = rfgraph.verify(model, (1, 1, 3, 4, 5))
     assert check.exact, str(check)
     assert check.second_size == {"input": (1, 1, 183, 184, 185)}
+
+
+class Beside(nn.Module):
+    """One input resampled to as many positions as a pool leaves of the other."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.up, self.pool = nn.Upsample(size=size), nn.AvgPool1d(2)
+
+    def forward(self, x: Tensor, side: Tensor) -> Tensor:
+        return self.up(x) + self.pool(side)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_inputs_that_do_not_grow_alike_are_looked_at_with_one_position_more(size: int) -> None:
+    """At larger ones, one position would be repeated, and two do not fit."""
+    report = rfgraph.analyze(Beside(size), {"x": (1, 1, 6), "side": (1, 1, 2 * size)})
+    row = report["up"].rfs["x"]
+    assert row.closed_form == (False,)
+    assert [limit.reason for limit in row.limits] == [RATE]

@@ -8,10 +8,12 @@ from typing import Any
 
 from rfgraph.testing.describe import (
     AdaptivePool,
+    Attention,
     BatchNorm,
     Cat,
     ChannelsLast,
     Conv,
+    Cumulative,
     Dense,
     Description,
     Feed,
@@ -20,15 +22,20 @@ from rfgraph.testing.describe import (
     GroupNorm,
     InstanceNorm,
     Layer,
+    Loop,
+    MaskedConv,
     Pad,
+    Patches,
     PixelShuffle,
     PixelUnshuffle,
     Pointwise,
     Pool,
+    Recurrent,
     Repeat,
     Residual,
     Resize,
     Roll,
+    Sized,
     Slice,
     Softmax,
     SqueezeExcite,
@@ -119,6 +126,56 @@ WRITES: dict[str, Callable[[Description], bool]] = {
     },
     "zeros with a margin": has(Zeros, lambda zeros: any(zeros.margins or ())),
     "zeros in between": has(Zeros, lambda zeros: 2 in (zeros.factors or ())),
+}
+
+SPECIAL: dict[str, Callable[[Description], bool]] = {
+    **{
+        f"attention to {pairs}": has(Attention, lambda layer, pairs=pairs: layer.pairs == pairs)
+        for pairs in ("all", "causal", "band", "chunks")
+    },
+    **{
+        f"masked by {how}": has(
+            Attention, lambda layer, how=how: layer.masking == how and layer.pairs != "all"
+        )
+        for how in "masked_fill where -inf -1e4 triu product exp linear sdpa".split()
+    },
+    **{
+        f"{kind}, handed on={handed}": has(
+            Recurrent,
+            lambda layer, kind=kind, handed=handed: (
+                layer.kind == kind and bool(layer.handed) == handed
+            ),
+        )
+        for kind in ("LSTM", "GRU", "RNN")
+        for handed in (False, True)
+    },
+    **{
+        f"a loop of {how}, state={state}": has(
+            Loop, lambda layer, how=how, state=state: (layer.how, layer.state) == (how, state)
+        )
+        for how in ("stack", "cat", "+=")
+        for state in (False, True)
+    },
+    **{
+        f"patches by {how}": has(Patches, lambda layer, how=how: layer.how == how)
+        for how in ("slices", "reshape", "unflatten", "unfold", "F.unfold")
+    },
+    **{
+        kind: has(Cumulative, lambda layer, kind=kind: layer.kind == kind)
+        for kind in ("cumsum", "cummax", "logcumsumexp")
+    },
+    **{
+        f"sized, {how}": has(Sized, lambda layer, how=how: layer.how == how)
+        for how in ("quarter", "padded", "resized", "pooled")
+    },
+    **{
+        f"a weight masked by {how}": has(MaskedConv, lambda layer, how=how: layer.how == how)
+        for how in ("product", "masked_fill", "where")
+    },
+    **{
+        f"{taps} taps": has(MaskedConv, lambda layer, taps=taps: layer.taps == taps)
+        for taps in ("causal", "strictly causal", "every second")
+    },
 }
 
 FEATURES: dict[str, Callable[[Description], bool]] = {

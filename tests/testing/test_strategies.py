@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, find, given, seed, settings
+from hypothesis import HealthCheck, Phase, example, find, given, seed, settings
 from hypothesis import strategies as st
 
 import rfgraph
@@ -20,6 +20,7 @@ from rfgraph.errors import InputError
 from rfgraph.testing import strategies
 from rfgraph.testing.describe import (
     BatchNorm,
+    Cat,
     Conv,
     Dense,
     Description,
@@ -27,13 +28,19 @@ from rfgraph.testing.describe import (
     Pointwise,
     Pool,
     Repeat,
+    Residual,
+    Resize,
+    Slice,
     Written,
 )
-from tests.testing.features import FEATURES, WRITES, has
+from tests.testing.features import FEATURES, SPECIAL, WRITES, has
 
 EVERYTHING = {"gates": True, "misaligned": True, "several_inputs": True}
 PLAIN = dict.fromkeys(("branches", "moves", "resampling", "shared"), False)
 KINDS: dict[str, dict[str, Any]] = {"everything": EVERYTHING, "plain": {}, "writes": PLAIN}
+OPTIONS = ("attention", "cumulative", "loops", "masks", "patches", "recurrent", "sizes")
+NOTHING: dict[str, Any] = {**PLAIN, "writes": False, "spatial_dims": (1,), "max_layers": 3}
+KINDS["special"] = {**NOTHING, "max_layers": 6, **dict.fromkeys(OPTIONS, True)}
 ASSIGNED = re.compile(r"^( +)(\w+) = .*  # (\(.*\))$")
 
 
@@ -74,6 +81,11 @@ def test_the_feature_can_be_found(feature: str) -> None:
 @pytest.mark.parametrize("feature", WRITES)
 def test_the_write_can_be_found(feature: str) -> None:
     assert any(map(WRITES[feature], corpus("writes")))
+
+
+@pytest.mark.parametrize("feature", SPECIAL)
+def test_the_special_layer_can_be_found(feature: str) -> None:
+    assert any(map(SPECIAL[feature], corpus("special", 80)))
 
 
 # --- every example ------------------------------------------------------------------------------
@@ -138,6 +150,11 @@ def test_a_model_that_writes_builds_and_runs_and_leaves_its_input(description: D
     check(description)
 
 
+@given(strategies.models(**KINDS["special"]))
+def test_a_model_of_special_layers_builds_and_runs(description: Description) -> None:
+    check(description)
+
+
 @given(strategies.models(spatial_dims=(2,), several_inputs=True, gates=True))
 def test_the_analysis_takes_every_model(description: Description) -> None:
     model = description.build()
@@ -182,7 +199,7 @@ def test_the_limits_hold(description: Description) -> None:
     assert description.shape[0] == 3
     assert len(description.shape) == 4
     assert max(description.shape[2:]) <= 7
-    assert len(description.layers) <= 4  # a pixel shuffle brings what it needs along
+    assert len(description.layers) <= 2
     widest = [layer.out_channels for layer in description.layers if isinstance(layer, Conv)]
     assert max(widest, default=0) <= 4
 
@@ -205,11 +222,18 @@ def test_layers_fit_the_shape_they_are_drawn_for(data: st.DataObject) -> None:
 
 
 def merges(description: Description) -> Iterator[list[rfgraph.ReceptiveField]]:
-    """What the branches of each merge read."""
-    report = rfgraph.analyze(description.build(), description.input_shapes)
-    for node in report.nodes:
-        if node.op in ("add", "mul", "maximum", "cat"):
-            yield [report[name].rf for name in node.operands]
+    """What the branches of each merge read of the tensor that they share.
+
+    Not of the model's input: where that tensor has phases, as behind a U-Net, a convolution that strides reads some
+    of them and a wider one beside it all, and the middles of those differ though the branches are aligned.
+    """
+    for layer, shape in zip(description.layers, description.shapes, strict=False):
+        if layer.within():
+            alone = Description(shape=shape, layers=(layer,))
+            report = rfgraph.analyze(alone.build(), shape)
+            for node in report.nodes:
+                if node.op in ("add", "mul", "maximum", "cat"):
+                    yield [report[name].rf for name in node.operands]
 
 
 def middle(field: rfgraph.ReceptiveField, period: int) -> list[Fraction]:
@@ -231,6 +255,31 @@ def aligned(fields: list[rfgraph.ReceptiveField]) -> bool:
     return all(middle(f, period(fields)) == middle(fields[0], period(fields)) for f in fields)
 
 
+BEHIND_A_UNET = Description(
+    shape=(1, 1, 5),
+    layers=(
+        Residual(
+            body=(
+                Pool(kernel_size=(2,), ceil_mode=True),
+                Resize(scale_factor=(2.0,)),
+                Slice(slices=((None, -1, None),)),
+            ),
+            how="cat",
+        ),
+        Cat(
+            branches=(
+                (Conv(kernel_size=(1,), stride=(2,)),),
+                (
+                    Pool(kernel_size=(3,), stride=(1,), padding=(1,)),
+                    Conv(kernel_size=(1,), stride=(2,)),
+                ),
+            )
+        ),
+    ),
+)
+
+
+@example(BEHIND_A_UNET)
 @given(strategies.models(moves=False, resampling=False, writes=False))
 def test_branches_are_aligned(description: Description) -> None:
     assert all(map(aligned, merges(description)))
@@ -263,6 +312,8 @@ SHRINK = {
     "dense": (has(Dense), {}),
     "group norm": (has(GroupNorm), {"gates": True}),
     "a write": (has(Written, lambda layer: layer.writes[0].how == "add_"), {}),
+    "attention": (SPECIAL["masked by -inf"], {**NOTHING, "attention": True}),
+    "a loop": (SPECIAL["a loop of +=, state=True"], {**NOTHING, "loops": True}),
     "two inputs": (lambda model: len(model.input_shapes) > 1, {"several_inputs": True}),
 }
 

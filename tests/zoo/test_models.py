@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 import rfgraph
+from tests.properties.other_sizes import GRIDS, held_at_other_sizes, other_reports
 from tests.zoo.torchvision_shim import torchvision
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -79,6 +80,15 @@ def test_every_node_has_an_answer_and_every_way_out_works(name: str) -> None:
     assert len(str(report).splitlines()) > len(report)
     plain = json.loads(json.dumps(report.to_dict()))
     assert [node["name"] for node in plain["nodes"]] == [node.name for node in report.nodes]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_closed_forms_hold_at_two_other_sizes(name: str) -> None:
+    model = build(name)
+    report = rfgraph.analyze(model, MODELS[name])
+    others = other_reports(report, lambda shapes: rfgraph.analyze(model, shapes), GRIDS)
+    assert bool(others) == (name != "vit_b_32")
+    assert (held_at_other_sizes(report, others, inside=False) > 0) == bool(others)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "swin_t"])

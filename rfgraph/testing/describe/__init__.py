@@ -29,16 +29,27 @@ from rfgraph.testing.describe.layers import (
     Softmax,
 )
 from rfgraph.testing.describe.model import Description
+from rfgraph.testing.describe.sequences import (
+    Attention,
+    Cumulative,
+    Loop,
+    MaskedConv,
+    Patches,
+    Recurrent,
+    Sized,
+)
 from rfgraph.testing.describe.views import View
 from rfgraph.testing.describe.windows import Conv, Pool, TransposedConv
 from rfgraph.testing.describe.writes import Write, Written, Zeros
 
 __all__ = [
     "AdaptivePool",
+    "Attention",
     "BatchNorm",
     "Cat",
     "ChannelsLast",
     "Conv",
+    "Cumulative",
     "Dense",
     "Description",
     "Feed",
@@ -47,16 +58,21 @@ __all__ = [
     "GroupNorm",
     "InstanceNorm",
     "Layer",
+    "Loop",
+    "MaskedConv",
     "Pad",
+    "Patches",
     "PixelShuffle",
     "PixelUnshuffle",
     "Pointwise",
     "Pool",
+    "Recurrent",
     "Repeat",
     "Residual",
     "Resize",
     "Roll",
     "Shape",
+    "Sized",
     "Slice",
     "Softmax",
     "SqueezeExcite",

@@ -107,6 +107,8 @@ class PixelUnshuffle(Layer):
 
     def out(self, shape: Shape) -> Shape:
         channels, height, width = shape
+        if height % self.factor or width % self.factor:
+            raise ValueError(f"pixel unshuffle by {self.factor} of sizes {height}, {width}")
         return (channels * self.factor**2, height // self.factor, width // self.factor)
 
     def emit(self, code: Code, source: Value, target: str) -> Value:

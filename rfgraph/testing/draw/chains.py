@@ -10,9 +10,10 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from rfgraph.testing.describe import Conv, Layer, Residual, Shape, Slice, Swapped
-from rfgraph.testing.draw import branches, leaves, windows, writes
+from rfgraph.testing.draw import branches, leaves, sequences, windows, writes
 from rfgraph.testing.draw.options import Drawer, Options
 
+_OFTEN = 4  # as often as convolutions and pools together
 _MOST_CHANNELS = 8  # branches that are concatenated multiply them
 
 
@@ -40,9 +41,27 @@ def menu(dims: int, options: Options) -> list[Drawer]:
         found += [branches.feed, branches.tap]
     if options.moves and dims > 1:
         found.append(swapped)
+    found += _asked(dims, options) * _OFTEN
     if options.resampling and dims == 2:
         found += [leaves.pixel_shuffle, leaves.pixel_unshuffle]
     return found
+
+
+def _asked(dims: int, options: Options) -> list[Drawer]:
+    """Those that are drawn where they are asked for by name."""
+    anywhere: list[tuple[bool, Drawer]] = [
+        (options.masks, sequences.masked_conv),
+        (options.sizes, sequences.sized),
+        (options.cumulative, sequences.cumulative),
+    ]
+    over_sequences: list[tuple[bool, Drawer]] = [
+        (options.patches, sequences.patches),
+        (options.attention, sequences.attention),
+        (options.recurrent, sequences.recurrent),
+        (options.loops, sequences.loop),
+    ]
+    offered = anywhere + over_sequences * (dims == 1)
+    return [drawer for is_asked, drawer in offered if is_asked]
 
 
 def _fits(drawer: Drawer, shape: Shape, options: Options) -> bool:
@@ -61,7 +80,11 @@ def layer(draw: st.DrawFn, shape: Shape, options: Options) -> tuple[Layer, ...]:
     drawer = draw(st.sampled_from(menu(len(shape) - 1, options)))
     if _fits(drawer, shape, options):
         return drawer(draw, shape, options)
-    return (Conv(kernel_size=(1,) * (len(shape) - 1)),)
+    return (_simplest(shape),)
+
+
+def _simplest(shape: Shape) -> Layer:
+    return Conv(kernel_size=(1,) * (len(shape) - 1))
 
 
 @st.composite
@@ -71,10 +94,13 @@ def chain(
     """Layers one after the other. The count comes first, and each layer is one draw.
 
     So Hypothesis, which lowers a count and leaves out one of the draws after it, can take out a layer.
+    What brings further layers along, as a pixel shuffle does, is left out where there is no room for them.
     """
     layers: tuple[Layer, ...] = ()
     for _ in range(draw(st.integers(least, most))):
         drawn = draw(layer(shape, options))
+        if len(layers) + len(drawn) > most:
+            drawn = (_simplest(shape),) if len(layers) < least else ()
         shape = after(drawn, shape)
         layers += drawn
     return layers

@@ -34,6 +34,13 @@ class Options:
     shared: bool = False
     several: bool = False
     writes: bool = False
+    attention: bool = False
+    cumulative: bool = False
+    loops: bool = False
+    masks: bool = False
+    patches: bool = False
+    recurrent: bool = False
+    sizes: bool = False
 
 
 Drawer: TypeAlias = Callable[[st.DrawFn, Shape, Options], tuple[Layer, ...]]

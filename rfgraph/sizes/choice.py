@@ -26,8 +26,8 @@ def by_half(more: int) -> Larger:
 
 
 def _near(n: int, grid: int) -> int:
-    """Larger by half and a few grids, of which a coarse one is enough: what is larger costs more."""
-    return by_half(max(1, min(4, n // grid)))(n, grid)
+    """Larger by half and four grids, or by so many as make it twice as large: what is larger costs more."""
+    return by_half(min(4, -(-n // grid)))(n, grid)
 
 
 def by_grids(more: int) -> Larger:

@@ -5,12 +5,12 @@ In: readings, the tracked axes, a domain. Out: for every node the abstract value
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from rfgraph.graph import Axis, Node
 from rfgraph.language.readings import Readings
-from rfgraph.language.reads import Reads
+from rfgraph.language.reads import Read, Reads
 from rfgraph.propagation.channels import Channels
 from rfgraph.propagation.domain import Domain, United
 
@@ -47,22 +47,33 @@ class Walk(Generic[Value]):
 
     def _at(self, node: Node) -> dict[Axis, Value]:
         reads = self._readings[node.name]
-        operands = [self.values[name] for name in node.operands]
+        taken = [self._taken(node, read) for read in reads]
         values: dict[Axis, Value] = {}
         for axis in self._axes:
-            value = self._along(node, axis, reads, [operand.get(axis) for operand in operands])
+            value = self._along(node, axis, reads, taken)
             if value is not None:
                 values[axis] = value
         return values
 
+    def _taken(self, node: Node, read: Read) -> Mapping[Axis, Value]:
+        """What a read takes of an operand: of the channels that it picks alone.
+
+        What reads nothing of an input along one axis reads nothing of it along any.
+        """
+        operand = self.values[node.operands[read.operand]]
+        if not read.picks or self._channels is None:
+            return operand
+        found = {axis: self._channels.read(node, read, axis) for axis in operand}
+        unread = {axis.input for axis, value in found.items() if value is None}
+        kept = ((axis, value) for axis, value in found.items() if axis.input not in unread)
+        return {axis: value for axis, value in kept if value is not None}
+
     def _along(
-        self, node: Node, axis: Axis, reads: Reads, operands: Sequence[Value | None]
+        self, node: Node, axis: Axis, reads: Reads, taken: Sequence[Mapping[Axis, Value]]
     ) -> Value | None:
         parts: list[Value] = []
-        for read in reads:
-            value = operands[read.operand]
-            if read.picks and self._channels is not None:
-                value = self._channels.read(node, read, axis)
+        for read, values in zip(reads, taken, strict=True):
+            value = values.get(axis)
             part = None if value is None else self._domain.compose(value, read, node)
             if part is not None:
                 parts.append(part)

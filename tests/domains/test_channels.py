@@ -153,6 +153,19 @@ def test_along_both_axes_of_an_image() -> None:
     assert rfgraph.verify(model, (1, 2, 9, 11)).exact
 
 
+def test_what_reads_nothing_along_one_axis_reads_nothing_along_any() -> None:
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        y = F.avg_pool2d(x, (1, 3), 1, (0, 1))
+        rows = y[:, :, ::2]
+        rows[:] = 0.5
+        return y[:, :, ::2]  # rows that were written; its columns lie side by side, its rows do not
+
+    report = rfgraph.analyze(Apply(forward), (1, 1, 3, 4))
+    assert report.output.rfs == {}
+    assert not any(report.output.at(axis).is_connected for axis in report.axes)
+    assert rfgraph.verify(Apply(forward), (1, 1, 3, 4)).exact
+
+
 # --- random chains --------------------------------------------------------------------------------
 
 STEPS = st.lists(

@@ -33,8 +33,10 @@ def groups(operand: Shape, shape: Shape) -> list[tuple[tuple[int, ...], tuple[in
                 left, i = left * operand[i], i + 1
             elif j < len(shape):
                 right, j = right * shape[j], j + 1
-            else:
+            elif i < len(operand):
                 left, i = left * operand[i], i + 1
+            else:  # of no elements
+                break
         pairs.append((tuple(range(start, i)), tuple(range(stop, j))))
     return pairs
 

@@ -10,6 +10,8 @@ from itertools import zip_longest
 from math import lcm
 from typing import TypeAlias
 
+import numpy as np
+
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Axis, Graph, Node, Shape
 from rfgraph.propagation.periodic import Periodic
@@ -154,8 +156,16 @@ def _repeats(graph: Graph) -> dict[str, list[list[int]]]:
     return {
         node.name: [_repeated(own, node.shape) for own in node.operand_shapes]
         for node in graph
-        if len(node.operands) > 1
+        if len(node.operands) > 1 and _is_broadcast(node)
     }
+
+
+def _is_broadcast(node: Node) -> bool:
+    """True where a node is as large as its operands are together: not of tensors put side by side."""
+    try:
+        return np.broadcast_shapes(*node.operand_shapes) == tuple(node.shape)
+    except ValueError:
+        return False
 
 
 def _repeated(own: Shape, shape: Shape) -> list[int]:

@@ -40,7 +40,7 @@ def uncropped(first: Look, second: Look | None) -> tuple[Look, Look | None]:
         grown = {c for c, ends in mine.items() if not asked[c.node].isdisjoint(ends)}
         return _without(first, grown), None
     its, other = _crops(second.readings), twins(first.graph, second.graph)
-    twin = {crop: crop._replace(node=other.get(crop.node, "")) for crop in mine}
+    twin = {crop: crop._replace(node=other.get(crop.node, crop.node)) for crop in mine}
     alike = [c for c in mine if twin[c] in its and its[twin[c]].length == mine[c].length]
     kept = {twin[crop] for crop in alike}
     return _without(first, mine.keys() - {*alike}), _without(second, its.keys() - kept)

@@ -383,19 +383,20 @@ class Chunks(nn.Module):
         return torch.cat(outputs, 1)
 
 
+@pytest.mark.parametrize("steps", [10, 12, 13])
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
-def test_a_recurrent_layer_may_be_called_again(kind: type[nn.RNNBase]) -> None:
+def test_a_recurrent_layer_may_be_called_again(kind: type[nn.RNNBase], steps: int) -> None:
     # It keeps a list of its weights, which a call on meta tensors sets anew.
     model = Chunks(kind)
     weights = model.recurrent._flat_weights
-    report = rfgraph.analyze(model, (1, 10, 2), axes=(1,))
+    report = rfgraph.analyze(model, (1, steps, 2), axes=(1,))
     name = kind.__name__.lower()
     assert {node.op for node in report.captured} == {"input", "split", name, "cat"}
-    assert [report.output.reads(0, o).tolist() for o in (0, 4, 9)] == [
-        [0],
-        [0, 1, 2, 3, 4],
-        [*range(10)],
+    output = report.output
+    assert [output.reads(0, o).tolist() for o in range(steps)] == [
+        [*range(o + 1)] for o in range(steps)
     ]
-    check = rfgraph.verify(model, (1, 10, 2), axes=(1,))
+    assert output.rf.lookahead == (0,) and output.rf.closed_form == (False,)
+    check = rfgraph.verify(model, (1, steps, 2), axes=(1,))
     assert check.exact, str(check)
     assert model.recurrent._flat_weights is weights

@@ -38,8 +38,6 @@ Kind: TypeAlias = Literal[
 At: TypeAlias = Callable[[tuple[int, ...]], Iterable[int]]
 """Output position, one index for each dim that matters -> the positions that it reads."""
 
-BY_MASK = "a constant mask holds at this size"
-"""Why what a mask leaves holds at one size; where it is the same law at a second one, it holds at any."""
 _IDENTITY = Relation.identity()
 
 
@@ -82,6 +80,7 @@ class Place:
         mark: what it rests on where that is no rule: it reaches every row that builds on it.
         total: there is no output position that reads nothing.
         bounded: as many positions at any size, as of a slice with fixed ends.
+        proposed: what `at` is a law of at this size, and at any where a second size has the same.
     """
 
     dims: tuple[int, ...] = ()
@@ -92,6 +91,7 @@ class Place:
     mark: str = ""
     total: bool = False
     bounded: bool = False
+    proposed: Law | None = None
 
     @property
     def is_whole(self) -> bool:

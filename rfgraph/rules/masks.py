@@ -16,7 +16,7 @@ from torch import Tensor
 from rfgraph.algebra.digits import plain
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import LOW, Masked, Operand, Shape
-from rfgraph.language.reads import BY_MASK, Kind, Law, Place, every, table
+from rfgraph.language.reads import Kind, Law, Place, every, table
 from rfgraph.language.vocabulary import Masks, Params
 from rfgraph.rules.bands import band_of
 from rfgraph.rules.common import all_dims
@@ -24,6 +24,7 @@ from rfgraph.rules.zeros import constant, fixed, fixed_high, is_low, is_settled
 
 Where: TypeAlias = "Tensor | None"
 
+_REASON = "a constant mask holds at this size"
 _LOWS = (LOW, torch.finfo(torch.float32).min, -inf)
 """What stands for -inf: a function of it is known where it is the same for all of these."""
 
@@ -259,7 +260,7 @@ def attended(allowed: Tensor | None, dims: Sequence[int], kind: Kind) -> Place:
         return every(kind)
     if allowed.ndim == 1 or not dims:
         members = allowed.reshape(-1, allowed.shape[-1]).any(0).nonzero().flatten().tolist()
-        return Place(law=Law((), Relation.constant(members)), reason=BY_MASK)
+        return Place(law=Law((), Relation.constant(members)), reason=_REASON)
     lead = len(dims) - (allowed.ndim - 1)
     varying = [dim for dim in range(allowed.ndim - 1) if allowed.shape[dim] > 1]
     rows = allowed.permute(*varying, *(d for d in range(allowed.ndim) if d not in varying))
@@ -270,10 +271,10 @@ def attended(allowed: Tensor | None, dims: Sequence[int], kind: Kind) -> Place:
 
     targets = tuple(dims[lead + dim] for dim in varying)
     if not targets:  # one mask for all queries is a table along the last of them
-        return table(dims[-1], lambda o: at(()), None, BY_MASK)
+        return table(dims[-1], lambda o: at(()), None, _REASON)
     band = band_of(rows.numpy()) if targets == (dims[-1],) else None
     law = None if band is None else Law(plain(dims[-1]), band.relation, past=band.past)
-    return Place(targets, at, law, kind if band is not None and band.past else "", BY_MASK)
+    return Place(targets, at, None, kind, _REASON, proposed=law)
 
 
 def allowed_by(mask: Any) -> Tensor | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rfgraph.language.reads import BY_MASK, Place, Read, Reads
+from rfgraph.language.reads import Law, Place, Read, Reads
 from rfgraph.sizes.compare import twins
 from rfgraph.sizes.look import Look, look_again
 
@@ -21,25 +21,23 @@ def banded(first: Look, second: Look | None) -> tuple[Look, Look | None]:
     there: dict[str, Reads] = {}
     for name, reads in first.readings.items():
         twin = other.get(name)
-        if twin is not None and any(map(_laws, reads)):
+        if twin is not None and any(any(_laws(read)) for read in reads):
             theirs = second.readings[twin]
             if list(map(_laws, reads)) == list(map(_laws, theirs)):
-                own[name], there[twin] = tuple(map(_freed, reads)), tuple(map(_freed, theirs))
+                own[name], there[twin] = tuple(map(_held, reads)), tuple(map(_held, theirs))
     return (look_again(first, own), look_again(second, there)) if own else (first, second)
 
 
-def _laws(read: Read) -> dict[int, Place]:
-    """The dims that are read by the law of a mask: those laws."""
-    return {
-        dim: replace(place, at=None)
-        for dim, place in enumerate(read.dims)
-        if place.reason == BY_MASK and place.law is not None
-    }
+def _laws(read: Read) -> tuple[Law | None, ...]:
+    """What is proposed for each dim."""
+    return tuple(place.proposed for place in read.dims)
 
 
-def _freed(read: Read) -> Read:
-    free = _laws(read)
-    return Read(
-        read.operand,
-        tuple(replace(p, reason="") if dim in free else p for dim, p in enumerate(read.dims)),
-    )
+def _held(read: Read) -> Read:
+    """The same by the laws that are proposed."""
+    return replace(read, dims=tuple(map(_by_law, read.dims)))
+
+
+def _by_law(place: Place) -> Place:
+    law = place.proposed
+    return place if law is None else replace(place, law=law, reason="", proposed=None)

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 import rfgraph
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
-from rfgraph.language.reads import BY_MASK
 from rfgraph.rules.bands import band_of
 from rfgraph.sizes.compare import COMPUTED
 
 MaskOf: TypeAlias = Callable[[int], Tensor]
+
+
+MASK = "a constant mask holds at this size"
 
 
 def ahead(n: int) -> Tensor:
@@ -92,7 +94,7 @@ def test_a_mask_that_is_one_law_at_two_sizes_has_a_closed_form(name: str) -> Non
 def test_another_mask_holds_at_this_size(name: str) -> None:
     output = analysed(NONE[name])
     assert output.rf.closed_form == (False,)
-    reason = COMPUTED if name == "a window as wide as the first size" else BY_MASK
+    reason = COMPUTED if name == "a window as wide as the first size" else MASK
     assert reason in {limit.reason for limit in output.rf.limits}
 
 
@@ -129,7 +131,7 @@ def test_a_buffer_that_is_not_cut_to_size_holds_at_its_own() -> None:
 
     field = rfgraph.analyze(Fixed(), (1, 5, 4), axes=(1,)).output.rf
     assert field.closed_form == (False,)
-    assert [limit.reason for limit in field.limits] == [BY_MASK]
+    assert [limit.reason for limit in field.limits] == [MASK]
 
 
 # --- what a matrix is --------------------------------------------------------------------------------

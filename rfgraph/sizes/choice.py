@@ -10,8 +10,6 @@ from itertools import zip_longest
 from math import lcm
 from typing import TypeAlias
 
-import numpy as np
-
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Axis, Graph, Node, Shape
 from rfgraph.propagation.periodic import Periodic
@@ -162,10 +160,9 @@ def _repeats(graph: Graph) -> dict[str, list[list[int]]]:
 
 def _is_broadcast(node: Node) -> bool:
     """True where a node is as large as its operands are together: not of tensors put side by side."""
-    try:
-        return np.broadcast_shapes(*node.operand_shapes) == tuple(node.shape)
-    except ValueError:
-        return False
+    shapes = *node.operand_shapes, node.shape
+    sizes = zip_longest(*map(reversed, shapes), fillvalue=1)
+    return all(set(own) <= {1, made} and made in (1, *own) for *own, made in sizes)
 
 
 def _repeated(own: Shape, shape: Shape) -> list[int]:

@@ -164,6 +164,8 @@ class _One:
         self.tried = inputs
         try:
             graph = self._exported(inputs) if self._way == "export" else self._run(inputs)
+            if self._way == "export" or isinstance(self.model, Exported):
+                graph.asked |= {("", None)}  # what the forward asked for, a program does not tell
             _check_indices(graph)
             return Capture(graph, inputs, worked_out=False)
         except CaptureError as error:
@@ -187,9 +189,7 @@ class _One:
 
     def _exported(self, inputs: Arguments) -> Graph:
         program = exported(self.model, inputs)
-        graph = Existing(self._vocabulary, self._leaves).run(program, as_named(program, inputs))
-        graph.asked |= {("", None)}  # what the forward asked for, the program does not tell
-        return graph
+        return Existing(self._vocabulary, self._leaves).run(program, as_named(program, inputs))
 
 
 def _is_refusal(error: CaptureError) -> bool:

@@ -62,16 +62,16 @@ def _crops(readings: Readings) -> dict[_Crop, _Ends]:
 def _asked(one: Look, names: Collection[str]) -> dict[str, set[int]]:
     """For each of some nodes, the sizes that the forward has asked for of what comes before it.
 
-    An exported program does not tell: there, those of the inputs.
+    An exported program does not tell: there, all of them.
     """
-    is_told = all(name in one.graph for name, _ in one.graph.asked)
-    sizes = set() if is_told else {one.graph[name].shape[dim] for name, dim in one.axes}
+    asked, sizes = one.graph.asked, set[int]()
+    is_told = all(name in one.graph for name, _ in asked)
     found: dict[str, set[int]] = {}
     for node in one.graph:
         if node.name in names:
             found[node.name] = set(sizes)
         for dim in one.growth.growing(node.name):
-            if not one.graph.asked.isdisjoint({(node.name, dim), (node.name, None)}):
+            if not is_told or not asked.isdisjoint({(node.name, dim), (node.name, None)}):
                 sizes.add(node.shape[dim])
     return found
 

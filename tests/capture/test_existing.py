@@ -431,6 +431,17 @@ def test_a_program_of_one_size_says_that_its_forward_may_have_asked_for_it(
     assert programs.ONE_SIZE not in rfgraph.analyze(Sized(), [arg.shape for arg in args]).notes
 
 
+def test_an_end_that_a_program_has_as_a_number_may_have_been_computed_from_its_size() -> None:
+    class Cropped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = F.pad(x, (0, -x.shape[-1] % 8))
+            return y[..., : x.shape[-1]].mean(-1, keepdim=True)
+
+    program = export(Cropped().eval(), (torch.zeros(1, 2, 12),), strict=False)
+    for model in (Cropped(), program):
+        assert rfgraph.analyze(model, (1, 2, 12)).output.rf.whole == (True,)
+
+
 def test_shapes_have_the_dtype_that_the_program_was_made_with() -> None:
     program = exported(nn.Sequential(nn.Conv1d(2, 3, 3)).double(), torch.zeros(1, 2, 9).double())
     report = rfgraph.analyze(program, (1, 2, 9))

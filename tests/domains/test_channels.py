@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import rfgraph
 from rfgraph.propagation.channels import Channels
-from tests.sized.poison import Apply, rows_reaching
+from tests.sized.poison import Apply, rows_reaching, with_windows
 
 Function = Callable[..., Tensor]
 LENGTH = 15
@@ -85,10 +85,8 @@ MODELS: dict[str, tuple[Function, int]] = {
 
 
 def built(function: Function) -> nn.Module:
-    return Apply(
+    return with_windows(
         function,
-        three=nn.Conv1d(2, 2, 3, padding=1),
-        five=nn.Conv1d(2, 2, 5, padding=2),
         single=nn.Conv1d(1, 1, 3, padding=1),
         depthwise=nn.Conv1d(4, 4, 3, padding=1, groups=4),
         grouped=nn.Conv1d(4, 4, 3, padding=1, groups=2),

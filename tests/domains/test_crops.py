@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import rfgraph
 from rfgraph.propagation import periodic, sized
 from rfgraph.report.axis import AxisReads
-from tests.sized.poison import Apply
+from tests.sized.poison import Apply, with_windows
 from tests.zeros.changes import changed
 
 Function = Callable[..., Tensor]
@@ -83,10 +83,8 @@ NO_CROPS: dict[str, tuple[Function, str | None]] = {
 
 
 def built(function: Function) -> nn.Module:
-    return Apply(
+    return with_windows(
         function,
-        three=nn.Conv1d(2, 2, 3, padding=1),
-        five=nn.Conv1d(2, 2, 5, padding=2),
         strided=nn.Conv1d(2, 2, 2, stride=2),
     )
 

@@ -30,6 +30,12 @@ class Apply(nn.Module):
         return self.function(self, x)
 
 
+def with_windows(function: Callable[..., Tensor], **parts: nn.Module) -> Apply:
+    """The same over (batch, 2, length), with windows of three and of five that keep the length."""
+    three, five = (nn.Conv1d(2, 2, size, padding=size // 2) for size in (3, 5))
+    return Apply(function, three=three, five=five, **parts)
+
+
 def rows_reaching(model: nn.Module, shape: Sequence[int], dim: int) -> npt.NDArray[np.bool_]:
     """`[*output shape, shape[dim]]`: which rows along `dim` each output element depends on."""
     torch.manual_seed(0)

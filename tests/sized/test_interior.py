@@ -14,7 +14,7 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.gallery import UNet
 from rfgraph.propagation.lattice import Lattice
 from rfgraph.propagation.sets import AtSize, longest_run, sets_of
-from tests.sized.poison import Apply, rows_reaching
+from tests.sized.poison import Apply, rows_reaching, with_windows
 
 Function = Callable[..., Tensor]
 LENGTHS = (24, 30)
@@ -36,10 +36,8 @@ MODELS: dict[str, tuple[Function, tuple[int, int]]] = {
 
 
 def built(function: Function) -> nn.Module:
-    return Apply(
+    return with_windows(
         function,
-        three=nn.Conv1d(2, 2, 3, padding=1),
-        five=nn.Conv1d(2, 2, 5, padding=2),
         valid=nn.Conv1d(2, 2, 3),
         padded=nn.Conv1d(2, 2, 1, padding=2),
         holes=nn.Conv1d(2, 2, 2, padding=1, dilation=2),

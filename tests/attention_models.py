@@ -30,6 +30,16 @@ class Attention(nn.Module):
         return tokens + self.out(mixed.transpose(1, 2).reshape(batch, count, channels))
 
 
+class Alibi(Attention):
+    """Press et al. 2022: what is added to the scores falls with the distance, for each head in its own way."""
+
+    def weights(self, scores: Tensor) -> Tensor:
+        places = torch.arange(scores.shape[-1], dtype=scores.dtype)
+        slopes = 0.5 ** torch.arange(1, self.heads + 1, dtype=scores.dtype)
+        far = (places - places[:, None]).abs()
+        return (scores - slopes[:, None, None] * far).softmax(-1)
+
+
 class SelfProduct(nn.Module):
     """`softmax(y @ x, -1) @ y`, tokens last in x."""
 

@@ -21,6 +21,7 @@ from rfgraph import Read, Relation, along
 from rfgraph.errors import CaptureError
 from rfgraph.language.vocabulary import Vocabulary
 from rfgraph.rules import VOCABULARY, rule
+from tests.recurrent_models import Chunks
 
 SHAPE = (2, 2, 20)
 
@@ -366,21 +367,6 @@ def test_batch_norm_without_statistics_that_are_due_is_refused_as_by_torch() -> 
         Functional()(torch.zeros(SHAPE))
     with pytest.raises(CaptureError, match=r"batch_norm failed .*expected running statistics"):
         rfgraph.analyze(Functional(), SHAPE)
-
-
-class Chunks(nn.Module):
-    """A recurrent layer over chunks, the state of one handed on to the next."""
-
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
-        super().__init__()
-        self.recurrent = kind(2, 3, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        state, outputs = None, []
-        for chunk in x.split(4, 1):
-            output, state = self.recurrent(chunk, state)
-            outputs.append(output)
-        return torch.cat(outputs, 1)
 
 
 @pytest.mark.parametrize("steps", [10, 12, 13])

@@ -14,6 +14,7 @@ from rfgraph import Axis
 from rfgraph.language.reads import along, fixed, lookup, table
 from rfgraph.propagation.unrolled import UNROLLED, chosen
 from rfgraph.testing import assert_causal
+from tests.recurrent_models import ConvLSTM
 
 
 class Model(nn.Module):
@@ -173,25 +174,6 @@ def test_a_loop_of_a_model_that_takes_one_size_is_seen_by_its_picks() -> None:
     report = rfgraph.analyze(One(), (1, 2, 6))
     assert report.output.rf.limits == (("getitem", UNROLLED),) and report.output.dims == (2,)
     assert any("takes no second one" in note for note in report.notes)
-
-
-class ConvLSTM(nn.Module):
-    """Over frames (batch, time, channel, height, width)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = nn.Conv2d(3, 8, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, times, _, height, width = x.shape
-        hidden = cell = x.new_zeros(batch, 2, height, width)
-        states = []
-        for t in range(times):
-            i, f, o, g = self.cell(torch.cat([x[:, t], hidden], 1)).chunk(4, 1)
-            cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-            hidden = o.sigmoid() * cell.tanh()
-            states.append(hidden)
-        return torch.stack(states, 1)
 
 
 def test_a_convolutional_lstm_over_frames() -> None:

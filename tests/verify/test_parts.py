@@ -15,11 +15,13 @@ import rfgraph
 from rfgraph.graph import Node
 from rfgraph.propagation.sized import Part, Sized, SizedDomain
 from tests import attention_models as models
+from tests.recurrent_models import Chunks, ConvLSTM
 
 TOKENS, MAP = (1, 5, 4), (1, 4, 4, 6)
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...] | None]] = {
     "self product": (models.SelfProduct, (1, 3, 5), (2,)),
     "attention": (models.Attention, TOKENS, (1,)),
+    "ALiBi": (models.Alibi, TOKENS, (1,)),
     "ViT": (models.UnfusedViT, (1, 3, 8, 9), None),
     "UNETR": (models.Unetr, (1, 3, 8, 9), None),
     "axial": (models.Axial, MAP, None),
@@ -39,6 +41,12 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...
 }
 
 
+RECURRENT = {
+    "GRU over chunks": ("gru", lambda: Chunks(nn.GRU), (1, 10, 2), (1,)),
+    "ConvLSTM": ("mul", ConvLSTM, (1, 3, 1, 4, 5), (1, 3, 4)),
+}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_attention_that_is_written_out_agrees_at_every_node(name: str) -> None:
     build, shape, axes = MODELS[name]
@@ -46,16 +54,16 @@ def test_attention_that_is_written_out_agrees_at_every_node(name: str) -> None:
     assert check.exact and check.unread == (), str(check)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_fault_in_attention_is_caught_and_blamed(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sets of the last product of matrices lose their first position, and are held to all probes."""
-    build, shape, axes = MODELS[name]
+@pytest.mark.parametrize("name", [*MODELS, *RECURRENT])
+def test_a_fault_is_caught_and_blamed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sets of one node lose their first position, and are held to all probes.
+
+    It is the last product of matrices, or of a recurrent model the last step.
+    """
+    op, build, shape, axes = RECURRENT[name] if name in RECURRENT else ("matmul", *MODELS[name])
     model = build()
-    last = [n.name for n in rfgraph.analyze(model, shape, axes=axes).captured if n.op == "matmul"][
-        -1
-    ]
+    graph = rfgraph.analyze(model, shape, axes=axes).captured
+    last = [node.name for node in graph if node.op == op and not node.output][-1]
     join = SizedDomain.join
 
     def faulty(self: SizedDomain, values: list[Sized], node: Node) -> Sized | None:
@@ -63,9 +71,9 @@ def test_a_fault_in_attention_is_caught_and_blamed(
         if node.name != last or value is None:
             return value
         one = self.lattice.singletons()[0] if self.lattice.length else 0
-        spoilt = [None if sets is None else sets & ~one for sets in (value.added,)]
-        parts = tuple(Part(part.dims, part.sets & ~one) for part in value.parts)
-        return replace(value, parts=parts, added=spoilt[0])
+        parts = tuple(replace(part, sets=part.sets & ~one) for part in value.parts)
+        added = None if value.added is None else value.added & ~one
+        return replace(value, parts=parts, added=added)
 
     monkeypatch.setattr(SizedDomain, "join", faulty)
     check = rfgraph.verify(model, shape, axes=axes)

@@ -18,6 +18,7 @@ _LIBRARIES = (
     os.path.dirname(os.path.abspath(torch.__file__)) + os.sep,
     *(os.path.join(_PACKAGE, name) for name in os.listdir(_PACKAGE) if name != "gallery.py"),
 )
+_OWN_FRAMES = 3  # this package's, below whatever asks for a source
 _NOT_CODE = "<"  # <string>, <frozen ..>
 _INSTALLED = "/site-packages/torch/"
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
@@ -25,7 +26,7 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 def source() -> str:
     """`file:line` of the innermost frame outside torch and rfgraph; the gallery holds models, too."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(_OWN_FRAMES)
     while frame is not None:
         shown = _shown(frame.f_code.co_filename)
         if shown:

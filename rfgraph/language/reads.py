@@ -257,9 +257,15 @@ Along, Fixed, Whole, Table, Lookup = along, fixed, every, table, lookup
 
 
 @lru_cache(maxsize=64)
+def in_place(rank: int) -> tuple[Place, ...]:
+    """The same position along each of `rank` dims. One object for equal ranks."""
+    return tuple(map(unmoved, range(rank)))
+
+
+@lru_cache(maxsize=64)
 def same(rank: int, operand: int = 0) -> Read:
     """Each output position reads the same position: a pointwise operator without broadcasting."""
-    return Read(operand, tuple(map(along, range(rank))))
+    return Read(operand, in_place(rank))
 
 
 def broadcast(operand_shape: Shape, shape: Shape, operand: int = 0) -> Read:

@@ -20,6 +20,9 @@ class Domain(Protocol[Value]):
     def compose(self, value: Value, read: Read, node: Node) -> Value | None:
         """What `node` reads of the axis through one read of an operand with `value`."""
 
+    def keeps(self, read: Read, node: Node) -> bool:
+        """True where `compose` gives any value back as it is, so that it need not be asked."""
+
     def join(self, values: Sequence[Value], node: Node) -> Value | None:
         """The union of what `node` reads through all its reads."""
 

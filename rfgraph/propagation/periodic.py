@@ -13,7 +13,7 @@ from operator import is_
 from rfgraph.algebra.digits import Digit, is_plain, plain
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node
-from rfgraph.language.reads import Read, unmoved
+from rfgraph.language.reads import Read, in_place, unmoved
 from rfgraph.propagation.composition import Composition
 from rfgraph.propagation.crops import both, cropped_alike, within
 from rfgraph.propagation.growth import Growth
@@ -87,6 +87,9 @@ class PeriodicDomain:
 
     def initial(self, node: Node, dim: int) -> Periodic:
         return _SOURCES.get(dim) or Periodic((Scan(Relation.identity(), plain(dim)),))
+
+    def keeps(self, read: Read, node: Node) -> bool:
+        return read.dims is in_place(len(read.dims)) and node.masked is None
 
     def compose(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
         if node.masked is not None:

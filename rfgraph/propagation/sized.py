@@ -72,10 +72,6 @@ class Sized:
 _NO_TABLES: Mapping[str, frozenset[int]] = {}
 
 
-def _none(name: str) -> Collection[int]:
-    return ()
-
-
 class SizedDomain:
     """Composes reads into sets (theory: sized answers).
 
@@ -92,7 +88,7 @@ class SizedDomain:
         lattice: Lattice,
         budget: int | None = None,
         tables: Mapping[str, frozenset[int]] = _NO_TABLES,
-        growing: Callable[[str], Collection[int]] = _none,
+        growing: Callable[[str], Collection[int]] = lambda name: (),
     ) -> None:
         self.lattice = lattice
         self._growing = growing
@@ -107,6 +103,9 @@ class SizedDomain:
         shape[dim] = length
         sets = self.lattice.singletons().reshape(*shape, width)
         return Sized((Part(frozenset((dim,)), sets),))
+
+    def keeps(self, read: Read, node: Node) -> bool:
+        return False  # each node's value says what it is carried by
 
     def compose(self, value: Sized, read: Read, node: Node) -> Sized | None:
         step = _Step(self.lattice, read.dims, node.operand_shapes[read.operand], node.shape)

@@ -43,6 +43,10 @@ class UnrolledDomain(PeriodicDomain):
         self._picks = picks
         self._layouts = layouts
 
+    def keeps(self, read: Read, node: Node) -> bool:
+        is_of_loop = node.name in self._picks or node.name in self._layouts
+        return not is_of_loop and super().keeps(read, node)
+
     def compose(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
         found = super().compose(value, read, node)
         if found is None:

@@ -47,6 +47,8 @@ class Walk(Generic[Value]):
 
     def _at(self, node: Node) -> dict[Axis, Value]:
         reads = self._readings[node.name]
+        if len(reads) == 1 and self._domain.keeps(reads[0], node):  # as most nodes do
+            return self.values[node.operands[reads[0].operand]]
         taken = [self._taken(node, read) for read in reads]
         values: dict[Axis, Value] = {}
         for axis in self._axes:

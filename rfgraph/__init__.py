@@ -2,6 +2,7 @@
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.analysis import analyze
+from rfgraph.audit import Finding, audit
 from rfgraph.capture.arguments import value
 from rfgraph.dictionary import Entry, operators
 from rfgraph.errors import (
@@ -46,6 +47,7 @@ __all__ = [
     "CaptureError",
     "Cause",
     "Entry",
+    "Finding",
     "Fixed",
     "InputError",
     "Limit",
@@ -66,6 +68,7 @@ __all__ = [
     "Whole",
     "along",
     "analyze",
+    "audit",
     "effective",
     "every",
     "fixed",

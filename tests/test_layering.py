@@ -34,7 +34,7 @@ class Row:
 GROUND = ("errors", "algebra", "graph")
 SPEECH = (*GROUND, "language")
 REPORT = (*SPEECH, "propagation", "report")
-BELOW = (*REPORT, "sizes", "capture", "rules", "analysis", "verification", "dictionary")
+BELOW = (*REPORT, "sizes", "capture", "rules", "analysis", "audit", "verification", "dictionary")
 
 # A room is a top-level module or a folder; "" is rfgraph/__init__.py. Rows may name rows above alone.
 FLOORS = {
@@ -58,7 +58,7 @@ FLOORS = {
     # 6: the public function, and what is asked of a report
     "faithful": Row((*SPEECH, "capture"), ("torch",)),
     "analysis": Row((*REPORT, "sizes", "capture", "rules", "faithful"), ("torch",)),
-    "audit": Row(REPORT, ("numpy", "networkx")),
+    "audit": Row((*REPORT, "capture", "analysis"), ("numpy", "networkx")),
     "render": Row(REPORT, ("rich", "jinja2", "matplotlib", "numpy")),
     # 7: the report and the probe meet
     "verification": Row(

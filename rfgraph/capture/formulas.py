@@ -77,15 +77,16 @@ def writes(bound: Bound) -> bool:
 def _indexed(bound: Bound) -> torch.Tensor | None:
     """What an index tensor picks, whose values a meta kernel might ask for; None for a plain index."""
     known, index = bound.known, bound.params["index"]
-    if known is None or known.infer is None or not any(map(_is_tensor, index)):
+    if known is None or known.infer is None or not any(map(is_tensor, index)):
         return None
     shape: Result = known.infer(bound.params, bound.shapes)
     return None if shape is None else _fresh(shape, bound.params["input"].dtype)
 
 
-def _is_tensor(entry: object) -> bool:
+def is_tensor(entry: object) -> bool:
+    """True for an entry of an index that is a tensor, or a list of some."""
     if isinstance(entry, tuple | list):
-        return any(map(_is_tensor, entry))
+        return any(map(is_tensor, entry))
     return isinstance(entry, torch.Tensor | Operand)
 
 

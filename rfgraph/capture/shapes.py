@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.fx.node import Target
 
 from rfgraph.capture.answers import answered
-from rfgraph.capture.formulas import ASKED
+from rfgraph.capture.formulas import ASKED, is_tensor
 from rfgraph.capture.lowering import Bound, Result
 from rfgraph.capture.memory import Traced, storage_of
 from rfgraph.graph.calls import Args, Kwargs
@@ -40,7 +40,7 @@ class Shapes:
 
     def run(self, target: Target, args: Args, kwargs: Kwargs, bound: Bound) -> object:
         """What a call returns, made on the stand-ins themselves: what shares memory with them, shares it."""
-        moved, named = self._moved(args, kwargs)
+        moved, named = self._moved(_plainly(args, bound), kwargs)
         if bound.op in ASKED and not _may_copy(bound):
             return called(target, moved, named)
         return answered(
@@ -111,6 +111,13 @@ class Shapes:
         if type(value) in (tuple, list):
             return type(value)(map(self._random, value))
         return value
+
+
+def _plainly(args: Args, bound: Bound) -> Args:
+    """Arguments of a call, in which a constant index without dims is the number whose value it has."""
+    if bound.op != "getitem" or any(map(is_tensor, bound.params["index"])):
+        return args
+    return args[0], bound.params["index"]
 
 
 def called(target: Target, args: Args, kwargs: Kwargs) -> object:

@@ -42,7 +42,7 @@ def moves(node: Node, function: Callable[..., object], by: Collection[str] = ())
                 tensor without dims beside others, and for computed indices, by which everything is read.
     Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
     """
-    if any(isinstance(node.params[name], Operand) for name in by):
+    if any(isinstance(leaf, Operand) for name in by for leaf in outputs_of([node.params[name]])):
         return data_dependent(node)
     ask = partial(_applied, node, function, by)
     larger = [_larger(ask, dim) for dim in range(max(map(len, node.operand_shapes)))]
@@ -117,7 +117,7 @@ def _applied(
         return value
 
     params = {
-        name: _cpu(value) if name in by else map_aggregate(value, numbered)
+        name: map_aggregate(value, on_cpu if name in by else numbered)
         for name, value in node.params.items()
     }
     result = outputs_of(function(**params))[node.output].to(torch.long)
@@ -127,17 +127,20 @@ def _applied(
     ]
 
 
-def _cpu(value: object) -> object:
+def on_cpu(value: Any) -> Any:
+    """A constant where tables are worked out; anything else as it is."""
     return value.detach().cpu() if isinstance(value, Tensor) else value
 
 
 def _larger(ask: Callable[..., list[_Part]], dim: int) -> list[_Part] | None:
-    """The parts at a larger size; None where the operator does not take it with its other arguments."""
+    """The parts at a larger size; None where the operator does not take it, or gives nothing."""
     for constants in (False, True):
         try:
-            return ask(dim, constants)
+            parts = ask(dim, constants)
         except (RuntimeError, ValueError, IndexError):
             continue
+        if all(part.number.numel() for part in parts):
+            return parts
     return None
 
 

@@ -131,6 +131,8 @@ def squeeze(node: Node) -> Reads:
     """
     own = node.operand_shapes[0]
     asked = {nonnegative(d, len(own)) for d in node.params["dim"]} or set(range(len(own)))
+    if len(node.shape) == len(own):
+        asked = set()  # squeeze(()), by which none are meant
     read: list[Place] = []
     position = 0
     for dim, size in enumerate(own):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 
@@ -18,9 +18,9 @@ from rfgraph.graph import Node, Operand, Shape
 from rfgraph.language.reads import Place, Read, Reads, along, every, fixed, lookup, same, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import along_dim, data_dependent, nonnegative
+from rfgraph.rules.indices import MASKS, is_constant, is_fancy, is_flag, normalize_index
+from rfgraph.rules.moves import moves
 from rfgraph.rules.registry import rule, spellings
-
-_MASKS = (torch.bool, torch.uint8)
 
 
 def stepped(
@@ -70,39 +70,9 @@ def one(index: int, size: int) -> Place:
     return fixed(index) if index >= 0 else fixed(index + size, "counts from the end at this size")
 
 
-def normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
-    """`index` as a tuple with one entry per operand dim or new dim: ellipsis and masks written out."""
-    index = params["index"]
-    entries: list[object] = []
-    for entry in index if isinstance(index, tuple) else [index]:
-        entries += entry.detach().cpu().nonzero(as_tuple=True) if _is_mask(entry) else [entry]
-    used = sum(entry is not None and entry is not Ellipsis for entry in entries)
-    dots = [i for i, entry in enumerate(entries) if entry is Ellipsis]
-    fill = [slice(None)] * (len(params["input"].shape) - used)
-    if dots:
-        entries[dots[0] : dots[0] + 1] = fill
-    else:
-        entries += fill
-    return {**params, "index": tuple(entries)}
-
-
-def _is_mask(entry: object) -> bool:
-    return is_constant(entry) and entry.dtype in _MASKS
-
-
-def is_constant(index: object) -> TypeGuard[torch.Tensor]:
-    """True for an index that is part of the model, with values that can be looked at."""
-    return isinstance(index, torch.Tensor) and not index.is_meta
-
-
-def is_fancy(entry: object) -> bool:
-    """True for an index tensor, a mask, or a list of indices."""
-    return isinstance(entry, torch.Tensor | Operand | list | tuple | range)
-
-
 def _infer_index(params: Params, shapes: Sequence[Shape]) -> Shape | None:
     """The shape, whatever the values of computed indices; None for a computed mask."""
-    if any(isinstance(e, Operand) and e.dtype in _MASKS for e in params["index"]):
+    if any(isinstance(e, Operand) and e.dtype in MASKS for e in params["index"]):
         return None
     like = torch.empty(params["input"].shape, device="meta")  # a table of the model is no operand
     return tuple(like[tuple(map(_without_values, params["index"]))].shape)
@@ -136,6 +106,8 @@ def getitem(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
     """
     entries, own = node.params["index"], node.operand_shapes[0]
+    if any(map(is_flag, entries)):
+        return picking(moves(node, _indexed, by=("index",)))
     indices = _index_tensors(entries, own)
     if indices is None:
         return data_dependent(node)
@@ -158,6 +130,10 @@ def getitem(node: Node) -> Reads:
         else:
             read.append(one(int(entry), own[len(read)]))
     return (Read(0, tuple(read), picks=True),)
+
+
+def _indexed(input: torch.Tensor, index: Any) -> torch.Tensor:
+    return input[index]
 
 
 def _index_tensors(entries: Sequence[object], own: Shape) -> list[torch.Tensor] | None:
@@ -190,6 +166,8 @@ def looked_up(dims: Sequence[int], index: torch.Tensor, size: int = 0) -> Place:
 
     `size`: see `picked`.
     """
+    if not index.numel():
+        return picked(dims[0], ())  # no position reads anything
     varying = [
         dim for dim in range(index.ndim) if not bool((index == index.narrow(dim, 0, 1)).all())
     ]

@@ -189,12 +189,17 @@ def _scattered() -> dict[str, list[Example]]:
         "index_fill": [
             ex(lambda x: x.index_fill(1, _ROWS, 3.0), (2, 4)),
             ex(lambda x: x.index_fill_(-2, _ROWS, 3.0), (4, 2)),
+            ex(
+                lambda x, v: x.index_fill(1, _ROWS, v),
+                *((2, 4), ()),
+                conservative="a value without dims is read everywhere",
+            ),
         ],
         "index_put": [
-            ex(lambda x, v: x.index_put((_ROWS,), v), (3, 2), (2, 2), conservative=_CHOSEN),
+            ex(lambda x, v: x.index_put((_ROWS,), v), (3, 2), (2, 2)),
         ],
         "masked_scatter": [
-            ex(lambda x, v: x.masked_scatter(_AT > 0, v), (2, 3), (2, 3), conservative=_CHOSEN),
+            ex(lambda x, v: x.masked_scatter(_AT > 0, v), (2, 3), (2, 3)),
         ],
         "scatter_reduce": [
             ex(
@@ -209,13 +214,9 @@ def _scattered() -> dict[str, list[Example]]:
             ex(
                 lambda x, v, n=name: getattr(torch, n)(x, 1, _AT, v),
                 *((2, 3), (2, 3)),
-                conservative=_CHOSEN,
+                conservative="the index names a position twice",
             ),
-            ex(
-                lambda x, v, n=name + "_": getattr(x, n)(0, _AT, v),
-                *((3, 3), (2, 3)),
-                conservative=_CHOSEN,
-            ),
+            ex(lambda x, v, n=name + "_": getattr(x, n)(0, _AT, v), (3, 3), (2, 3)),
         ]
     for name in ("index_add", "index_copy"):
         found[name] = [

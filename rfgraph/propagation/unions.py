@@ -119,11 +119,18 @@ def _differs(part: Periodic | None, value: Periodic) -> bool:
         return True
     if any(scan.relation is None for scan in value.scans):
         return True
+    if not any(scan.digits for scan in (*part.scans, *value.scans)):  # near a border it may be less
+        return not _fixed(value) <= _fixed(part)
     return {*_bare(part)} != {*_bare(value)}
 
 
 def _bare(value: Periodic) -> list[tuple[object, ...]]:
     return [(scan.relation, scan.digits, scan.past) for scan in value.scans]
+
+
+def _fixed(value: Periodic) -> set[int]:
+    """What is read at given positions."""
+    return {i for scan in value.scans if scan.relation for i in scan.relation.at(0)}
 
 
 def _is_same(read: Read, node: Node) -> bool:

@@ -53,10 +53,12 @@ class Unions:
         self._domain = PeriodicDomain(growth)
         self._channels = Channels(readings, values, self._domain)
         self._apart: dict[str, Apart] = {}
+        self._known: dict[tuple[str, Axis], bool] = {}
         self._nodes = iter(readings.graph)
 
     def unites(self, name: str, axis: Axis) -> bool:
         """True where some channel of a node reads less of an axis than its row says, or may do so."""
+        name = self._since(name, axis)
         value, shape = self._values[name].get(axis), self._readings.graph[name].shape
         if value is None:
             return False
@@ -65,8 +67,23 @@ class Unions:
         apart = self._apart_in(name)
         if not isinstance(apart, Kinds):
             return apart is not None
-        kinds = (Some(apart.dims, apart.labels == kind) for kind in np.unique(apart.labels))
-        return any(_differs(self._channels.of(name, axis, some), value) for some in kinds)
+        if (name, axis) not in self._known:
+            kinds = (Some(apart.dims, apart.labels == kind) for kind in np.unique(apart.labels))
+            parts = (self._channels.of(name, axis, some) for some in kinds)
+            self._known[name, axis] = any(_differs(part, value) for part in parts)
+        return self._known[name, axis]
+
+    def _since(self, name: str, axis: Axis) -> str:
+        """The first of the nodes, one behind another, at which each position reads the same one."""
+        while (node := self._readings.graph[name]).op != "input":
+            reads = self._readings[name]
+            if len(reads) != 1 or not _is_same(reads[0], node):
+                return name
+            operand = node.operands[reads[0].operand]
+            if self._values[operand].get(axis) is not self._values[name].get(axis):
+                return name  # a mask
+            name = operand
+        return name
 
     def _apart_in(self, name: str) -> Apart:
         while name not in self._apart:

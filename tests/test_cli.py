@@ -42,6 +42,14 @@ class Many(nn.Module):
         left = batch["image"][..., 1:] if flag else batch["image"][..., :1]
         return feats[0] + 2 * feats[1] + left
 
+class Joined(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.three, self.mixed = nn.Conv1d(2, 2, 3, padding=1), nn.Conv1d(4, 1, 1)
+
+    def forward(self, x):
+        return self.mixed(torch.cat([x, self.three(x)], 1))
+
 ready = Net()
 not_a_model = 3
 
@@ -89,6 +97,16 @@ def test_arg_passes_literals_and_strings(target):
 def test_json_is_the_reports_own_dict():
     result = run("rfgraph.gallery:UNet", "--arg", "depth=2", "--format", "json")
     assert json.loads(result.stdout) == json.loads(rfgraph.analyze(UNet(2)).to_json())
+
+
+def test_a_row_that_unites_channels_is_told_to_be_a_bound(target):
+    asked = (f"{target}:Joined", "--input", "1,2,9", "--format")
+    lines = [line for line in run(*asked, "csv").stdout.splitlines() if "a bound:" in line]
+    assert [line.split(",")[0] for line in lines] == ["cat"]
+    assert "a bound: of channels that read differently" in run(*asked, "table").stdout
+    nodes = json.loads(run(*asked, "json").stdout)["nodes"]
+    united = {node["name"]: node["rfs"]["x"]["united"] for node in nodes}
+    assert united == {"x": [False], "three": [False], "cat": [True], "mixed": [False]}
 
 
 def test_csv_and_markdown_have_a_line_for_every_node(target):

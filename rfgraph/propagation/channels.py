@@ -83,6 +83,10 @@ class Channels(Generic[Value]):
             return None
         return self._value(name, axis, some, 0) if some.dims else value
 
+    def of(self, name: str, axis: Axis, some: Some) -> Value | None:
+        """What some positions of a node read; what all do, where that is not known."""
+        return self._value(name, axis, some, 0)
+
     def _value(self, name: str, axis: Axis, some: Some, depth: int) -> Value | None:
         """What these positions of a node read."""
         key = (name, axis, *some.key)
@@ -173,7 +177,7 @@ def _taken(read: Read, dims: Sequence[int], node: Node, some: Some) -> Some | No
     kept = [n if dim in some.dims else 1 for dim, n in zip(over, counts, strict=True)]
     marks = np.broadcast_to(some.marks.reshape(kept), counts)
     index = dict(zip(over, np.nonzero(marks), strict=True)) if over else {}
-    found = [_positions(read.dims[dim], index, node) for dim in dims]
+    found = [positions_of(read.dims[dim], index, node) for dim in dims]
     if None in found or (len(found) > 1 and not all(each.in_order for each in found if each)):
         return _EVERY
     sizes = [node.operand_shapes[read.operand][dim] for dim in dims]
@@ -201,7 +205,7 @@ class _Found(NamedTuple):
     in_order: bool = True
 
 
-def _positions(place: Place, index: Mapping[int, Ints], node: Node) -> _Found | None:
+def positions_of(place: Place, index: Mapping[int, Ints], node: Node) -> _Found | None:
     """What is read at every index along the place's dims; -1 for nothing. None where it is not known."""
     law = place.law
     if not place.dims:
@@ -216,7 +220,7 @@ def _positions(place: Place, index: Mapping[int, Ints], node: Node) -> _Found | 
             return _Found(law.relation.advance * z + law.relation.sets[0].base)
     indices = np.stack([index[dim] for dim in place.dims])
     if len(place.dims) == 1:
-        reads = _table(place, node.shape[place.dims[0]])
+        reads = table_of(place, node.shape[place.dims[0]])
         here = [reads[output] for output in indices[0].tolist()]
     elif indices.shape[1] <= _MOST_LOOKED_AT:
         here = [tuple(place.positions(tuple(each))) for each in indices.T.tolist()]
@@ -228,6 +232,6 @@ def _positions(place: Place, index: Mapping[int, Ints], node: Node) -> _Found | 
 
 
 @lru_cache(maxsize=256)  # a dense block puts the same pieces side by side again and again
-def _table(place: Place, count: int) -> list[tuple[int, ...]]:
+def table_of(place: Place, count: int) -> list[tuple[int, ...]]:
     """What each position along the place's one dim reads."""
     return [tuple(place.positions((output,))) for output in range(count)]

@@ -54,7 +54,7 @@ class Growth:
 
     def _at(self, node: Node) -> tuple[Factors, ...]:
         reads = self._readings[node.name]
-        if len(reads) == 1 and _is_unmoved(reads[0], node.shape):  # as most are
+        if len(reads) == 1 and is_unmoved(reads[0], node.shape):  # as most are
             return self._factors[node.operands[reads[0].operand]]
         found: list[Factors] = [frozenset()] * len(node.shape)
         said: set[int] = set()  # the dims that go along one of an operand
@@ -70,7 +70,7 @@ class Growth:
         return tuple(found[dim] if dim in said else rest for dim in range(len(node.shape)))
 
 
-def _is_unmoved(read: Read, shape: Shape) -> bool:
+def is_unmoved(read: Read, shape: Shape) -> bool:
     """True where every position of a tensor of `shape` reads the same of its operand."""
     is_as_long = len(read.dims) == len(shape)
     return is_as_long and all(place is unmoved(dim) for dim, place in enumerate(read.dims))

@@ -1,4 +1,4 @@
-"""Along which dims of a node a mask of the model varies."""
+"""Along which dims of a node a mask of the model varies, and which reads leave out what it hides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rfgraph.graph import Node
+from rfgraph.graph import Node, Shape
+from rfgraph.language.reads import Place, Read, unmoved
 
 Marks: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -51,3 +52,65 @@ def _between_ends(marks: Marks) -> slice:
     if not len(free) or free[0] > size // 4 or size - 1 - free[-1] > size // 4:
         return slice(None)
     return slice(int(free[0]), int(free[-1]) + 1)
+
+
+def leaves_out(read: Read, operand: Node, node: Node) -> bool:
+    """True where what `node` reads of a masked operand, at any size, is what the mask leaves.
+
+    What the node's own mask hides does not count. False, too, where that is not known: the read is then
+    one of a tensor of which some positions, at this size, read nothing.
+    """
+    found = _hidden(read, operand, node.shape)
+    if found is None:
+        return False
+    hidden, dims = found
+    if node.masked is not None:
+        live = ~_laid_out(np.asarray(node.masked.where), len(node.shape))
+        hidden = hidden & live.any(axis=tuple(d for d in range(live.ndim) if d not in dims))
+    return not hidden.any()
+
+
+def _hidden(read: Read, operand: Node, shape: Shape) -> tuple[Marks, list[int]] | None:
+    """Where a read takes what the operand's mask hides, over some dims of an output of `shape`; these dims.
+
+    None where the mask varies along dims that are read in other ways: all where they are, or all but one, of
+    which those positions are read that a law of one of the others says.
+    """
+    assert operand.masked is not None
+    masked = sorted(masked_dims(operand))
+    where = np.asarray(operand.masked.where).reshape([operand.shape[dim] for dim in masked])
+    places = [read.dims[dim] for dim in masked]
+    summed = [number for number, place in enumerate(places) if not _is_unmoved(place)]
+    targets = [place.dims[0] for place in places if _is_unmoved(place)]
+    if summed:
+        place = places[summed[0]]
+        if place.law is None or place.reason or place.dims not in [(dim,) for dim in targets]:
+            return None
+        where = np.moveaxis(where, summed[0], 0)
+    sizes = [shape[dim] for dim in targets]
+    if len(summed) > 1 or len({*targets}) < len(targets) or sizes != [*where.shape[len(summed) :]]:
+        return None
+    if summed:
+        where = _taken(where, place, targets.index(place.dims[0]))
+    order = sorted(range(len(targets)), key=targets.__getitem__)
+    return where.transpose(order), sorted(targets)
+
+
+def _taken(where: Marks, place: Place, along: int) -> Marks:
+    """Where some mark along the first dim is read, by a law of one of the others, number `along`."""
+    taken = []
+    for output, row in enumerate(np.moveaxis(where, 1 + along, 0)):
+        reads = np.fromiter(place.positions((output,)), np.int64)
+        taken.append(row[reads[(reads >= 0) & (reads < len(row))]].any(axis=0))
+    found: Marks = np.moveaxis(np.array(taken), 0, along)
+    return found
+
+
+def _is_unmoved(place: Place) -> bool:
+    return bool(place.dims) and place is unmoved(place.dims[0])
+
+
+def _laid_out(where: Marks, rank: int) -> Marks:
+    """With as many dims as the tensor has."""
+    laid: Marks = where.reshape((1,) * (rank - where.ndim) + where.shape)
+    return laid

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import is_
+from typing import NamedTuple
 
 from rfgraph.algebra.digits import Digit, is_plain, plain
 from rfgraph.algebra.relation import Relation
@@ -17,7 +18,7 @@ from rfgraph.language.reads import Read, in_place, unmoved
 from rfgraph.propagation.composition import Composition
 from rfgraph.propagation.crops import both, cropped_alike, within
 from rfgraph.propagation.growth import Growth
-from rfgraph.propagation.masked import hides, masked_dims
+from rfgraph.propagation.masked import hides, leaves_out, masked_dims
 from rfgraph.propagation.scans import Scan
 from rfgraph.propagation.trail import Origin, Trail, extend, merge
 
@@ -39,6 +40,7 @@ class Periodic:
         marks: what it rests on beside rules: laws inferred from measurements.
         reshapes: since which nodes a reshape spreads the axis over dims; None where it lies along one.
         meetings: since which nodes there are scans that move in different ways; None where all move alike.
+        unmasked: of a tensor that a mask of the model hides positions of, what the others read; else None.
     """
 
     local: tuple[Scan, ...]
@@ -49,6 +51,7 @@ class Periodic:
     marks: Trail | None = None
     reshapes: Trail | None = None
     meetings: Trail | None = None
+    unmasked: Unmasked | None = None
 
     @property
     def scans(self) -> tuple[Scan, ...]:
@@ -65,6 +68,13 @@ class Periodic:
         """Why this holds at the analysed size only, and where that began."""
         for trail in (self.limits, self.reshapes, self.meetings):
             yield from trail or ()
+
+
+class Unmasked(NamedTuple):
+    """What a masked node reads where its mask hides nothing, at any size."""
+
+    node: Node
+    value: Periodic
 
 
 _SOURCES = {dim: Periodic((Scan(Relation.identity(), plain(dim)),)) for dim in range(8)}
@@ -94,6 +104,8 @@ class PeriodicDomain:
     def compose(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
         if node.masked is not None:
             return self._masked(value, read, node)
+        if value.unmasked is not None:
+            value = self._left(value, read, node) or replace(value, unmasked=None)
         places = read.dims
         for scan in value.scans:  # a plain loop: this is asked of every axis of every operand
             for digit in scan.digits:
@@ -101,17 +113,26 @@ class PeriodicDomain:
                     return self._composed(value, read, node)
         return value  # the axis stays where it is
 
+    def _left(self, value: Periodic, read: Read, node: Node) -> Periodic | None:
+        """What is read where a mask of the operand hides nothing, if all that is read lies there."""
+        unmasked = value.unmasked
+        is_left = unmasked is not None and leaves_out(read, unmasked.node, node)
+        return unmasked.value if unmasked and is_left else None
+
     def _masked(self, value: Periodic, read: Read, node: Node) -> Periodic:
         """A constant mask fixes some positions: which ones read nothing is known at this size."""
-        found = self._composed(value, read, node)
+        left = self._left(value, read, node)
+        found = self._composed(left or value, read, node)
         moving = {digit.dim for scan in found.scans for digit in scan.digits}
         if not moving or not hides(node, moving):
             return found
         digits = tuple(map(Digit, sorted(moving | masked_dims(node))))
-        limits = extend(found.limits, node.name, "a constant mask fixes positions at this size")
+        limits = merge(value.limits, found.limits) if left else found.limits
+        limits = extend(limits, node.name, "a constant mask fixes positions at this size")
         local = (Scan(None, digits, crop=cropped_alike(found.local)),) if found.local else ()
         past = (Scan(None, digits, past=True),) if found.past else ()
-        return _since(replace(found, local=local, past=past, limits=limits), node)
+        masked = replace(found, local=local, past=past, limits=limits)
+        return _since(replace(masked, unmasked=Unmasked(node, found)), node)
 
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
         scans: list[Scan] = []
@@ -183,10 +204,20 @@ def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, bool]:
         ]
         limits = extend(limits, node.name, "too many differently moving branches meet")
     trails = whole, since, limits, marks, reshapes, meetings
-    joined = _since(Periodic(*_apart(scans), *trails), node)
+    unmasked, begins = _join_unmasked(one, other, node)
+    joined = _since(Periodic(*_apart(scans), *trails, unmasked), node)
     meets = meetings is None and joined.meetings is not None
     is_one = joined.scans == one.scans and all(map(is_, joined.trails, one.trails))
-    return (one if is_one else joined), bool(clash) or too_many or meets
+    return (one if is_one and not unmasked else joined), clash != "" or too_many or meets or begins
+
+
+def _join_unmasked(one: Periodic, other: Periodic, node: Node) -> tuple[Unmasked | None, bool]:
+    """Of two values of one node, what they read where its mask hides nothing; see `_join`."""
+    if node.masked is None or one.unmasked is other.unmasked is None:
+        return None, False
+    first, second = (each.unmasked.value if each.unmasked else each for each in (one, other))
+    joined, begins = _join(first, second, node)
+    return Unmasked(node, joined), begins
 
 
 def _since(value: Periodic, node: Node) -> Periodic:

@@ -16,7 +16,9 @@ from rfgraph.graph import Axis, Carry, Position, Shape
 from rfgraph.language.readings import Readings
 from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.lattice import Array, Lattice
+from rfgraph.propagation.periodic import Periodic
 from rfgraph.propagation.sized import Sized, SizedDomain, TooLargeError
+from rfgraph.propagation.unions import Unions
 from rfgraph.propagation.walk import Walk
 
 BUDGET = 1 << 28
@@ -84,6 +86,10 @@ class AtSize:
     def own(self, name: str) -> frozenset[int]:
         """The dims of a node that one tracked axis has for itself."""
         return self._growth.own(name)
+
+    def unions(self, values: Mapping[str, Mapping[Axis, Periodic]]) -> Unions:
+        """Which nodes unite channels that read differently, by the closed forms of all nodes."""
+        return Unions(self._readings, values, self._growth)
 
     @cached_property
     def order(self) -> dict[str, int]:

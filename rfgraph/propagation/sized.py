@@ -19,27 +19,13 @@ from rfgraph.graph import Carry, Masked, Node, Shape
 from rfgraph.language.reads import Place, Read, unmoved
 from rfgraph.propagation.crops import bounds
 from rfgraph.propagation.lattice import Array, Lattice
-from rfgraph.propagation.masked import masked_dims
+from rfgraph.propagation.masked import leaves_out
+from rfgraph.propagation.parts import Part, carried_on, is_unbounded
 from rfgraph.propagation.trail import Trail, extend, merge
 
 
 class TooLargeError(MemoryError):
     """The sets exceed the budget of the domain."""
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """What is read through the same dims of the tensor: where all of these are read whole, the axis is.
-
-    Attributes:
-        dims: the tensor's dims that carry the axis; none where one position was picked.
-        sets: over the tensor's dims, of size 1 where they do not vary.
-        bounded: a crop, of as many positions at any size: all of it is not the whole axis.
-    """
-
-    dims: frozenset[int]
-    sets: Array
-    bounded: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +38,14 @@ class Sized:
         added: sets as in a part, what whole-axis reads added; None where there are none.
         whole: the nodes that read the whole axis, with the kind of read.
         carries: what the node made of the parts of its operands.
+        masked: the node, where the model fixes positions of it.
     """
 
     parts: tuple[Part, ...]
     added: Array | None = None
     whole: Trail | None = None
     carries: tuple[Carry, ...] = ()
+    masked: Node | None = None
 
     def local(self, lattice: Lattice) -> Array | None:
         """What is read, whole-axis reads left out; None where nothing is left."""
@@ -102,7 +90,8 @@ class SizedDomain:
         shape = [1] * len(node.shape)
         shape[dim] = length
         sets = self.lattice.singletons().reshape(*shape, width)
-        return Sized((Part(frozenset((dim,)), sets),))
+        dims = frozenset((dim,))
+        return Sized((Part(dims, dims, sets),))
 
     def keeps(self, read: Read, node: Node) -> bool:
         return False  # each node's value says what it is carried by
@@ -114,20 +103,23 @@ class SizedDomain:
         added = [] if value.added is None else [image(value.added)]
         parts: list[Part] = []
         carries: list[Carry] = []
-        for part in value.parts:
+        masked = node if node.masked is not None else None
+        is_left = value.masked is not None and leaves_out(read, value.masked, node)
+        for source in value.parts:
+            part = replace(source, dims=source.unmasked) if is_left else source
             sets = image(part.sets)
             growing = partial(self._growing, node.operands[read.operand])
             is_crop = part.bounded or bounds(part.dims, read.dims, growing)
-            if not part.bounded and _is_unbounded(part, read.dims):
+            if not part.bounded and is_unbounded(part, read.dims):
                 added.append(sets)
                 whole = extend(whole, node.name, read.dims[min(part.dims)].kind)
-                carries.append(Carry(read.operand, part.dims, None))
+                carries.append(Carry(read.operand, source.unmasked, None))
             else:
                 laid = frozenset() if part.dims else self._tables.get(node.name, frozenset())
-                carried = _carried(part, sets, read.dims, node, laid)
+                carried = carried_on(part, sets, read.dims, node, laid)
                 parts.append(replace(carried, bounded=True) if is_crop and not laid else carried)
-                carries.append(Carry(read.operand, part.dims, parts[-1].dims))
-        return Sized(self._merged(parts), self._union(added), whole, tuple(carries))
+                carries.append(Carry(read.operand, source.unmasked, parts[-1].unmasked))
+        return Sized(self._merged(parts), self._union(added), whole, tuple(carries), masked)
 
     def join(self, values: Sequence[Sized], node: Node) -> Sized | None:
         if not values:
@@ -137,18 +129,19 @@ class SizedDomain:
             self._union([value.added for value in values if value.added is not None]),
             reduce(merge, (value.whole for value in values)),
             tuple(carry for value in values for carry in value.carries),
+            values[0].masked,
         )
 
     def _merged(self, parts: Sequence[Part]) -> tuple[Part, ...]:
         """One part for equal dims."""
-        together: dict[frozenset[int], list[Part]] = {}
+        together: dict[tuple[frozenset[int], frozenset[int]], list[Part]] = {}
         for part in parts:
-            together.setdefault(part.dims, []).append(part)
+            together.setdefault((part.dims, part.unmasked), []).append(part)
         merged: list[Part] = []
-        for dims, alike in together.items():
+        for (dims, unmasked), alike in together.items():
             sets = self._union([part.sets for part in alike])
             if sets is not None:
-                merged.append(Part(dims, sets, all(part.bounded for part in alike)))
+                merged.append(Part(dims, unmasked, sets, all(part.bounded for part in alike)))
         return tuple(merged)
 
     def _image(self, step: _Step, node: Node, sets: Array) -> Array:
@@ -181,39 +174,9 @@ class SizedDomain:
                 raise TooLargeError("the sets of this model exceed the budget")
 
 
-def _is_unbounded(part: Part, places: Sequence[Place]) -> bool:
-    """All that carries the part is read whole, or up to a position."""
-    if len(part.dims) == 1 and places[min(part.dims)].is_past:
-        return True
-    return bool(part.dims) and all(places[dim].is_whole for dim in part.dims)
-
-
-def _carried(
-    part: Part, sets: Array, places: Sequence[Place], node: Node, laid: frozenset[int]
-) -> Part:
-    """What becomes of a part whose image is `sets`: the dims of the node that carry it.
-
-    `laid`: along which single positions are laid out.
-    """
-    dims = laid | {target for dim in part.dims for target in places[dim].dims}
-    if any(place.at is not None and len(place.dims) > 1 for place in places):
-        sets = _narrowed(sets)  # it may have undone another
-        dims = frozenset(dim for dim in dims if sets.shape[dim] > 1) or dims
-    return Part(dims | masked_dims(node) if dims else dims, sets)
-
-
 def _united(arrays: Sequence[Array], lattice: Lattice) -> Array | None:
     """The union of arrays, broadcast to each other; None of none."""
     return reduce(lattice.union, arrays) if arrays else None
-
-
-def _narrowed(sets: Array) -> Array:
-    """Size 1 along the dims along which the sets turn out not to vary."""
-    for dim in range(sets.ndim - 1):
-        first = sets.take([0], axis=dim)
-        if sets.shape[dim] > 1 and bool((sets == first).all()):
-            sets = first
-    return sets
 
 
 def _is_split(place: Place) -> bool:

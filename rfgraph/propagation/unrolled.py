@@ -56,7 +56,7 @@ class UnrolledDomain(PeriodicDomain):
         first = self._picks.get(node.name)
         if first is None:
             return found
-        return replace(found, limits=extend(found.limits, first, UNROLLED))
+        return replace(found, limits=extend(found.limits, first, UNROLLED), unmasked=None)
 
     def _tabled(self, found: Periodic, read: Read, node: Node) -> Periodic:
         """Single positions that stand in one place each vary along the dims that tell the places apart."""
@@ -69,7 +69,7 @@ class UnrolledDomain(PeriodicDomain):
         table = Scan(None, tuple(map(Digit, sorted(dims))))
         local = tuple(dict.fromkeys(scan if scan.digits else table for scan in found.local))
         meetings = found.meetings if len({scan.digits for scan in local}) > 1 else None
-        return replace(found, local=local, meetings=meetings)
+        return replace(found, local=local, meetings=meetings, unmasked=None)
 
 
 def chosen(places: Sequence[Place], operand_shape: Shape, shape: Shape) -> frozenset[int]:

@@ -27,6 +27,7 @@ from rfgraph.propagation.scans import Scan
 from rfgraph.propagation.sets import AtSize, varies
 from rfgraph.propagation.shown import Shown
 from rfgraph.propagation.trail import Origin
+from rfgraph.propagation.unions import Unions
 
 T = TypeVar("T")
 
@@ -199,6 +200,15 @@ class Figures:
 
     @figure("frame")
     @staticmethod
+    def united(reads: AxisReads) -> bool:
+        """Are channels that read differently united? Then the figures are a bound: some channels read less.
+
+        True, too, where that cannot be told. What is picked of them has a row of its own.
+        """
+        return reads.is_united
+
+    @figure("frame")
+    @staticmethod
     def closed_form(reads: AxisReads) -> bool:
         """Does the answer hold at any input size? Else at the analysed size only: see `limits`."""
         return reads.shown.is_closed
@@ -213,6 +223,7 @@ class AxisReads(Figures):
         value: the abstract value that the figures are views of.
         is_connected: False where no path leads from the axis' input to the node: nothing is read.
         at_size: sets on demand.
+        unions: whether channels that read differently are united.
     """
 
     node: str
@@ -220,6 +231,7 @@ class AxisReads(Figures):
     value: Periodic = field(repr=False)
     is_connected: bool
     at_size: AtSize = field(repr=False)
+    unions: Unions = field(repr=False)
     _is_local: bool = False
 
     def view(
@@ -282,6 +294,11 @@ class AxisReads(Figures):
         None for a whole or a past read, and where a reshape has spread the axis over the node's dims.
         """
         return self.law if self.shown.has_steps and not self.is_endless else None
+
+    @cached_property
+    def is_united(self) -> bool:
+        """See `united`."""
+        return self.unions.unites(self.node, self.axis)
 
     @property
     def is_left(self) -> bool:

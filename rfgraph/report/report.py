@@ -44,6 +44,7 @@ class Report:
         self._graph = graph
         self._values = values
         self._at_size = at_size
+        self._unions = at_size.unions(values)
         self._nodes: dict[str, NodeReport] = {}
 
     def __iter__(self) -> Iterator[NodeReport]:
@@ -63,7 +64,9 @@ class Report:
     def _along(self, name: str) -> dict[Axis, AxisReads]:
         values = self._values[name]
         return {
-            axis: AxisReads(name, axis, values.get(axis, _NOTHING), axis in values, self._at_size)
+            axis: AxisReads(
+                name, axis, values.get(axis, _NOTHING), axis in values, self._at_size, self._unions
+            )
             for axis in self.axes
         }
 

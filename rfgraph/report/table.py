@@ -81,6 +81,8 @@ def notes(field: ReceptiveField) -> list[str]:
         told.append("whole: " + _causes(field))
     elif any(field.unbounded):
         told.append(f"unbounded past, look-ahead {each(field.lookahead, number)}: {_causes(field)}")
+    if any(field.united):
+        told.append("a bound: of channels that read differently")
     if not all(field.closed_form):
         limits = [f"{limit.reason} ({limit.node})" for limit in field.limits]
         told.append("this size only: " + _some(limits))

@@ -5,11 +5,12 @@ In: canonical params. Out: `Masked` positions, and reads that leave masked keys 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from math import inf
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,7 +79,8 @@ def reshaped(params: Params, shape: Shape) -> Masked | None:
     masked = of_operand(operand)
     if masked is None:
         return None
-    return Masked(masked.where.expand(operand.shape).reshape(shape), masked.value)
+    where = masked.where.expand(operand.shape).reshape(shape)
+    return Masked(narrowed(where), masked.value)
 
 
 def permuted(params: Params, shape: Shape) -> Masked | None:
@@ -264,17 +266,44 @@ def attended(allowed: Tensor | None, dims: Sequence[int], kind: Kind) -> Place:
     lead = len(dims) - (allowed.ndim - 1)
     varying = [dim for dim in range(allowed.ndim - 1) if allowed.shape[dim] > 1]
     rows = allowed.permute(*varying, *(d for d in range(allowed.ndim) if d not in varying))
-    rows = rows.reshape(*(allowed.shape[dim] for dim in varying), allowed.shape[-1])
+    seen = rows.reshape(*(allowed.shape[dim] for dim in varying), allowed.shape[-1]).numpy()
 
     def at(position: tuple[int, ...]) -> list[int]:
-        return [int(key) for key in rows[position].nonzero().flatten()]
+        keys: list[int] = np.flatnonzero(seen[position]).tolist()
+        return keys
 
     targets = tuple(dims[lead + dim] for dim in varying)
     if not targets:  # one mask for all queries is a table along the last of them
         return table(dims[-1], lambda o: at(()), None, _REASON)
-    band = band_of(rows.numpy()) if targets == (dims[-1],) else None
+    band = band_of(seen) if targets == (dims[-1],) else None
     law = None if band is None else Law(plain(dims[-1]), band.relation, past=band.past)
     return Place(targets, at, None, kind, _REASON, proposed=law)
+
+
+def left_along(operand: Any, dim: int, targets: Mapping[int, int], kind: Kind) -> Place:
+    """All of a dim; of a masked tensor what the mask leaves, where that may be a law.
+
+    `targets`: the output's dim for each other one of the operand.
+    """
+    masked = of_operand(operand)
+    if masked is None:
+        return every(kind)
+    rank = len(operand.shape)
+    where = narrowed(masked.where.reshape((1,) * (rank - masked.where.ndim) + masked.where.shape))
+    varying = [d for d in range(rank) if where.shape[d] > 1 and d != dim]
+    if where.shape[dim] == 1 or not targets.keys() >= {*varying}:
+        return every(kind)
+    live = ~where.permute(*varying, dim, *(d for d in range(rank) if d not in (*varying, dim)))
+    place = attended(live.flatten(len(varying)), [targets[d] for d in varying], kind)
+    return every(kind) if place.proposed is None else place
+
+
+def narrowed(where: Tensor) -> Tensor:
+    """Of size 1 along the dims along which it does not vary."""
+    for dim, size in enumerate(where.shape):
+        first = where.narrow(dim, 0, 1) if size > 1 else where
+        where = first if torch.equal(first.expand_as(where), where) else where
+    return where
 
 
 def allowed_by(mask: Any) -> Tensor | None:

@@ -19,7 +19,7 @@ from rfgraph.graph import Node, Shape
 from rfgraph.language.reads import Kind, Read, Reads, along, broadcast, every, mixed, same
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, dim_of, unchanged
-from rfgraph.rules.masks import log_softened, softened
+from rfgraph.rules.masks import left_along, log_softened, softened
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -205,10 +205,13 @@ def softmax(node: Node) -> Reads:
     Reads:      the element, and all of `dim` for the sum.
     Formula:    R(o) = {o}, and every position of dim.
     Example:    dim -1 on (2, 5): output (1, 3) reads (1, 0 .. 4).
-    Precision:  exact.
+    Precision:  exact; what the model fixes to -inf is left out.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Softmax.html
     """
-    return _element_and(node, [node.params["dim"]], "softmax")
+    rank, dim = len(node.shape), node.params["dim"]
+    kept = {d: d for d in range(rank) if d != dim}
+    left = left_along(node.params["input"], dim, kept, "softmax")
+    return same(rank), Read(0, tuple(left if d == dim else along(d) for d in range(rank)))
 
 
 for _name, _module in {

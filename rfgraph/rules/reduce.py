@@ -29,7 +29,7 @@ from rfgraph.language.reads import (
 )
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, moved, nonnegative, reduced
-from rfgraph.rules.masks import summed_over
+from rfgraph.rules.masks import left_along, summed_over
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -58,7 +58,7 @@ def reduction(node: Node, kind: Kind = "pooling") -> Reads:
     Reads:      all of the reduced dims; its own position elsewhere.
     Formula:    R(o) = every position of dim.
     Example:    x.mean((2, 3)) on (1, 8, 5, 7): output (0, 3) reads (0, 3, 0 .. 4, 0 .. 6).
-    Precision:  exact.
+    Precision:  exact; what the model fixes to 0 or to -inf is left out.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.mean.html
     """
     if isinstance(
@@ -66,7 +66,13 @@ def reduction(node: Node, kind: Kind = "pooling") -> Reads:
     ):  # torch.max(x, y) is a maximum of two tensors
         return tuple(broadcast(own, node.shape, i) for i, own in enumerate(node.operand_shapes))
     dims = all_dims(node.params["dim"], len(node.operand_shapes[0]))
-    return (Read(0, reduced(node, dims, kind, node.params["keepdim"])),)
+    read = reduced(node, dims, kind, node.params["keepdim"])
+    if len(dims) == 1:
+        (dim,) = dims
+        kept = {d: place.dims[0] for d, place in enumerate(read) if d != dim}
+        left = left_along(node.params["input"], dim, kept, kind)
+        read = *read[:dim], left, *read[dim + 1 :]
+    return (Read(0, read),)
 
 
 _SUMS = frozenset(("mean", "sum", "nansum", "nanmean"))

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from rfgraph.errors import RfgraphError
 from rfgraph.graph import Shape
 from rfgraph.sizes.bands import banded
+from rfgraph.sizes.borders import bordered
 from rfgraph.sizes.choice import asks, fit, nearest_shapes, second_shapes
 from rfgraph.sizes.compare import demoted
 from rfgraph.sizes.crops import uncropped
@@ -32,15 +33,15 @@ def settled(first: Look, look_at: LookAt) -> tuple[Look, str]:
     A forward that asks for no size is not looked at again.
     """
     if not asks(first):
-        return first, ""
+        return bordered(first), ""
     second = _second(first, look_at)
     first, second = pooled(*banded(*uncropped(first, second)))
     unrolled = loops(first, second)
     if unrolled.picks:
         first = unrolled_look(first.readings, first.axes, unrolled.picks, unrolled.layouts)
     if second is None:
-        return first, _ONE
-    return demoted(first, second), ""
+        return bordered(first), _ONE
+    return demoted(bordered(first), bordered(second)), ""
 
 
 def _second(first: Look, look_at: LookAt) -> Look | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rfgraph
+from rfgraph.propagation import unions
 from rfgraph.propagation.channels import Channels
 from tests.sized.poison import Apply, rows_reaching, with_windows
 
@@ -164,6 +166,111 @@ def test_what_reads_nothing_along_one_axis_reads_nothing_along_any() -> None:
     assert rfgraph.verify(Apply(forward), (1, 1, 3, 4)).exact
 
 
+# --- rows of channels that read differently -------------------------------------------------------
+
+ROWS: dict[str, Function] = {
+    "side by side": pair,
+    "depthwise behind it": lambda self, x: self.depthwise(pair(self, x)),
+    "pointwise behind it": lambda self, x: self.norm(pair(self, x)).relu(),
+    "mixed behind it": lambda self, x: self.mixed(pair(self, x)),
+    "alike": lambda self, x: torch.cat([self.three(x), self.three(x.relu())], 1),
+    "beside zeros": lambda self, x: torch.cat([x, torch.zeros(1, 2, LENGTH).to(x)], 1),
+    "padded": lambda self, x: F.pad(x, (0, 0, 1, 0)),
+    "mixed in groups": lambda self, x: self.grouped(pair(self, x)),
+    "shuffled before the groups": lambda self, x: self.grouped(shuffled(pair(self, x), 2)),
+    "stacked": lambda self, x: torch.stack([x, self.three(x)], 1),
+    "summed over the stack": lambda self, x: torch.stack([x, self.three(x)], 1).sum(1),
+    "turned round": lambda self, x: pair(self, x)[:, [3, 2, 1, 0]],
+    "written": written,
+    "beside a whole read": lambda self, x: torch.cat([x, x.mean(-1, True).expand_as(x)], 1),
+    "a sum of unlike ones": lambda self, x: pair(self, x) + torch.cat([self.five(x), x], 1),
+    "a sum that makes them alike": lambda self, x: pair(self, x) + torch.cat([self.three(x), x], 1),
+    "space to depth": lambda self, x: x.unflatten(-1, (5, 3)).transpose(2, 3).flatten(1, 2),
+    "space to depth by slices": lambda self, x: torch.cat([x[..., :-1:2], x[..., 1::2]], 1),
+    "space to depth, mixed": lambda self, x: self.mixed(torch.cat([x[..., :-1:2], x[..., 1::2]], 1)),
+    "one window": lambda self, x: self.five(x),
+}  # fmt: skip
+
+
+def unlike(model: nn.Module, shape: tuple[int, ...], dims: tuple[int, ...]) -> bool:
+    """Does some channel read less than all together do, far from the borders?"""
+    rows = rows_reaching(model, shape, 2)
+    others = tuple(d for d in range(rows.ndim - 1) if d not in dims)
+    less = rows.any(axis=others, keepdims=True) & ~rows
+    if dims:
+        count = rows.shape[dims[0]]
+        less = np.moveaxis(less, dims[0], 0)[count // 3 : count - count // 3]
+    return bool(less.any())
+
+
+@pytest.mark.parametrize("name", [*ROWS, *MODELS])
+def test_a_row_says_whether_it_is_a_bound_for_some_channel(name: str) -> None:
+    model = built(ROWS.get(name) or MODELS[name][0]).double().eval()
+    shape = (1, 2, LENGTH)
+    report = rfgraph.analyze(model, torch.zeros(shape, dtype=torch.float64))
+    (reads,) = report.output.rf
+    assert reads.united == unlike(model, shape, reads.dims)
+    assert ("channels that read differently" in str(report).splitlines()[-1]) == reads.united
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_sets_of_single_channels_say_the_same(name: str) -> None:
+    """Of every position by itself, `reads` is exact: the row unites what differs there."""
+    node = rfgraph.analyze(built(ROWS[name]), (1, 2, LENGTH)).output
+    (dim,) = node.dims
+    middle = node.shape[dim] // 2
+    channels = np.ndindex(*node.shape[:dim], *node.shape[dim + 1 :])
+    sets = {tuple(node.reads(0, (*at[:dim], middle, *at[dim:]))) for at in channels}
+    assert (len(sets) > 1) == node.rf.united[0]
+    assert {i for each in sets for i in each} == {*node.reads(0, middle)}
+
+
+def test_every_form_of_a_report_says_that_a_row_is_a_bound() -> None:
+    report = rfgraph.analyze(built(lambda self, x: self.mixed(pair(self, x))), (1, 2, LENGTH))
+    told = {"x": False, "three": False, "cat": True, "mixed": False}
+    assert {node.name: node.rf.united[0] for node in report} == told
+    rows = {node["name"]: node["rfs"]["x"]["united"] for node in report.to_dict()["nodes"]}
+    assert rows == {name: [united] for name, united in told.items()}
+    assert report.to_dataframe().set_index("name").united.to_dict() == told
+    for text in (str(report), report.to_markdown(), report.to_csv()):
+        lines = [line for line in text.splitlines() if "channels that read differently" in line]
+        assert len(lines) == 1 and "cat" in lines[0]
+
+
+def test_heads_under_masks_of_their_own_are_positions_of_the_row() -> None:
+    """No law unites them: `dims` names the heads' dim, and sizes are counted there, too."""
+
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = x.unflatten(-1, (2, 2)).transpose(1, 2)
+            far = torch.arange(x.shape[1]) - torch.arange(x.shape[1])[:, None]
+            seen = torch.stack([far.abs() <= 1, far.abs() <= 2])
+            mixed = F.scaled_dot_product_attention(tokens, tokens, tokens, attn_mask=seen)
+            return self.out(mixed.transpose(1, 2).flatten(2))
+
+    report = rfgraph.analyze(Heads(), (1, 9, 4), axes=(1,))
+    assert report["flatten"].dims == (1, 2) and report["flatten"].rf.size_range == ((2, 5),)
+    assert not any(node.rf.united[0] for node in report if node.rfs)
+
+
+def test_unlike_channels_that_are_taken_for_alike_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ["side by side", "stacked", "mixed in groups", "space to depth by slices"]
+    with monkeypatch.context() as patch:
+        patch.setattr(unions, "_differs", lambda part, value: False)
+        for name in names:
+            with pytest.raises(AssertionError, match="united"):
+                test_a_row_says_whether_it_is_a_bound_for_some_channel(name)
+    monkeypatch.setattr(unions, "_differs", lambda part, value: True)
+    with pytest.raises(AssertionError, match="united"):
+        test_a_row_says_whether_it_is_a_bound_for_some_channel("a sum that makes them alike")
+
+
 # --- random chains --------------------------------------------------------------------------------
 
 STEPS = st.lists(
@@ -201,19 +308,30 @@ def run(steps: Steps, x: Tensor) -> Tensor:
             x = x[:, list(range(count))[::-1]]
         else:
             x = x.relu()
-    return x[:, 0]
+    return x
 
 
 @settings(deadline=None)
 @given(STEPS)
 def test_the_first_channel_of_any_chain(steps: Steps) -> None:
-    model = Apply(lambda self, x: run(steps, x))
+    model = Apply(lambda self, x: run(steps, x)[:, 0])
     (reads,) = rfgraph.analyze(model, (1, 2, 9)).output.rf
     rows = rows_reaching(model, (1, 2, 9), 2)[0]
     assert reads.relation is not None and reads.closed_form
     for output in range(9):
         law = [i for i in reads.relation.at(output) if 0 <= i < 9]
         assert rows[output].nonzero()[0].tolist() == law
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_the_row_of_any_chain(steps: Steps) -> None:
+    model, shape = (
+        Apply(lambda self, x: run(steps, x)).double(),
+        (1, 2, 63),
+    )  # all that 31 reads fits
+    (reads,) = rfgraph.analyze(model, torch.zeros(shape, dtype=torch.float64)).output.rf
+    assert reads.united == unlike(model, shape, reads.dims)
 
 
 def test_channels_that_are_taken_together_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

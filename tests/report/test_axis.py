@@ -178,7 +178,7 @@ def test_a_new_figure_is_a_view_of_the_relation_and_one_of_the_reads(
 
 def test_forms_list_the_figures_that_they_have_always_listed() -> None:
     table = ("size", "stride", "dilation", "offset")
-    frame = (*table, "holes", "density", "lookahead", "whole", "unbounded", "closed_form")
+    frame = (*table, "holes", "density", "lookahead", "whole", "unbounded", "united", "closed_form")
     assert figures("table") == table and figures("frame") == frame
     more = {"size_range", "period", "advance", "reach", "halo"}
     assert set(figures("json")) == {*frame, *more}

@@ -224,7 +224,7 @@ def test_a_causal_transformer_has_no_look_ahead(kind: str) -> None:
         list(range(2 * t + 4)) for t in range(8)
     ]
     assert node.rf.whole == (False,) and node.rf.closed_form == (
-        kind in ("is_causal", "multi-head"),
+        kind in ("is_causal", "multi-head", "linear"),
     )
     assert node.rf.lookahead == (2,)  # the convolution's own: a hop ends at 2 t + 1
 

@@ -20,6 +20,8 @@ from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.rules.bands import band_of
 from rfgraph.sizes.compare import COMPUTED
+from tests.zeros import models
+from tests.zeros.changes import changed
 
 MaskOf: TypeAlias = Callable[[int], Tensor]
 
@@ -101,8 +103,7 @@ def test_another_mask_holds_at_this_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*LAWS, *NONE])
 def test_the_probes_agree(name: str) -> None:
-    mask = LAWS[name][0] if name in LAWS else NONE[name]
-    check = rfgraph.verify(Attends(mask), (1, 11, 4), axes=(1,))
+    check = rfgraph.verify(Attends(mask_called(name)), (1, 11, 4), axes=(1,))
     assert check.exact, str(check)
 
 
@@ -133,6 +134,148 @@ def test_a_buffer_that_is_not_cut_to_size_holds_at_its_own() -> None:
     field = rfgraph.analyze(Fixed(), (1, 5, 4), axes=(1,)).output.rf
     assert field.closed_form == (False,)
     assert [limit.reason for limit in field.limits] == [MASK]
+
+
+# --- written out ------------------------------------------------------------------------------------
+
+
+class Written(models.Attention):
+    """Scores and masks as people write them, for the size that there is."""
+
+    def __init__(self, spelling: str, mask: MaskOf) -> None:
+        super().__init__(spelling)
+        self.mask = mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.weights(self.q(x) @ self.k(x).transpose(1, 2))
+        return made @ self.v(x)
+
+    def weights(self, scores: Tensor) -> Tensor:
+        self.n = scores.shape[-1]
+        mask = self.mask(self.n)
+        write = getattr(self, f"_{self.spelling.replace(' ', '_')}")
+        made = write(scores, mask if mask.dtype is torch.bool else mask == 0)
+        assert isinstance(made, Tensor)
+        return made
+
+
+SPELLINGS = [each for each in models.BY_MASK if each != "scaled-dot-product"]
+CAUSAL = [
+    each
+    for each in models.CAUSAL
+    if each not in ("retention by einsum", "cut and joined", "twice", "mlstm", "mamba 2")
+]
+WRITTEN = [
+    *((spelling, "causal window") for spelling in SPELLINGS),
+    *((spelling, "tril") for spelling in [*SPELLINGS, *CAUSAL]),
+    *(("boolean", name) for name in [*LAWS, *NONE]),
+]
+
+
+def mask_called(name: str) -> MaskOf:
+    return LAWS[name][0] if name in LAWS else NONE[name]
+
+
+def written(spelling: str, name: str) -> Written:
+    torch.manual_seed(0)
+    return Written(spelling, mask_called(name))
+
+
+def rows_of(spelling: str, name: str, size: int) -> rfgraph.NodeReport:
+    return rfgraph.analyze(written(spelling, name), (1, size, 3), axes=(1,)).output
+
+
+@pytest.mark.parametrize(("spelling", "name"), WRITTEN)
+def test_attention_that_is_written_out_is_that_of_torch(spelling: str, name: str) -> None:
+    own, field = rows_of(spelling, name, 11).rf, analysed(mask_called(name)).rf
+    for figure in ("closed_form", "reach", "halo", "stride", "lookahead", "whole", "unbounded"):
+        assert getattr(own, figure) == getattr(field, figure), figure
+    assert own.relations == field.relations
+    assert (own.local is None) == (field.local is None)
+    if own.local is not None and field.local is not None:
+        assert own.local.relations == field.local.relations
+
+
+@pytest.mark.parametrize(("spelling", "name"), [each for each in WRITTEN if each[1] in LAWS])
+def test_its_closed_form_is_what_is_read_at_other_sizes(spelling: str, name: str) -> None:
+    (reads,) = rows_of(spelling, name, 11).rf
+    assert reads.closed_form
+    for size in (7, 16):
+        there = rows_of(spelling, name, size)
+        rows = changed(lambda: written(spelling, name), (1, size, 3), 1)[0].any(axis=1)
+        for o in range(size):
+            seen = np.flatnonzero(rows[o]).tolist()
+            assert there.reads(0, o).tolist() == seen
+            if reads.unbounded:
+                assert reads.end is not None
+                assert seen == [*range(min(reads.end.at(o)[-1] + 1, size))]
+            else:
+                assert reads.relation is not None
+                assert seen == [i for i in reads.relation.at(o) if 0 <= i < size]
+
+
+@pytest.mark.parametrize(("spelling", "name"), WRITTEN)
+def test_the_probes_agree_where_it_is_written_out(spelling: str, name: str) -> None:
+    check = rfgraph.verify(written(spelling, name), (1, 11, 3), axes=(1,))
+    assert check.exact, str(check)
+
+
+def test_a_mask_behind_a_softmax_leaves_its_sum() -> None:
+    """Every weight is one of all keys; what is left of them takes the values that the mask shows."""
+
+    class After(Written):
+        def weights(self, scores: Tensor) -> Tensor:
+            return scores.softmax(-1) * self.mask(scores.shape[-1])
+
+    model = After("", LAWS["window"][0])
+    (reads,) = rfgraph.analyze(model, (1, 11, 3), axes=(1,)).output.rf
+    assert (
+        reads.whole and reads.closed_form and [cause.text for cause in reads.causes] == ["softmax"]
+    )
+    assert reads.local is not None and reads.local.reach == (2, 2) and reads.local.closed_form
+    assert rfgraph.verify(model, (1, 11, 3), axes=(1,)).exact
+
+
+class Wider(Written):
+    """A second mask that lets more through: it is hidden where both masks hide."""
+
+    def weights(self, scores: Tensor) -> Tensor:
+        far = ahead(scores.shape[-1])
+        return scores * (far.abs() <= 1) + scores.transpose(1, 2) * (far <= 0)
+
+
+class Pooled(Written):
+    """Windows of keys, some of them hidden, then all of these."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.q(x) @ self.k(x).transpose(1, 2)
+        masked = scores * self.mask(x.shape[1])
+        return F.max_pool1d(masked, 3, stride=1, padding=1).amax(-1, keepdim=True)
+
+
+def test_what_reads_more_than_a_mask_leaves_holds_at_this_size() -> None:
+    for model in (Wider("", LAWS["tril"][0]), Pooled("", LAWS["tril"][0])):
+        (reads,) = rfgraph.analyze(model, (1, 11, 3), axes=(1,)).output.rf
+        assert not reads.closed_form and not reads.whole
+        check = rfgraph.verify(model, (1, 11, 3), axes=(1,))
+        assert check.exact, str(check)
+
+
+def leaving_out(monkeypatch: pytest.MonkeyPatch, always: bool) -> None:
+    for domain in ("periodic", "sized"):
+        monkeypatch.setattr(f"rfgraph.propagation.{domain}.leaves_out", lambda *given: always)
+
+
+def test_a_mask_that_is_taken_to_hide_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaving_out(monkeypatch, True)
+    with pytest.raises(AssertionError, match="closed_form"):
+        test_what_reads_more_than_a_mask_leaves_holds_at_this_size()
+
+
+def test_a_law_that_is_lost_with_the_mask_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaving_out(monkeypatch, False)
+    with pytest.raises(AssertionError, match="closed_form"):
+        test_attention_that_is_written_out_is_that_of_torch("boolean", "tril")
 
 
 # --- what a matrix is --------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import rfgraph
 from rfgraph.graph import Node
-from rfgraph.propagation.sized import Part, Sized, SizedDomain
+from rfgraph.propagation.parts import Part
+from rfgraph.propagation.sized import Sized, SizedDomain
 from tests import attention_models as models
 from tests.recurrent_models import Chunks, ConvLSTM
 
@@ -159,7 +160,7 @@ def test_parts_that_are_taken_for_one_are_noticed(monkeypatch: pytest.MonkeyPatc
         if value is None or sets is None:
             return value
         dims = frozenset().union(*(part.dims for part in value.parts))
-        return replace(value, parts=(Part(dims, sets),))
+        return replace(value, parts=(Part(dims, dims, sets),))
 
     monkeypatch.setattr(SizedDomain, "join", united)
     assert "matmul_1" in differing(models.Attention(), TOKENS, (1,))

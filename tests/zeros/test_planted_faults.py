@@ -59,11 +59,16 @@ def last(name: str, op: str) -> Node:
     return [node for node in rfgraph.analyze(build(), shape).captured if node.op == op][-1]
 
 
+def is_same(one: Node, other: Node) -> bool:
+    """The same node at one size: wrong tables are of that size."""
+    return (one.name, one.shape) == (other.name, other.shape)
+
+
 def told_apart(name: str, op: str, node: Node, wrong: Reads) -> bool:
     """True where the wrong reads say something else of some position of the node."""
 
     def altered(at: Node) -> Reads:
-        return wrong if at.name == node.name else VOCABULARY.operators[op].rule(at)
+        return wrong if is_same(at, node) else VOCABULARY.operators[op].rule(at)
 
     build, shape = CASES[name]
     right = rfgraph.analyze(build(), shape)[node.name]
@@ -101,7 +106,7 @@ def test_a_wrong_reading_is_blamed_on_its_node(name: str) -> None:
     for label, wrong in seen.values():
 
         def altered(at: Node, wrong: Reads = wrong) -> Reads:
-            return wrong if at.name == node.name else VOCABULARY.operators[op].rule(at)
+            return wrong if is_same(at, node) else VOCABULARY.operators[op].rule(at)
 
         check = verified(name, taught(op, altered))
         assert check.blame is not None and check.blame.node == node.name, f"{label}: {check}"

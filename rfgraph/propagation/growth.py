@@ -31,11 +31,16 @@ class Growth:
         self._readings = readings
         self._axes = frozenset(axes)
         self._factors: dict[str, tuple[Factors, ...]] = {}
+        self._own: dict[str, frozenset[int]] = {}
         self._nodes = iter(readings.graph)
 
     def own(self, name: str) -> frozenset[int]:
         """The dims of a node that grow with one axis alone."""
-        return frozenset(d for d, each in enumerate(self._factors_of(name)) if len(each) == 1)
+        found = self._own.get(name)
+        if found is None:
+            factors = enumerate(self._factors_of(name))
+            found = self._own[name] = frozenset([d for d, each in factors if len(each) == 1])
+        return found
 
     def growing(self, name: str) -> frozenset[int]:
         """The dims of a node that grow with any axis."""

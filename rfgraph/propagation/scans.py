@@ -167,7 +167,7 @@ def _covers(wide: Scan, scan: Scan, shape: Shape) -> bool:
     kept = {digit[:1] + digit[2:5] for digit in wide.digits}
     own = [digit for digit in scan.digits if digit[:1] + digit[2:5] in kept]
     rest = [digit for digit in scan.digits if digit not in own]
-    if scan.relation is None or not wide.digits or not rest:
+    if scan.relation is None or not rest or not 0 < len(wide.digits) <= len(own):
         return False
     united_rest = scan.relation
     for digit in rest:

@@ -299,7 +299,8 @@ def check(reads: Reads, operand_shapes: Sequence[Shape], rank: int) -> str | Non
         expected = len(operand_shapes[read.operand])
         if len(read.dims) != expected:
             return f"says {len(read.dims)} dims of operand {read.operand}, which has {expected}"
-        last = max([dim for place in read.dims for dim in place.dims], default=-1)
-        if last >= rank:
-            return f"reads along output dim {last} of an output with {rank} dims"
+        for place in read.dims:
+            for dim in place.dims:
+                if dim >= rank:
+                    return f"reads along output dim {dim} of an output with {rank} dims"
     return None

@@ -119,7 +119,7 @@ def stretch(
             if start % below or start % low or stop % start or above % stop:
                 return None
             rest = None if stop == above and entry.extent is None else stop // start
-            moved = Digit(entry.dim, digit.coefficient * (start // low), start // below, rest)
             bounded, sized = digit.bounded or entry.bounded, digit.sized or entry.sized
-            parts.append(moved._replace(bounded=bounded, sized=sized))
+            coefficient, weight = digit.coefficient * (start // low), start // below
+            parts.append(Digit(entry.dim, coefficient, weight, rest, 0, bounded, sized))
     return parts

@@ -80,7 +80,9 @@ class Positions(NamedTuple):
 
     def shift(self, distance: int) -> Positions:
         """Every member plus `distance`."""
-        return self._replace(base=self.base + distance) if self.length else self
+        if not self.length:
+            return self
+        return Positions(self.base + distance, self.step, self.length, self.mask)
 
     def scale(self, factor: int) -> Positions:
         """Every member times `factor`."""

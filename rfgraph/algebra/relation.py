@@ -246,6 +246,8 @@ def _reduced(
     period: int, advance: int, sets: tuple[Positions, ...]
 ) -> tuple[int, int, tuple[Positions, ...]]:
     """The smallest period that says the same."""
+    if period == 1 and sets[0].length:
+        return 1, advance, sets
     if not any(phase.length for phase in sets):
         return 1, 0, (EMPTY,)
     for smaller in range(1, period):

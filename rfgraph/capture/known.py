@@ -8,8 +8,8 @@ a rule asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from math import prod
 from typing import Any, TypeAlias
 
@@ -67,18 +67,33 @@ def known(
     args: Any = map_aggregate(call[1], told)
     kwargs: Any = map_aggregate(call[2], told)
 
-    @cache
-    def made(number: int) -> torch.Tensor | None:
-        try:
-            with passed_by(), torch._C.DisableTorchFunction(), torch.no_grad():
-                given = tuple(map(plain, map_aggregate(args, _held)))
-                named = {name: plain(map_aggregate(v, _held)) for name, v in kwargs.items()}
-                found: torch.Tensor = outputs_of(called(call[0], given, named))[number]
-                return found
-        except (RuntimeError, TypeError, ValueError):  # then nothing is known of it
-            return None
+    return _Made((call[0], args, kwargs)).output
 
-    return made
+
+class _Made:
+    """What a call returns on tensors that are known, once it is asked for."""
+
+    __slots__ = ("_call", "_outputs")
+
+    def __init__(self, call: Call) -> None:
+        self._call: Call | None = call
+        self._outputs: list[torch.Tensor] = []
+
+    def output(self, number: int) -> torch.Tensor | None:
+        """Output `number`; None where the call cannot be made."""
+        if self._call is not None:
+            with suppress(RuntimeError, TypeError, ValueError):  # then nothing is known of it
+                self._outputs = _returned(*self._call)
+            self._call = None
+        return self._outputs[number] if self._outputs else None
+
+
+def _returned(target: Target, args: Any, kwargs: Any) -> list[torch.Tensor]:
+    """What a call gives, with tensors in the place of operands."""
+    with passed_by(), torch._C.DisableTorchFunction(), torch.no_grad():
+        given = tuple(map(plain, map_aggregate(args, _held)))
+        named = {name: plain(map_aggregate(v, _held)) for name, v in kwargs.items()}
+        return outputs_of(called(target, given, named))
 
 
 def _reads(bound: Bound) -> bool:

@@ -69,6 +69,7 @@ class Lowering:
         self._classes: dict[type, OfClass] = {}
         self._repeats: dict[str, int] = {}
         self._taken: set[str] = set()
+        self._shapes: dict[fx.Node, Shape] = {}  # of what has a name
         self.names: dict[fx.Node, str] = {}
 
     # --- which operator, with which arguments ---------------------------------------------------
@@ -104,7 +105,7 @@ class Lowering:
             except TypeError as error:
                 return self._unknown(node, f"{known.name} {error}")
             params = self._params(given, operands)
-        shapes = tuple([shape_of(operand) for operand in operands])
+        shapes = tuple([self._shapes[operand] for operand in operands])
         if known.normalize is not None and operands:
             params = known.normalize(params, shapes)
         return Bound(known.name, params, operands, shapes, known)
@@ -147,7 +148,7 @@ class Lowering:
             op = type(self._attribute(str(target))).__name__
         else:
             op = str(node.args[1]) if target is getattr else name_of(target)
-        return Bound(op, params, operands, tuple(map(shape_of, operands)), None)
+        return Bound(op, params, operands, tuple([self._shapes[each] for each in operands]), None)
 
     def _params(self, bound: Params, operands: list[fx.Node]) -> Params:
         """Bound arguments as a rule sees them; the operands are added to those that are known."""
@@ -169,9 +170,8 @@ class Lowering:
             if "constant" in meta:
                 return meta["constant"]
             operands.append(value)
-            val, shape = meta["val"], tuple(meta["val"].shape)
-            known = meta.get("known")
-            return Operand(len(operands) - 1, shape, val.dtype, meta.get("masked"), known)
+            dtype, masked = meta["val"].dtype, meta.get("masked")
+            return Operand(len(operands) - 1, self._shapes[value], dtype, masked, meta.get("known"))
         if isinstance(value, list):  # x[[0, 1]] picks rows, x[0, 1] an element
             return [self._param(entry, operands) for entry in value]
         if isinstance(value, tuple):
@@ -194,7 +194,8 @@ class Lowering:
     def input(self, node: fx.Node, name: str, is_float: bool) -> Node:
         """The canonical node of an input."""
         unique = self.names[node] = self.unique(name)
-        return Node(unique, "input", params={"is_float": is_float}, shape=shape_of(node), fx=node)
+        shape = self._shapes[node] = _shape_of(node)
+        return Node(unique, "input", params={"is_float": is_float}, shape=shape, fx=node)
 
     def node(self, call: fx.Node, bound: Bound, output: int, value: fx.Node) -> Node:
         """The canonical node of output number `output` of a call, the tensor that is `value`."""
@@ -205,12 +206,13 @@ class Lowering:
         else:
             name = self.unique(f"{path}.{bound.op}" if path else bound.op)
         names[value] = name
+        shape = self._shapes[value] = _shape_of(value)
         return Node(
             name,
             bound.op,
             tuple([names[operand] for operand in bound.operands]),
             bound.params,
-            shape_of(value),
+            shape,
             bound.shapes,
             output,
             kind,
@@ -259,6 +261,6 @@ def fixed(bound: Bound, shape: Shape) -> Masked | None:
     return bound.known.masks(dict(bound.params), shape)
 
 
-def shape_of(node: fx.Node) -> Shape:
+def _shape_of(node: fx.Node) -> Shape:
     """The sizes of the tensor that is the node's value."""
     return tuple(node.meta["val"].shape)

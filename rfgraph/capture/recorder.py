@@ -109,7 +109,7 @@ class Recorder(fx.Tracer):
             node = self._node(kind, target, args, kwargs)
             bound = self._bound(node, known, args)
             if bound.operands and not is_settled(bound):
-                return self._written_down(node, bound, kind, target, args, kwargs, metas)
+                return self._written_down(node, bound, (kind, target, args, kwargs), metas)
             self.graph.erase_node(node)
         return called(
             target, self._shapes.without_values(args), self._shapes.without_values(kwargs)
@@ -123,17 +123,9 @@ class Recorder(fx.Tracer):
         except Exception as error:
             raise self._rejected(node, args, error) from error
 
-    def _written_down(
-        self,
-        node: fx.Node,
-        bound: Bound,
-        kind: str,
-        target: Target,
-        args: Args,
-        kwargs: Kwargs,
-        metas: Result,
-    ) -> object:
+    def _written_down(self, node: fx.Node, bound: Bound, again: _Again, metas: Result) -> object:
         """The result of a call whose fx node is there: stand-ins, and their canonical nodes."""
+        kind, target, args, kwargs = again
         inplace = kind != "call_module" and is_inplace(name_of(target))
         is_fresh = metas is not None
         if inplace or metas is None:
@@ -142,7 +134,10 @@ class Recorder(fx.Tracer):
             self.graph.erase_node(node)  # a question about sizes or dtypes, not an operator
             return metas
         viewed = [] if is_fresh else self._all((*args, kwargs) if kwargs else args)
-        result = self._results(node, bound, metas, viewed, (kind, target, args, kwargs))
+        if type(metas) is torch.Tensor:
+            result: object = self._output(node, bound, metas, node, 0, viewed, again)
+        else:
+            result = self._outputs(node, bound, metas, viewed, again)
         if inplace or writes(bound):
             return self._write(args[0] if args else next(iter(kwargs.values())), result)
         return result
@@ -209,12 +204,10 @@ class Recorder(fx.Tracer):
                 except Exception:
                     raise error from None
 
-    def _results(
+    def _outputs(
         self, call: fx.Node, bound: Bound, metas: Result, viewed: list[Traced], again: _Again
     ) -> object:
-        """Stand-ins in the structure of `metas`: a tensor, or (named) tuples and lists of tensors."""
-        if type(metas) is torch.Tensor:
-            return self._output(call, bound, metas, call, 0, viewed, again)
+        """Stand-ins in the structure of `metas`: (named) tuples and lists of tensors."""
         outputs = count()
 
         def made(meta: Result, value: fx.Node) -> Result:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from keyword import iskeyword
 from typing import Any
 
@@ -52,6 +53,10 @@ _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
 _guarded = torch._C._EnableTorchFunction
 """Within it, the guard looks again: code of the model runs on real tensors."""
+
+
+_is_method = lru_cache(maxsize=1024)(is_tensor_method_or_property)
+"""Is a function a method of tensors? torch sets up a filter of warnings each time that it is asked."""
 
 
 class Tracer(Recorder):
@@ -142,7 +147,7 @@ class Tracer(Recorder):
             return self._constants.called(function, args, kwargs)
         if name in QUESTIONS:
             return self._answer(name, found, function, args, kwargs)
-        if hasattr(function, "__objclass__") or is_tensor_method_or_property(function):
+        if hasattr(function, "__objclass__") or _is_method(function):
             return self.call(name, args, kwargs)
         if isinstance(function, OpOverload):
             return self._overload(function, args, kwargs)

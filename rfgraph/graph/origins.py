@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -117,6 +118,7 @@ class Tape:
     """
 
     _steps: list[Step] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=count)
     _slots: MutableMapping[torch.Tensor, int] = field(default_factory=WeakTensorKeyDictionary)
     _memory: dict[int, torch.Tensor] = field(
         default_factory=dict
@@ -175,8 +177,7 @@ class Tape:
         tensors = [out for out in outputs_of(result) if isinstance(out, torch.Tensor)]
         held = frozenset(map(_address, tensors))
         written = _address(target) if isinstance(target, torch.Tensor) else 0
-        first = sum(len(step.results) for step in self._steps)
-        slots = tuple(range(first, first + len(tensors)))
+        slots = tuple(islice(self._numbers, len(tensors)))
         for tensor, slot in zip(tensors, slots, strict=True):
             self._slots[tensor] = slot
         self._steps.append(Step(function, args, kwargs, slots, held, written))

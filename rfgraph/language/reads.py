@@ -300,6 +300,7 @@ def check(reads: Reads, operand_shapes: Sequence[Shape], rank: int) -> str | Non
         if len(read.dims) != expected:
             return f"says {len(read.dims)} dims of operand {read.operand}, which has {expected}"
         for place in read.dims:
-            if place.dims and max(place.dims) >= rank:
-                return f"reads along output dim {max(place.dims)} of an output with {rank} dims"
+            for dim in place.dims:
+                if dim >= rank:
+                    return f"reads along output dim {dim} of an output with {rank} dims"
     return None

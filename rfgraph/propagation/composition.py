@@ -6,8 +6,9 @@ In: the places that a node reads, a scan. Out: a scan again, or a whole read; an
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import gcd
+from typing import NamedTuple
 
 from rfgraph.algebra.digits import Digit, Digits, growing, plain, stretch, tidy
 from rfgraph.algebra.positions import Positions
@@ -24,8 +25,7 @@ SPLIT = (
 _ORIGIN = Positions.progression(0, 1, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Composition:
+class Composition(NamedTuple):
     """One read of an operand, applied to scans: what becomes of each.
 
     Attributes:
@@ -200,7 +200,7 @@ def _move(digit: Digit, law: Law, shape: Shape) -> tuple[Sequence[Digit], Positi
     reads, ((target, scale, *_),) = law.relation.sets[0], law.digits
     if digit.is_index:
         coefficient = digit.coefficient
-        moved = digit._replace(dim=target, coefficient=coefficient * law.relation.advance * scale)
+        moved = Digit(target, coefficient * law.relation.advance * scale, *digit[2:])
         return ([moved], reads.scale(coefficient)) if law.relation.advance else None
     if law.relation.advance == scale == 1 and reads.length == 1:
         return [digit._replace(dim=target, shift=digit.shift - reads.lo)], _ORIGIN

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TypeAlias
 
-from rfgraph.algebra.digits import Digit, growing, stretch
+from rfgraph.algebra.digits import Digit, growing, plain, stretch
 from rfgraph.graph import Axis, Node, Shape
 from rfgraph.language.readings import Readings
 from rfgraph.language.reads import Place, Read, unmoved
@@ -31,11 +31,16 @@ class Growth:
         self._readings = readings
         self._axes = frozenset(axes)
         self._factors: dict[str, tuple[Factors, ...]] = {}
+        self._own: dict[str, frozenset[int]] = {}
         self._nodes = iter(readings.graph)
 
     def own(self, name: str) -> frozenset[int]:
         """The dims of a node that grow with one axis alone."""
-        return frozenset(d for d, each in enumerate(self._factors_of(name)) if len(each) == 1)
+        found = self._own.get(name)
+        if found is None:
+            factors = enumerate(self._factors_of(name))
+            found = self._own[name] = frozenset([d for d, each in factors if len(each) == 1])
+        return found
 
     def growing(self, name: str) -> frozenset[int]:
         """The dims of a node that grow with any axis."""
@@ -56,6 +61,8 @@ class Growth:
         reads = self._readings[node.name]
         if len(reads) == 1 and is_unmoved(reads[0], node.shape):  # as most are
             return self._factors[node.operands[reads[0].operand]]
+        if not any(any(self._factors[name]) for name in node.operands):
+            return (frozenset(),) * len(node.shape)
         found: list[Factors] = [frozenset()] * len(node.shape)
         said: set[int] = set()  # the dims that go along one of an operand
         lost = False
@@ -96,12 +103,11 @@ def _moved(factor: Digit, place: Place, shape: Shape, alone: bool) -> Digit | No
     `alone`: it is the dim's only one, and grows as the index does.
     """
     law = place.law
+    if len(place.dims) == 1 and place is unmoved(place.dims[0]):
+        return plain(place.dims[0])[0] if alone else Digit(place.dims[0], *factor[1:])
     if law is not None and law.extent is not None:
         parts = stretch(factor, law.digits, law.weight, law.extent, shape)
         return growing(tuple(parts), shape)._replace(coefficient=1) if parts else None
     if alone and law is not None and law.digits:
         return growing(law.digits, shape)._replace(coefficient=1)
-    if alone and len(place.dims) == 1:
-        return Digit(place.dims[0])
-    is_renamed = len(place.dims) == 1 and place is unmoved(place.dims[0])
-    return factor._replace(dim=place.dims[0]) if is_renamed else None
+    return Digit(place.dims[0]) if alone and len(place.dims) == 1 else None

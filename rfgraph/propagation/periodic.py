@@ -243,8 +243,8 @@ def _since(value: Periodic, node: Node) -> Periodic:
 
 def _apart(scans: Sequence[Scan]) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:
     """Local scans, and those that go back without a bound."""
-    past = tuple(scan for scan in scans if scan.past)
-    return (tuple(scan for scan in scans if not scan.past), past) if past else (tuple(scans), ())
+    past = tuple([scan for scan in scans if scan.past])
+    return (tuple([scan for scan in scans if not scan.past]), past) if past else (tuple(scans), ())
 
 
 def _absorb(scans: list[Scan], scan: Scan) -> str:

@@ -164,10 +164,14 @@ def _union(one: Scan, other: Scan) -> Scan:
 
 def _covers(wide: Scan, scan: Scan, shape: Shape) -> bool:
     """`wide` reads all that the scan does, and moves along fewer digits: the window, for a place of it."""
+    if wide.relation is None or scan.relation is None:
+        return False
+    if not _begins_within(scan.relation, wide.relation):  # told at once, where it is told at all
+        return False
     kept = {digit[:1] + digit[2:5] for digit in wide.digits}
     own = [digit for digit in scan.digits if digit[:1] + digit[2:5] in kept]
     rest = [digit for digit in scan.digits if digit not in own]
-    if scan.relation is None or not wide.digits or not rest:
+    if not rest or not 0 < len(wide.digits) <= len(own):
         return False
     united_rest = scan.relation
     for digit in rest:
@@ -175,6 +179,12 @@ def _covers(wide: Scan, scan: Scan, shape: Shape) -> bool:
         united_rest = Relation(1, 1, (places,)).compose(united_rest)
     form = folded(united_rest, own)
     return _joinable(wide, form) and _union(wide, form) == wide
+
+
+def _begins_within(one: Relation, wide: Relation) -> bool:
+    """What the first position reads by one lies between what it reads by the other."""
+    own, other = one.sets[0], wide.sets[0]
+    return not own.length or (other.lo <= own.lo and own.hi <= other.hi)
 
 
 def among_channels(scan: Scan, shape: Shape) -> Scan | None:

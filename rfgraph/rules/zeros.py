@@ -89,8 +89,9 @@ def is_settled(value: Tensor) -> bool:
 
 def _settled(value: Tensor, test: Test) -> Tensor:
     """Where a constant passes a test, whatever the parameters are."""
-    where, origin = test(value.detach()), origin_of(value)
-    if origin is None or not bool(where.any()):
+    where = test(value.detach())
+    origin = origin_of(value) if bool(where.any()) else None
+    if origin is None:
         return where
     names = set(map(_bare, origin.names))
     if origin.steps is None or not names.isdisjoint(_DECIDING):

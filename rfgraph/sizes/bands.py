@@ -8,15 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rfgraph.language.reads import Law, Place, Read, Reads
-from rfgraph.sizes.compare import twins
+from rfgraph.sizes.compare import Twins
 from rfgraph.sizes.look import Look, look_again
 
 
-def banded(first: Look, second: Look | None) -> tuple[Look, Look | None]:
+def banded(first: Look, second: Look | None, other: Twins) -> tuple[Look, Look | None]:
     """The looks, with the masks of both that are one law said to hold at any size."""
     if second is None:
         return first, None
-    other = twins(first.graph, second.graph)
     own: dict[str, Reads] = {}
     there: dict[str, Reads] = {}
     for name, reads in first.readings.items():

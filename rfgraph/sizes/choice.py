@@ -135,7 +135,7 @@ def nearest_shapes(first: Look) -> Iterator[dict[str, Shape]]:
 
 
 def _others(first: Look, *sizes: Larger) -> Iterator[dict[str, Shape]]:
-    rows = (first.shown(name, axis) for name, row in first.values.items() for axis in row)
+    rows = {first.shown(name, axis) for name, row in first.values.items() for axis in row}
     laws = (row.law for row in rows if row is not None)
     own = {name: node.shape for name, node in first.graph.inputs.items()}
     shapes = resized(first.graph, first.axes, grid_of(laws), sizes)

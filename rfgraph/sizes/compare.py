@@ -6,8 +6,10 @@ In: two `Look`s. Out: the first, in which closed forms that are others in the se
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from typing import TypeAlias
 
 from rfgraph.graph import Axis, Graph, Node
 from rfgraph.propagation.periodic import Periodic
@@ -19,6 +21,12 @@ COMPUTED = "a parameter is computed from the input's size"
 RATE = "what is resampled to a given size has a rate of this size"
 SOMETIMES = "the model has this node at some sizes only"
 _REPEAT = re.compile(r"_\d+$")
+Site: TypeAlias = tuple[str, str, str]
+"""A place in the model's code: a node's name without the number of its repeat, its operator, its line."""
+Sites: TypeAlias = Mapping[Site, Sequence[Node]]
+"""The nodes that each place has made, in order."""
+Twins: TypeAlias = Mapping[str, str]
+"""The node of the second look for each of the first that has one."""
 
 
 def view(row: Shown | None) -> tuple[object, ...]:
@@ -29,9 +37,9 @@ def view(row: Shown | None) -> tuple[object, ...]:
     return row.value.whole is not None, row.is_closed, dims, row.law, row.end
 
 
-def sites(graph: Graph) -> dict[tuple[str, ...], list[Node]]:
+def sites(graph: Graph) -> Sites:
     """The nodes by the place in the model's code that made them: those of a loop are of one site."""
-    found: dict[tuple[str, ...], list[Node]] = {}
+    found: dict[Site, list[Node]] = {}
     for node in graph:
         key = _REPEAT.sub("", node.name), node.op, node.source
         found.setdefault(key, []).append(node)
@@ -43,10 +51,9 @@ def is_to_a_size(node: Node) -> bool:
     return node.op == "interpolate" and None in node.params.get("rates", ())
 
 
-def twins(first: Graph, second: Graph) -> dict[str, str]:
+def twins(first: Sites, second: Sites) -> Twins:
     """The node of the second for each of the first, where a site has made as many in both."""
-    there = sites(second)
-    pairs = ((own, there.get(key, ())) for key, own in sites(first).items())
+    pairs = ((own, second.get(key, ())) for key, own in first.items())
     return {
         one.name: other.name
         for own, others in pairs
@@ -55,12 +62,12 @@ def twins(first: Graph, second: Graph) -> dict[str, str]:
     }
 
 
-def demoted(first: Look, second: Look) -> Look:
+def demoted(first: Look, second: Look, other: Twins) -> Look:
     """Closed forms that are others in the second, or not there, hold at this size only.
 
     The limit is that of the first nodes that differ: others that do inherit it.
     """
-    other, inputs = twins(first.graph, second.graph), first.graph.inputs
+    inputs, is_alike = first.graph.inputs, cache(_is_alike)
     since: dict[tuple[str, Axis], Trail | None] = {}
     values: dict[str, Mapping[Axis, Periodic]] = {}
     for node in first.graph:
@@ -69,7 +76,7 @@ def demoted(first: Look, second: Look) -> Look:
             own, twin = first.shown(node.name, axis), other.get(node.name)
             if own is None or not own.is_closed or inputs[axis.input].shape[axis.dim] == 1:
                 continue
-            if twin is not None and view(own) == view(second.shown(twin, axis)):
+            if twin is not None and is_alike(own, second.shown(twin, axis)):
                 continue
             trail = None
             for name in node.operands:
@@ -79,6 +86,10 @@ def demoted(first: Look, second: Look) -> Look:
             row[axis] = replace(value, limits=merge(value.limits, trail))
         values[node.name] = row
     return replace(first, values=values)
+
+
+def _is_alike(own: Shown, there: Shown | None) -> bool:
+    return view(own) == view(there)
 
 
 def _reason(node: Node, twin: str | None) -> str:

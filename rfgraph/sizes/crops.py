@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rfgraph.language.readings import Readings
 from rfgraph.language.reads import Read, opened
-from rfgraph.sizes.compare import twins
+from rfgraph.sizes.compare import Twins
 from rfgraph.sizes.look import Look, look_again
 
 
@@ -29,7 +29,7 @@ class _Ends(NamedTuple):
     stop: int
 
 
-def uncropped(first: Look, second: Look | None) -> tuple[Look, Look | None]:
+def uncropped(first: Look, second: Look | None, other: Twins) -> tuple[Look, Look | None]:
     """Both looks, in which what has another number of positions in the other is no crop.
 
     Where there is no second, what ends at a size that the forward had asked for by then.
@@ -39,7 +39,7 @@ def uncropped(first: Look, second: Look | None) -> tuple[Look, Look | None]:
         asked = _asked(first, {crop.node for crop in mine})
         grown = {c for c, ends in mine.items() if not asked[c.node].isdisjoint(ends)}
         return _without(first, grown), None
-    its, other = _crops(second.readings), twins(first.graph, second.graph)
+    its = _crops(second.readings)
     twin = {crop: crop._replace(node=other.get(crop.node, crop.node)) for crop in mine}
     alike = [c for c in mine if twin[c] in its and its[twin[c]].length == mine[c].length]
     kept = {twin[crop] for crop in alike}

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
-from rfgraph.graph import Axis, Graph
+from rfgraph.graph import Axis, Graph, Shape
 from rfgraph.language.readings import Readings
 from rfgraph.language.reads import Reads
 from rfgraph.propagation.growth import Growth
@@ -32,13 +31,23 @@ class Look:
     values: Mapping[str, Mapping[Axis, Periodic]]
     growth: Growth
     tables: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    _rows: dict[tuple[Periodic, Shape, frozenset[int]], Shown] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def shown(self, name: str, axis: Axis) -> Shown | None:
-        """What a node reads of an axis, as its row shows it; None where it reads nothing of it."""
+        """What a node reads of an axis, as its row shows it; None where it reads nothing of it.
+
+        Nodes of one value, such as pointwise ones, have one row.
+        """
         value = self.values[name].get(axis)
         if value is None:
             return None
-        return Shown(value, self.graph[name].shape, partial(self.growth.own, name))
+        key = value, self.graph[name].shape, self.growth.own(name)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = Shown(value, key[1], lambda: key[2])
+        return row
 
     @property
     def graph(self) -> Graph:

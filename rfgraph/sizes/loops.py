@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rfgraph.graph import Node
 from rfgraph.sizes.choice import carrying
-from rfgraph.sizes.compare import sites
+from rfgraph.sizes.compare import Sites
 from rfgraph.sizes.look import Look
 
 
@@ -28,15 +28,14 @@ class Loops:
     layouts: frozenset[str]
 
 
-def loops(first: Look, second: Look | None) -> Loops:
-    """What loops over positions there are.
+def loops(first: Look, own: Sites, there: Sites | None) -> Loops:
+    """What loops over positions there are, by the sites of this look and of a second one.
 
-    Where there is no second look, those that pick every position of a dim that carries an axis.
+    Where there is no second, those that pick every position of a dim that carries an axis.
     """
-    own, there = sites(first.graph), {} if second is None else sites(second.graph)
     picks: dict[str, str] = {}
     for key, nodes in own.items():
-        if second is None:
+        if there is None:
             is_loop = len(nodes) > 1 and _covers(first, nodes)
         else:
             others = there.get(key, [])
@@ -46,7 +45,8 @@ def loops(first: Look, second: Look | None) -> Loops:
     if not picks:
         return Loops({}, frozenset())
     most = max(Counter(picks.values()).values())
-    laid = (node.name for key in own for node in _layouts(own[key], there.get(key), most))
+    at = (lambda key: None) if there is None else there.get
+    laid = (node.name for key in own for node in _layouts(own[key], at(key), most))
     return Loops(picks, frozenset(laid))
 
 
@@ -68,6 +68,8 @@ def _form(node: Node) -> tuple[object, ...]:
 
 def _most_of_one(nodes: Sequence[Node]) -> int:
     """How many of them read the same tensor: one where each reads another."""
+    if len(nodes) == 1:
+        return 1
     counts = Counter(name for node in nodes for name in set(node.operands))
     return max(counts.values(), default=1)
 

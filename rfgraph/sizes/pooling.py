@@ -10,16 +10,15 @@ from collections.abc import Mapping
 from rfgraph.graph import Node
 from rfgraph.language.readings import Readings
 from rfgraph.language.reads import Place, Read, Reads, every
-from rfgraph.sizes.compare import twins
+from rfgraph.sizes.compare import Twins
 from rfgraph.sizes.look import Look, look_again
 
 
-def pooled(first: Look, second: Look | None) -> tuple[Look, Look | None]:
+def pooled(first: Look, second: Look | None, other: Twins) -> tuple[Look, Look | None]:
     """Both looks, in which a pool that reads all there is, in both, reads the axis whole.
 
     Where there is no second, one that pools all of a tensor that the forward has asked for its size.
     """
-    other = {} if second is None else twins(first.graph, second.graph)
     asked = {name for name, _ in first.graph.asked}
     mine: dict[str, Reads] = {}
     its: dict[str, Reads] = {}

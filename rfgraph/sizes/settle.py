@@ -14,7 +14,7 @@ from rfgraph.graph import Shape
 from rfgraph.sizes.bands import banded
 from rfgraph.sizes.borders import bordered
 from rfgraph.sizes.choice import asks, fit, nearest_shapes, second_shapes
-from rfgraph.sizes.compare import demoted
+from rfgraph.sizes.compare import demoted, sites, twins
 from rfgraph.sizes.crops import uncropped
 from rfgraph.sizes.look import Look, unrolled_look
 from rfgraph.sizes.loops import loops
@@ -35,13 +35,16 @@ def settled(first: Look, look_at: LookAt) -> tuple[Look, str]:
     if not asks(first):
         return bordered(first), ""
     second = _second(first, look_at)
-    first, second = pooled(*banded(*uncropped(first, second)))
-    unrolled = loops(first, second)
+    own, there = sites(first.graph), None if second is None else sites(second.graph)
+    other = {} if there is None else twins(own, there)
+    for each in (uncropped, banded, pooled):
+        first, second = each(first, second, other)
+    unrolled = loops(first, own, there)
     if unrolled.picks:
         first = unrolled_look(first.readings, first.axes, unrolled.picks, unrolled.layouts)
     if second is None:
         return bordered(first), _ONE
-    return demoted(bordered(first), bordered(second)), ""
+    return demoted(bordered(first), bordered(second), other), ""
 
 
 def _second(first: Look, look_at: LookAt) -> Look | None:

@@ -15,7 +15,7 @@ from rfgraph import Axis, AxisReads, Report, RfgraphError
 from rfgraph.report import NodeReport
 from rfgraph.sizes import by_grids, by_half, fit, grid_of, in_proportion, resized
 from rfgraph.sizes.choice import Larger
-from rfgraph.sizes.compare import twins
+from rfgraph.sizes.compare import sites, twins
 from tests.properties.agreement import held_inside
 from tests.properties.figures import Sets, law_of
 
@@ -114,7 +114,7 @@ def _differ(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> str:
 def _twins(report: Report, other: Report) -> dict[str, str]:
     """By the place in the code; where that has made fewer there, as of views that are made anew, by the name."""
     alike = {n.name: n.name for n in report.nodes if n.name in other and other[n.name].op == n.op}
-    return {**alike, **twins(report.captured, other.captured)}
+    return {**alike, **twins(sites(report.captured), sites(other.captured))}
 
 
 def _behind_one(report: Report, other: Report, there: Mapping[str, str]) -> set[str]:

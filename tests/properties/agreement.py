@@ -30,7 +30,7 @@ None: no law, or opaque.
 """
 _PARTS = frozenset("getitem select narrow unbind chunk split".split())
 """Operators that may take some of the channels."""
-OF_ONE = frozenset("setitem reshape".split())
+OF_ONE = frozenset("setitem reshape view flatten squeeze".split())
 """Operators to which one position may be all."""
 
 
@@ -52,7 +52,7 @@ def excused(report: Report, mismatch: Mismatch) -> bool:
     """What is known to be wrong, and written down, in `test_known_limits.py`.
 
     One position of a map is all of it here, and not where there are more: a write by its number leaves nothing
-    beside it, and a reshape of it has no dim for it. Neither is seen at one size; `verify` tells by a second one, and
+    beside it, and a reshape or a squeeze of it has no dim for it. Neither is seen at one size; `verify` tells by a second one, and
     blames the very node, before which nothing differs.
     """
     node = report[mismatch.node]

@@ -91,7 +91,7 @@ def _pairs(
 
 def _flattened(node: Node) -> range:
     """The dims that a flatten makes one; none of any other operator."""
-    if node.op != "flatten" or not node.shape:
+    if node.op != "flatten" or not node.operand_shapes[0]:
         return range(0)
     rank = len(node.operand_shapes[0])
     first, last = (nonnegative(node.params[name], rank) for name in ("start_dim", "end_dim"))

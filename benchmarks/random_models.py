@@ -19,7 +19,6 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -33,17 +32,20 @@ from rfgraph.testing import strategies
 from rfgraph.testing.describe import Description
 from tests.properties.agreement import held_as_hulls, held_at_size, held_inside, verified
 from tests.properties.figures import held_by_definition
+from tests.properties.kinds import ASKED, EVERY, SMALL, Kind
 from tests.properties.other_sizes import held_at_other_sizes, other_reports, unclaimed
 
-BATCH = 250  # models drawn by one run of Hypothesis
-SMALL: dict[str, Any] = {"max_sizes": {1: 14, 2: 7, 3: 4}, "max_layers": 4, "max_channels": 2}
-KINDS: tuple[dict[str, Any], ...] = (
+BATCH = 125  # models drawn by one run of Hypothesis
+KINDS: tuple[Kind, ...] = (
     {},
     {"gates": True},
     {"misaligned": True},
     {"several_inputs": True, "misaligned": True, "gates": True},
     {"max_layers": 7, "max_sizes": {1: 24, 2: 9, 3: 5}},
     {"branches": False, "moves": False, "resampling": False},  # where every third layer writes
+    *ASKED.values(),
+    EVERY,
+    {**EVERY, "gates": True, "misaligned": True, "several_inputs": True},
 )
 
 

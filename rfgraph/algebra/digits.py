@@ -102,6 +102,8 @@ def stretch(
         number: over a tensor of `shape`, the finest digit last: indices of dims, or remainders of them.
         weight, extent: the place is `number // weight % extent`.
 
+    A dim of one position that goes on where the digit ends has more where there is more of the digit.
+
     Returns:
         None where the digits of the number cut across the digit.
     """
@@ -122,4 +124,6 @@ def stretch(
             bounded, sized = digit.bounded or entry.bounded, digit.sized or entry.sized
             coefficient, weight = digit.coefficient * (start // low), start // below
             parts.append(Digit(entry.dim, coefficient, weight, rest, 0, bounded, sized))
+        elif digit.extent is None and shape[entry.dim] == 1 and below == high:
+            parts.append(Digit(entry.dim, digit.coefficient * (below // low)))
     return parts

@@ -141,7 +141,8 @@ def _assigned(
     targets = [*[None] * lead, *targets] if lead > 0 else targets[-lead:]
     plain = [entry for entry in entries if entry is not None]
     reads = [
-        _placed(target, size, plain, chosen) for target, size in zip(targets, own, strict=True)
+        _placed(target, size, plain, chosen, shape)
+        for target, size in zip(targets, own, strict=True)
     ]
     bound = {target for target in targets if target is not None}
     unbound = [d for d, c in enumerate(chosen) if len(c) < shape[d] and d not in bound]
@@ -149,13 +150,14 @@ def _assigned(
 
 
 def _placed(
-    target: int | None, size: int, entries: Sequence[object], chosen: Sequence[range]
+    target: int | None, size: int, entries: Sequence[object], chosen: Sequence[range], shape: Shape
 ) -> Place:
     """One dim of the value, laid along dim `target` of the tensor."""
     if target is None:
         return fixed(0)
-    inside, step = chosen[target], chosen[target].step
-    if size == len(inside) and _reaches_the_end(entries[target]):
+    inside, step, length = chosen[target], chosen[target].step, shape[target]
+    is_one_of_more = size == 1 < length  # where more are chosen, one is repeated, or there are more
+    if size == len(inside) and not is_one_of_more and _reaches_the_end(entries[target]):
         return along(target, Relation.window(1, step, 1, -inside.start).converse())
     repeated = size == 1  # broadcast along the slice
 

@@ -74,7 +74,8 @@ def _normalize_adaptive(spatial: int, params: Params, shapes: Sequence[Shape]) -
     wanted = tuple(asked) if isinstance(asked, tuple | list) else (asked,) * spatial
     wanted = wanted * spatial if len(wanted) == 1 else wanted
     sizes = zip(wanted, shapes[0][-spatial:], strict=True)
-    return {**params, "output_size": tuple(size if want is None else want for want, size in sizes)}
+    made = tuple(size if want is None else want for want, size in sizes)
+    return {**params, "output_size": made, "kept": tuple(want is None for want in wanted)}
 
 
 def _infer_adaptive(params: Params, shapes: Sequence[Shape]) -> Shape | tuple[Shape, ...]:
@@ -99,7 +100,8 @@ def cells(dim: int, size: int, count: int, what: str) -> Place:
 def adaptive_pool(node: Node) -> Reads:
     """Adaptive average and max pooling.
 
-    Reads:      one of `output_size` cells along each spatial dim; the whole dim where that is 1.
+    Reads:      one of `output_size` cells along each spatial dim; the whole dim where that is 1, the same
+                position where it is None.
     Formula:    R(o) = {floor(o * n / m) .. ceil((o + 1) * n / m) - 1} for n inputs and m outputs.
     Example:    5 inputs to 2 outputs: output 0 reads {0, 1, 2}, output 1 reads {2, 3, 4}.
     Precision:  exact at the analysed size; a closed form there where m divides n.
@@ -108,11 +110,14 @@ def adaptive_pool(node: Node) -> Reads:
     wanted = node.params["output_size"]
     lead = len(node.shape) - len(wanted)
     sizes = node.operand_shapes[0][lead:]
-    reads = [
-        every("pooling") if count == 1 else cells(lead + dim, size, count, "adaptive pooling")
-        for dim, (size, count) in enumerate(zip(sizes, wanted, strict=True))
-    ]
+    reads = map(_cell, range(lead, len(node.shape)), sizes, wanted, node.params["kept"])
     return (Read(0, (*map(along, range(lead)), *reads)),)
+
+
+def _cell(dim: int, size: int, count: int, is_kept: bool) -> Place:
+    if is_kept:
+        return along(dim)
+    return every("pooling") if count == 1 else cells(dim, size, count, "adaptive pooling")
 
 
 def _teach(name: str, spatial: int, signature: str, function: Callable[[Node], Reads]) -> None:

@@ -53,19 +53,21 @@ def reshape(node: Node) -> Reads:
     """
     if not isinstance(node.params["input"], Operand):
         return ()  # reshape_as, of a tensor of the model
-    return (_regrouped(node.operand_shapes[0], node.shape, _free(node)),)
+    return (_regrouped(node.operand_shapes[0], node.shape, _free(node), _flattened(node)),)
 
 
 @lru_cache(maxsize=256)
-def _regrouped(own: Shape, shape: Shape, free: int | None) -> Read:
+def _regrouped(own: Shape, shape: Shape, free: int | None, flattened: range) -> Read:
     read: list[Place] = [fixed(0)] * len(own)
-    for before, after in groups(own, shape):
+    for before, after in _pairs(own, shape, flattened):
         wide_before = [d for d in before if own[d] != 1]
-        wide_after = [d for d in after if shape[d] != 1]
+        wide_after = [d for d in after if shape[d] != 1 or d == free]
         if len(wide_before) == len(wide_after) == 1:
             read[wide_before[0]] = along(wide_after[0])
         elif len(before) == len(after) == 1:
             read[before[0]] = along(after[0])  # a dim of size 1 that stays where it is
+        elif len(before) == len(wide_after) == 1:
+            read[before[0]] = along(wide_after[0])  # and one that is split, by -1
         elif wide_before:
             sizes = tuple(own[d] for d in wide_before), tuple(shape[d] for d in wide_after)
             grows = free if len(wide_before) == 1 and free in wide_after else None
@@ -73,6 +75,27 @@ def _regrouped(own: Shape, shape: Shape, free: int | None) -> Read:
             for dim, place in zip(wide_before, places, strict=True):
                 read[dim] = place
     return Read(0, tuple(read))
+
+
+def _pairs(
+    own: Shape, shape: Shape, flattened: range
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """As `groups`; dims beside those that are `flattened` stay, where not all of these have one position."""
+    if all(own[dim] == 1 for dim in flattened):
+        return groups(own, shape)
+    first, last = flattened.start, flattened.stop
+    before = [((dim,), (dim,)) for dim in range(first)]
+    behind = [((dim,), (dim - len(flattened) + 1,)) for dim in range(last, len(own))]
+    return [*before, (tuple(flattened), (first,)), *behind]
+
+
+def _flattened(node: Node) -> range:
+    """The dims that a flatten makes one; none of any other operator."""
+    if node.op != "flatten" or not node.operand_shapes[0]:
+        return range(0)
+    rank = len(node.operand_shapes[0])
+    first, last = (nonnegative(node.params[name], rank) for name in ("start_dim", "end_dim"))
+    return range(first, last + 1)
 
 
 def _free(node: Node) -> int | None:

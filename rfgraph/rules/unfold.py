@@ -83,7 +83,7 @@ def im2col(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Unfold.html
     """
     params, lead = node.params, len(node.shape) - 2
-    taps, blocks = params["kernel_size"], params["blocks"]
+    taps, blocks, own = params["kernel_size"], params["blocks"], node.operand_shapes[0][-2:]
 
     def pixel(axis: int) -> Callable[[tuple[int, ...]], tuple[int]]:
         stride, dilation, padding = _geometry(params, axis)
@@ -99,7 +99,8 @@ def im2col(node: Node) -> Reads:
         (rows, columns), wide = taps, blocks[1]
         tap = (Digit(lead, dilation, columns, rows), Digit(lead, dilation, 1, columns))[axis]
         window = (Digit(lead + 1, stride, wide), Digit(lead + 1, stride, 1, wide))[axis]
-        digits = (tap._replace(bounded=True),) * (taps[axis] > 1) + (window,) * (blocks[axis] > 1)
+        is_cut = own[axis] > 1  # into windows, of which there may be one at this size
+        digits = (tap._replace(bounded=True),) * (taps[axis] > 1) + (window,) * is_cut
         shifted = Relation.window(1, 1, 1, padding)
         return Law(digits, shifted if digits else Relation.constant([-padding]))
 

@@ -5,7 +5,7 @@ said to hold at its own size only.
 """
 
 from rfgraph.sizes.choice import by_grids, by_half, fit, grid_of, in_proportion, resized
-from rfgraph.sizes.compare import view
+from rfgraph.sizes.compare import sites, twins, view
 from rfgraph.sizes.look import Look, look
 from rfgraph.sizes.settle import settled
 
@@ -19,5 +19,7 @@ __all__ = [
     "look",
     "resized",
     "settled",
+    "sites",
+    "twins",
     "view",
 ]

@@ -6,14 +6,15 @@ In: a `Look`, or what is known of a report. Out: shapes of the inputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import zip_longest
-from math import lcm
+from itertools import count, zip_longest
+from math import gcd, lcm
 from typing import TypeAlias
 
+from rfgraph.algebra.digits import is_plain
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Axis, Graph, Node, Shape
 from rfgraph.propagation.periodic import Periodic
-from rfgraph.sizes.compare import is_to_a_size
+from rfgraph.sizes.compare import is_to_a_size, sites, twins
 from rfgraph.sizes.look import Look
 
 Larger: TypeAlias = Callable[[int, int], int]
@@ -26,8 +27,17 @@ def by_half(more: int) -> Larger:
 
 
 def _near(n: int, grid: int) -> int:
-    """Larger by half and four grids, or by so many as make it twice as large: what is larger costs more."""
-    return by_half(min(4, -(-n // grid)))(n, grid)
+    """Larger by half and four grids; by less where that is much, about twice as large: it costs more.
+
+    By a number of grids that has no factor 2, 3 or 5: remainders and parts of the size are others, too.
+    """
+    grids = n // (2 * grid) + (4 if 4 * grid <= _CHEAP else min(4, -(-n // grid)))
+    return n + grid * next(more for more in count(grids) if gcd(more, 30) == 1)
+
+
+def _far(n: int, grid: int) -> int:
+    """Twice as large, or by 37 positions: more than most of what a size is made a multiple of."""
+    return n + grid * -(-max(n, 37) // grid)
 
 
 def by_grids(more: int) -> Larger:
@@ -50,6 +60,8 @@ def _no_multiple(larger: int, n: int, grid: int) -> int:
     return larger + grid if larger % n == 0 < grid % n else larger
 
 
+_CHEAP = 32
+"""Positions more that cost nothing to speak of."""
 _LONGEST = 1 << 16
 """Positions of an axis that is made longer: advances of several axes may have a huge common multiple."""
 _PIECES = frozenset(("unbind", "split", "unsafe_split"))
@@ -124,14 +136,24 @@ def resized(
             yield {name: tuple(shape) for name, shape in shapes.items()}
 
 
-def second_shapes(first: Look) -> Iterator[dict[str, Shape]]:
-    """Two, and no more: a model may refuse one at its end. A verification begins with another."""
-    return _others(first, _near, _double)
+def near_shapes(first: Look) -> Iterator[dict[str, Shape]]:
+    """The first that is tried. A verification begins with another."""
+    return _others(first, _near)
 
 
-def nearest_shapes(first: Look) -> Iterator[dict[str, Shape]]:
-    """One position more, which a pooling may leave out again."""
-    return _others(first, lambda n, grid: n + 1)
+def double_shapes(first: Look) -> Iterator[dict[str, Shape]]:
+    """Twice as large, where a model does not take the first."""
+    return _others(first, _double)
+
+
+def far_shapes(first: Look) -> Iterator[dict[str, Shape]]:
+    """Larger yet, where the first does not tell."""
+    return _others(first, _far)
+
+
+def unlike_shapes(first: Look) -> Iterator[dict[str, Shape]]:
+    """Of several inputs that do not grow alike: in proportion; one position more, which a pool may drop."""
+    return _others(first, in_proportion, lambda n, grid: n + 1)
 
 
 def _others(first: Look, *sizes: Larger) -> Iterator[dict[str, Shape]]:
@@ -140,6 +162,29 @@ def _others(first: Look, *sizes: Larger) -> Iterator[dict[str, Shape]]:
     own = {name: node.shape for name, node in first.graph.inputs.items()}
     shapes = resized(first.graph, first.axes, grid_of(laws), sizes)
     return (other for other in shapes if other != own)
+
+
+def tells(first: Look, second: Look) -> bool:
+    """False where a size that the forward asks for is the same in both: what is made of it is, too."""
+    other = twins(sites(first.graph), sites(second.graph))
+    for name, dim in first.graph.asked:
+        there = second.graph[other[name]].shape if name in other else ()
+        for own in _lengths(first, name, dim) if there else ():
+            if first.graph[name].shape[own] == there[own]:
+                return False
+    return True
+
+
+def _lengths(first: Look, name: str, dim: int | None) -> set[int]:
+    """The dims, of those asked for, that an axis of several positions has for itself, at any size."""
+    scans = (
+        scan
+        for axis, value in first.values[name].items()
+        if value.limits is None and first.graph[axis.input].shape[axis.dim] > 1
+        for scan in value.scans
+        if scan.digits and is_plain(scan.digits)
+    )
+    return {scan.digits[0].dim for scan in scans if dim in (None, scan.digits[0].dim)}
 
 
 def fit(first: Graph, second: Graph) -> bool:

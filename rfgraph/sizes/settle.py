@@ -13,7 +13,15 @@ from rfgraph.errors import RfgraphError
 from rfgraph.graph import Shape
 from rfgraph.sizes.bands import banded
 from rfgraph.sizes.borders import bordered
-from rfgraph.sizes.choice import asks, fit, nearest_shapes, second_shapes
+from rfgraph.sizes.choice import (
+    asks,
+    double_shapes,
+    far_shapes,
+    fit,
+    near_shapes,
+    tells,
+    unlike_shapes,
+)
 from rfgraph.sizes.compare import demoted, sites, twins
 from rfgraph.sizes.crops import uncropped
 from rfgraph.sizes.look import Look, unrolled_look
@@ -48,24 +56,32 @@ def settled(first: Look, look_at: LookAt) -> tuple[Look, str]:
 
 
 def _second(first: Look, look_at: LookAt) -> Look | None:
-    """At larger sizes; inputs that do not grow alike may fit at one position more, which pools drop."""
-    second, is_taken = _first_that_fits(first, look_at, second_shapes(first))
-    if second is None and (is_taken or len(first.graph.inputs) > 1):
-        second, _ = _first_that_fits(first, look_at, nearest_shapes(first))
-    return second
+    """At larger sizes, two at most; several inputs that do not grow alike are tried at others, too.
+
+    Sizes of several inputs may fit by luck. Those of one are what the model makes of it, be it that one
+    position, such as a pool of the whole axis makes of any size, is repeated there.
+    """
+    is_one = len(first.graph.inputs) == 1
+    near = _looked(first, look_at, near_shapes(first))
+    other = None
+    if near is None or not tells(first, near):
+        shapes = double_shapes if near is None else far_shapes
+        other = _looked(first, look_at, shapes(first))
+    for each in filter(None, (other, near)):
+        if is_one or fit(first.graph, each.graph):
+            return each
+    for shapes_of_several in () if is_one else unlike_shapes(first):
+        last = _looked(first, look_at, [shapes_of_several])
+        if last is not None and fit(first.graph, last.graph):
+            return last
+    return None
 
 
-def _first_that_fits(
-    first: Look, look_at: LookAt, shapes: Iterable[dict[str, Shape]]
-) -> tuple[Look | None, bool]:
-    """The first that the model takes, and whether it took any."""
-    is_taken = False
+def _looked(first: Look, look_at: LookAt, shapes: Iterable[dict[str, Shape]]) -> Look | None:
+    """The first of these shapes that the model takes."""
     for each in shapes:
         try:
-            second = look_at(each)
+            return look_at(each)
         except RfgraphError:
             continue
-        is_taken = True
-        if fit(first.graph, second.graph):
-            return second, True
-    return None, is_taken
+    return None

@@ -15,10 +15,20 @@ from rfgraph.errors import InputError, RfgraphError
 from rfgraph.graph import Axis, Position, Shape
 from rfgraph.report import Report
 from rfgraph.report.axis import AxisReads
-from rfgraph.sizes import by_grids, by_half, fit, in_proportion, resized, view
+from rfgraph.sizes import (
+    by_grids,
+    by_half,
+    fit,
+    grid_of,
+    in_proportion,
+    resized,
+    sites,
+    twins,
+    view,
+)
 from rfgraph.verification.compare import at
 from rfgraph.verification.ledger import Entry
-from rfgraph.verification.strips import Analyse, grid_of
+from rfgraph.verification.strips import Analyse
 from rfgraph.verification.verdicts import Mismatch
 
 _MOST_OUTPUTS = 256
@@ -62,20 +72,28 @@ def _larger(report: Report) -> Iterator[dict[str, Shape]]:
     They begin with another size than that which an analysis looks at where a forward asks for one.
     """
     sizes = (by_half(3), by_grids(3), by_grids(5), in_proportion)
-    return resized(report.captured, report.axes, grid_of(report), sizes)
+    return resized(report.captured, report.axes, _grid_of(report), sizes)
+
+
+def _grid_of(report: Report) -> int:
+    """The least common multiple of all advances, those of what is read beside a whole read among them."""
+    rows = (at(report, node.name, axis) for node in report.captured for axis in report.axes)
+    return grid_of(row.bounded.relation for row in rows if row is not None)
 
 
 def _held(report: Report, other: Report) -> Iterator[Entry]:
     """The nodes that differ though none of their operands does; what is not there at the second size."""
     differing: set[str] = set()
+    there = _twins(report, other)
     for node in report.captured:
-        if node.name not in other:
+        twin = there.get(node.name)
+        if twin is None:
             if _claims(report, node.name):
                 yield Entry(
                     node.name, "gradient", note="at a second size, the model has no such node"
                 )
             continue
-        mismatch = next(_differences(report, other, node.name), None)
+        mismatch = next(_differences(report, other, node.name, twin), None)
         if mismatch is None:
             continue
         if differing.isdisjoint(node.operands):
@@ -83,12 +101,19 @@ def _held(report: Report, other: Report) -> Iterator[Entry]:
         differing.add(node.name)
 
 
-def _differences(report: Report, other: Report, name: str) -> Iterator[Mismatch]:
+def _twins(report: Report, other: Report) -> dict[str, str]:
+    """By the place in the code: names count the nodes of a loop; where that has made others, by the name."""
+    nodes = (node for node in report.captured if node.name in other)
+    alike = {n.name: n.name for n in nodes if other[n.name].op == n.op}
+    return {**alike, **twins(sites(report.captured), sites(other.captured))}
+
+
+def _differences(report: Report, other: Report, name: str, twin: str) -> Iterator[Mismatch]:
     inputs = report.captured.inputs
     for axis in report.axes:
         if inputs[axis.input].shape[axis.dim] == 1:
             continue  # it has but one size
-        first, second = at(report, name, axis), at(other, name, axis)
+        first, second = at(report, name, axis), at(other, twin, axis)
         if first is None or not first.closed_form or _view(first) == _view(second):
             continue
         position = _position(first, second)

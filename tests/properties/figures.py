@@ -12,40 +12,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from math import ceil, floor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import rfgraph
-from rfgraph import Axis, Report
+from rfgraph import Axis, CaptureError, Report
 from rfgraph.graph.replay import replay
 from rfgraph.report import NodeReport
 from rfgraph.testing.describe import (
     Description,
-    GlobalAdd,
-    Layer,
-    Pointwise,
-    Residual,
-    Softmax,
-    Write,
+    Loop,
+    Recurrent,
 )
 from tests.properties.agreement import Inner, inner_of, read_less
+from tests.properties.past import Sets, past_differs
+from tests.properties.replaced import goes_back, smooth, without_past
 
 _MORE = {1: (30, 19, 8, 3), 2: (13, 9, 5, 2), 3: (4, 2, 1)}
 """By how many positions a description is enlarged: the first that it takes."""
+_FEWER = (9, 3)  # over time, where each position has its own nodes, or what is far back fades
 _TRIALS, _ROUNDS = 3, 12
 _SCALES = (1.0, 20.0)
 _NOISE = 1e-13  # relative
-
-Sets = dict[int, frozenset[int]]
-"""Output position -> the input positions that it reads."""
-
 
 # --- figures from sets ----------------------------------------------------------------------------
 
@@ -127,9 +123,11 @@ class Changes:
         self._runs = 1 + max(max(shape[2:]) for shape in shapes.values())
         batch = _TRIALS * self._runs
         many = replace(description, shape=(batch, *description.shape[1:]))
-        self._many = rfgraph.analyze(many.build(), many.input_shapes).captured
-        same = ((node.shape, (batch, *self._one[node.name].shape[1:])) for node in self._many)
-        self._is_side_by_side = all(one == other for one, other in same)
+        self._many, self._is_side_by_side = self._one, False
+        with suppress(CaptureError):  # of a write whose value fits one run alone
+            self._many = rfgraph.analyze(_lively(many), many.input_shapes).captured
+            same = ((node.shape, (batch, *self._one[node.name].shape[1:])) for node in self._many)
+            self._is_side_by_side = all(one == other for one, other in same)
 
     def more(self, axis: Axis, trial: int) -> dict[str, np.ndarray]:
         """Name -> (position of the axis, *dims of the node), after one more trial."""
@@ -178,9 +176,20 @@ def _changed(value: Tensor, length: int) -> np.ndarray:
     return differs.any(dim=0).numpy()
 
 
+def _lively(description: Description) -> nn.Module:
+    """The model, with recurrent weights by which what is far back does not fade."""
+    model = description.build()
+    for module in model.modules():
+        if isinstance(module, nn.RNN):
+            nn.init.orthogonal_(module.weight_hh_l0)
+    return model
+
+
 def enlarged(description: Description) -> Description:
     """The model at a size of which much is interior."""
-    for more in _MORE[len(description.shape) - 2]:
+    dims = len(description.shape) - 2
+    is_slow = any(isinstance(layer, Loop | Recurrent) for layer in description.walk())
+    for more in _FEWER if is_slow else _MORE[dims]:
         sizes = (n + more + axis for axis, n in enumerate(description.shape[2:]))
         longer = replace(description, shape=(*description.shape[:2], *sizes))
         with suppress(ValueError, RuntimeError), torch.no_grad():
@@ -189,47 +198,37 @@ def enlarged(description: Description) -> Description:
     return description
 
 
-def smooth(layers: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The layers with others for those in which what is read may never show.
-
-    A ReLU may be 0 and a maximum that of the other branch, whatever the input; a sigmoid is positive, and a softmax
-    has the mean that it has.
-    """
-    return tuple(map(_smooth, layers))
-
-
-def _smooth(layer: Any) -> Any:
-    if isinstance(layer, Pointwise) and layer.kind in ("relu", "sigmoid"):
-        return replace(layer, kind="tanh")
-    if isinstance(layer, Softmax):
-        return GlobalAdd()
-    if isinstance(layer, Residual) and layer.how == "maximum":
-        layer = replace(layer, how="add")
-    if isinstance(layer, Write) and layer.how in ("relu_", "F.relu", "nn.ReLU", "sigmoid_"):
-        layer = replace(layer, how="mul_", value=0.5)
-    changed = {}
-    for field in fields(layer):
-        value = getattr(layer, field.name)
-        if field.name in ("branches", "parts"):
-            changed[field.name] = tuple(map(smooth, value))
-        elif isinstance(value, tuple) and any(isinstance(one, Layer | Write) for one in value):
-            changed[field.name] = smooth(value)
-    return replace(layer, **changed)
-
-
 # --- held against the report ----------------------------------------------------------------------
 
 
 def held_by_definition(description: Description) -> Counter[str]:
     """Every row that claims a closed form has the figures of the sets that are found by changing the input.
 
-    Counted: rows that were held (`held`); those of parts of the channels, which may say more than is read (`less`);
+    Counted: rows that were held (`held`), past reads among them (`past`), and what is left of these where they are
+    left out (`local`); those of parts of the channels, which may say more than is read (`less`);
     those of fewer inner positions than two periods (`short`); those that read the whole axis (`whole`).
     """
     with _double():
-        return _held_by_definition(
-            enlarged(replace(description, layers=smooth(description.layers)))
-        )
+        longer = enlarged(replace(description, layers=smooth(description.layers)))
+        counts = _held_by_definition(longer)
+        if goes_back(longer.layers):
+            counts["local"] += _locally_held(longer)
+        return counts
+
+
+def _locally_held(longer: Description) -> int:
+    """What outputs read where past reads are left out is what the model without these reads, which is held."""
+    local = replace(longer, layers=without_past(longer.layers))
+    _held_by_definition(local)
+    report, other = (rfgraph.analyze(each.build(), each.input_shapes) for each in (longer, local))
+    count = 0
+    for name, axis in product(report.outputs, report.axes):
+        row, its = report.outputs[name].at(axis), other.outputs[name].at(axis)
+        if row.unbounded and row.closed_form:
+            mine = (row.bounded.relation, row.bounded.dims)
+            assert mine == (its.relation, its.dims), f"{name!r}, locally: {mine}, without: {its}"
+            count += 1
+    return count
 
 
 @contextmanager
@@ -244,7 +243,7 @@ def _double() -> Iterator[None]:
 
 
 def _held_by_definition(longer: Description) -> Counter[str]:
-    report = rfgraph.analyze(longer.build(), longer.input_shapes)
+    report = rfgraph.analyze(_lively(longer), longer.input_shapes)
     changes, counts = Changes(report, longer), Counter[str]()
     inside = {axis: inner_of(report, axis) for axis in report.axes}
     for axis in report.axes:
@@ -264,7 +263,7 @@ def _held_by_definition(longer: Description) -> Counter[str]:
     return counts
 
 
-OUTCOMES = ("held", "less", "short", "whole", "constant")
+OUTCOMES = ("held", "past", "less", "short", "whole", "constant")
 
 
 def _claims(row: rfgraph.AxisReads) -> bool:
@@ -287,6 +286,15 @@ def _reads_all(seen: np.ndarray) -> bool:
     return bool(flat[flat.any(axis=1)].all(axis=0).any())
 
 
+def _channels_together(report: Report, node: NodeReport, seen: np.ndarray) -> np.ndarray:
+    """Dims along which no axis lies before the node, united: parts of the channels may read other positions."""
+    before = [report[name] for name in node.operands]
+    axes = {dim for each in before for axis in report.axes for dim in each.at(axis).dims}
+    if any(len(each.shape) != len(node.shape) for each in before):
+        return seen
+    return seen.any(axis=tuple(1 + d for d in range(len(node.shape)) if d not in axes))
+
+
 def _held(
     report: Report,
     node: NodeReport,
@@ -298,10 +306,20 @@ def _held(
     """One of the outcomes, or what differs."""
     row = node.at(axis)
     if row.whole:
-        return "whole" if _reads_all(seen) else f"whole, and {_along(seen, 0, 0)} is seen"
-    if row.unbounded or len(row.dims) != 1:
+        is_all = _reads_all(seen) or _reads_all(_channels_together(report, node, seen))
+        return "whole" if is_all else f"whole, and {_along(seen, 0, 0)} is seen"
+    if not row.dims and row.relation is not None:
+        fixed = _along(seen, 0, 0)
+        is_hidden = fixed < set(row.relation.at(0)) and _may_be_constant(report, node)
+        return "constant" if is_hidden else _fixed(row, fixed)
+    if len(row.dims) != 1:
         return "short"
     found = {o: _along(seen, row.dims[0], o) for o in _run(inside[axis].get(node.name))}
+    if row.unbounded:
+        if not any(found.values()) and _may_be_constant(report, node):
+            return "constant"
+        differs = past_differs(row, found) if not may_be_less else None
+        return {None: "short", "": "past"}.get(differs, differs or "")
     relation = row.relation
     assert relation is not None
     if not any(found.values()) and found:
@@ -323,6 +341,15 @@ def _held(
     if differ:
         return f"(reported, by definition): {differ}; read: {found}"
     return _apart(node, axis, inside, seen) or "held"
+
+
+def _fixed(row: rfgraph.AxisReads, found: frozenset[int]) -> str:
+    """Of what does not move. At this size it may be another thing: that of a border."""
+    assert row.relation is not None
+    its = set(row.relation.at(0))
+    if its != set(row.members({}).tolist()):
+        return "short"
+    return "held" if found == its else f"{set(found)} is read, not {its}"
 
 
 def _along(seen: np.ndarray, dim: int, position: int) -> frozenset[int]:

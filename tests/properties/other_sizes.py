@@ -1,7 +1,6 @@
 """Closed forms claim every size: they are held at two others, and those that could be claimed are counted.
 
 In: a report, how to analyse the model at other shapes. Out: counts, or an AssertionError that names the row.
-Callers: the property tests, the tests of published models, and `benchmarks/random_models.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from rfgraph import Axis, AxisReads, Report, RfgraphError
 from rfgraph.report import NodeReport
 from rfgraph.sizes import by_grids, by_half, fit, grid_of, in_proportion, resized
 from rfgraph.sizes.choice import Larger
-from rfgraph.sizes.compare import sites, twins
-from tests.properties.agreement import held_inside
+from rfgraph.sizes.compare import is_to_a_size, sites, twins
+from tests.properties.agreement import OF_ONE, held_inside
 from tests.properties.figures import Sets, law_of
 
 Shapes = dict[str, tuple[int, ...]]
@@ -31,14 +30,18 @@ ANY = (
 )
 """One size near and one far: the first of each that a model takes."""
 GRIDS = ((by_grids(1), by_grids(2)), (by_half(2), by_grids(5)))
-"""Some grids further. At others, what is resampled to the size of the input has another rate (`docs/theory.md`)."""
+"""Some grids further: where a model resamples to the size of a tensor, at others that has another rate, and no more
+than the same rate is claimed (`docs/theory.md`)."""
 
 
 def other_reports(
-    report: Report, analyse: Analyse, sizes: Sequence[Sequence[Larger]] = ANY
+    report: Report, analyse: Analyse, sizes: Sequence[Sequence[Larger]] | None = None
 ) -> list[Report]:
     """The model at a size near its own and at one far from it, where it takes such."""
     found: list[Report] = []
+    if sizes is None:
+        graph = report.captured
+        sizes = GRIDS if graph.asked and any(map(is_to_a_size, graph)) else ANY
     for each in sizes:
         taken = (analysed(report, analyse, shapes) for shapes in _resized(report, each))
         found += islice((other for other in taken if other is not None), 1)
@@ -118,15 +121,16 @@ def _twins(report: Report, other: Report) -> dict[str, str]:
 
 
 def _behind_one(report: Report, other: Report, there: Mapping[str, str]) -> set[str]:
-    """Nodes at or behind one of which a dim has one position here and more there.
+    """Nodes at or behind a write or a reshape of one position where there are more at the other size.
 
-    What is written or reshaped along one position is all of that axis at this size alone.
+    It is all of that axis at this size alone: see `agreement.excused`.
     """
     found: set[str] = set()
     for node in report.nodes:
-        shape = other[there[node.name]].shape if node.name in there else node.shape
-        grows = any(n == 1 < more for n, more in zip(node.shape, shape, strict=False))
-        if grows or any(name in found for name in node.operands):
+        names = (name for name in (node.name, *node.operands) if name in there)
+        pairs = ((report[name].shape, other[there[name]].shape) for name in names)
+        grows = any(n == 1 < more for own, its in pairs for n, more in zip(own, its, strict=False))
+        if (node.op in OF_ONE and grows) or any(name in found for name in node.operands):
             found.add(node.name)
     return found
 

@@ -3,41 +3,74 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
+from math import inf
 from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
 
+import rfgraph
 from rfgraph.algebra.relation import Relation
 from rfgraph.report.axis import AxisReads, Figures
 from rfgraph.testing import strategies
-from rfgraph.testing.describe import Conv, Description, Pool, Residual, Resize, TransposedConv
+from rfgraph.testing.describe import (
+    Attention,
+    Conv,
+    Cumulative,
+    Description,
+    Layer,
+    Pool,
+    Recurrent,
+    Residual,
+    Resize,
+    TransposedConv,
+)
 from tests.properties.figures import Law, figures, held_by_definition, law_of
+from tests.properties.kinds import ASKED, EVERY, SMALL, Kind
+from tests.properties.past import past_differs
 
-SMALL: dict[str, Any] = {"max_sizes": {1: 14, 2: 7, 3: 4}, "max_layers": 4, "max_channels": 2}
-KINDS: dict[str, dict[str, Any]] = {
+KINDS: dict[str, Kind] = {
     "one input": {"gates": True},
     "two inputs, misaligned": {"several_inputs": True, "misaligned": True},
     "writes": dict.fromkeys(("branches", "moves", "resampling", "shared"), False),
 }
 
 
-# The same models each time, as they are drawn: of a few in ten thousand some change never shows, and of smaller
-# ones more often.
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_figures_of_closed_forms_are_those_of_their_definitions(kind: str) -> None:
+def counted(kind: Kind, fewer: int) -> Counter[str]:
+    """Rows by outcome.
+
+    The same models each time, as they are drawn: of a few in ten thousand some change never shows, and of smaller
+    ones more often.
+    """
     counts: Counter[str] = Counter()
 
     @settings(
-        max_examples=settings.default.max_examples // 8, derandomize=True, phases=[Phase.generate]
-    )  # type: ignore[union-attr]
-    @given(strategies.models(**{**SMALL, **KINDS[kind]}))
+        max_examples=settings.default.max_examples // fewer,  # type: ignore[union-attr]
+        derandomize=True,
+        phases=[Phase.generate],
+    )
+    @given(strategies.models(**{**SMALL, **kind}))
     def hold(description: Description) -> None:
         counts.update(held_by_definition(description))
 
     hold()
+    return counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_figures_of_closed_forms_are_those_of_their_definitions(kind: str) -> None:
+    counts = counted(KINDS[kind], 8)
     assert counts["held"] > (counts.total() - counts["whole"]) / 2  # gates make many rows whole
+
+
+@pytest.mark.parametrize("kind", [*ASKED, "every"])
+def test_so_are_those_where_such_layers_are_drawn(kind: str) -> None:
+    slow = kind in ("loops", "recurrent")  # their positions are nodes, or runs fade
+    counts = counted({**ASKED, "every": EVERY}[kind], 50 if slow else 20)
+    assert counts["held"] > counts.total() / 3
+    assert counts["past"] > 0 or kind not in ("cumulative", "recurrent", "every")
 
 
 # --- the definitions themselves, by hand ----------------------------------------------------------
@@ -131,3 +164,80 @@ def test_a_law_that_is_another_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Relation, "window", lambda k, s=1, d=1, p=0: plain(k, s, d, p + 1))
     with pytest.raises(AssertionError, match="more is read"):
         held_by_definition(ODD)
+
+
+# --- past reads -----------------------------------------------------------------------------------
+
+
+def behind(layer: Layer) -> Description:
+    """Between two convolutions, by which each position reads two later ones, in steps of 2."""
+    layers = (
+        Conv(kernel_size=(3,), stride=(2,), padding=(1,)),
+        layer,
+        Conv(kernel_size=(2,)),
+    )
+    return Description(shape=(1, 1, 12), layers=layers)
+
+
+PAST: dict[str, Layer] = {
+    "a sum": Cumulative(kind="cumsum"),
+    "a maximum": Cumulative(kind="cummax"),
+    "of exponentials": Cumulative(kind="logcumsumexp"),
+    "an LSTM": Recurrent(kind="LSTM"),
+    "a GRU": Recurrent(kind="GRU"),
+    "an RNN": Recurrent(kind="RNN"),
+    "causal attention": Attention(pairs="causal", masking="sdpa"),
+}
+
+
+@pytest.mark.parametrize("name", PAST)
+def test_past_reads_are_held(name: str) -> None:
+    counts = held_by_definition(behind(PAST[name]))
+    assert counts["past"] >= 2 and counts["local"] == 1
+
+
+def test_the_figures_of_a_past_read_are_those_worked_out_by_hand() -> None:
+    """Output o reads 0 .. 2 o + 3."""
+    row = rfgraph.analyze(behind(PAST["a sum"]).build(), (1, 1, 12)).output.at(("x", 2))
+    found = {o: frozenset(range(2 * o + 4)) for o in range(2, 5)}
+    assert past_differs(row, found) == ""
+    figures = (row.stride, row.reach, row.halo, row.lookahead, row.size)
+    assert figures == (2, (inf, 3), (inf, 2), 2, inf)
+    assert past_differs(row, dict(list(found.items())[:1])) is None
+    one_less = {o: read - {0} if o == 3 else read for o, read in found.items()}
+    assert "does not read all that" in str(past_differs(row, one_less))
+    slower = {o: frozenset(range(o + 4)) for o in found}
+    assert "the ends do not move by 2" in str(past_differs(row, slower))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("stride", lambda row: row.end.stride + 1 if row.end else row.relation.stride),
+        ("reach", lambda row: (inf, 1) if row.end else row.relation.reach),
+        ("halo", lambda row: (inf, 3) if row.end else row.relation.halo),
+        ("lookahead", lambda row: 3 if row.end else row.relation.lookahead),
+        ("size", lambda row: 12 if row.end else row.relation.size),
+    ],
+)
+def test_a_figure_of_a_past_read_that_is_another_is_seen(
+    name: str, wrong: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Figures, name, property(wrong))
+    with pytest.raises(AssertionError, match=f"by definition.*{name}"):
+        held_by_definition(behind(PAST["a sum"]))
+
+
+def test_what_is_left_without_past_reads_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = AxisReads.bounded.func  # type: ignore[attr-defined]
+
+    def wider(row: AxisReads) -> AxisReads:
+        found: AxisReads = plain(row)
+        scan = found.value.local[0]
+        assert scan.relation is not None
+        wide = replace(scan, relation=Relation.window(2).compose(scan.relation))
+        return replace(found, value=replace(found.value, local=(wide,)))
+
+    monkeypatch.setattr(AxisReads, "bounded", property(wider))
+    with pytest.raises(AssertionError, match="locally"):
+        held_by_definition(behind(PAST["a GRU"]))

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from torch import nn
+from torch import Tensor, nn
 
 import rfgraph
 from rfgraph import gallery
+from rfgraph.algebra import digits
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node
 from rfgraph.language.reads import Read, Reads, along
 from rfgraph.propagation.periodic import PeriodicDomain
 from rfgraph.report import Report
 from rfgraph.testing import strategies
-from rfgraph.testing.describe import Conv, Description, Flip, Layer, Pool, Residual
+from rfgraph.testing.describe import Conv, Description, Flip, Layer, Patches, Pool, Residual
+from tests.properties.kinds import ASKED, EVERY, SMALL, Kind
 from tests.properties.other_sizes import Shapes, held_at_other_sizes, other_reports, unclaimed
 from tests.published.test_oracles import LAYOUTS, WRITTEN_OUT
 from tests.verify.mutants import taught
 
-SMALL: dict[str, Any] = {"max_sizes": {1: 14, 2: 7, 3: 4}, "max_layers": 4, "max_channels": 2}
-KINDS: dict[str, dict[str, Any]] = {
+KINDS: dict[str, Kind] = {
     "gates": {"gates": True},
     "two inputs, misaligned": {"several_inputs": True, "misaligned": True},
     "writes": dict.fromkeys(("branches", "moves", "resampling", "shared"), False),
@@ -54,6 +56,67 @@ def test_closed_forms_hold_at_two_other_sizes(kind: str) -> None:
     hold()
     assert counts["none"] < counts["models"] / 2
     assert counts["rows"] > 5 * counts["models"]
+
+
+@pytest.mark.parametrize("kind", [*ASKED, "every"])
+def test_so_do_those_where_such_layers_are_drawn(kind: str) -> None:
+    fewer = 50 if kind in ("loops", "recurrent") else 12  # of these, each position is a node
+    rows = 0
+
+    @settings(max_examples=settings.default.max_examples // fewer)  # type: ignore[union-attr]
+    @given(strategies.models(**{**SMALL, **{**ASKED, "every": EVERY}[kind]}))
+    def hold(description: Description) -> None:
+        nonlocal rows
+        rows += held(description.build(), description.input_shapes)
+
+    hold()
+    assert rows > 0
+
+
+@pytest.mark.parametrize("how", ["slices", "reshape", "unflatten", "unfold"])
+@pytest.mark.parametrize(
+    ("factors", "size"), [((3,), 3), ((3,), 9), ((2, 2), 4), ((2, 2), 8), ((3, 2), 6)]
+)
+def test_one_window_is_what_several_are(how: Any, factors: tuple[int, ...], size: int) -> None:
+    """Where there is room for one alone, its place moves by a window all the same."""
+    layers = tuple(Patches(factor=factor, how=how) for factor in factors)
+    description = Description(shape=(1, 2, size), layers=layers)
+    whole = prod(factors)
+    row = rfgraph.analyze(description.build(), description.shape).output.at(("x", 2))
+    assert (row.dims, row.size, row.stride, row.offset) == ((2,), whole, whole, 0)
+    assert row.closed_form
+    assert held(description.build(), description.input_shapes) > 0
+
+
+def test_one_window_of_columns_varies_along_both_dims() -> None:
+    for size in (3, 9):
+        description = Description(shape=(1, 2, size), layers=(Patches(factor=3, how="F.unfold"),))
+        row = rfgraph.analyze(description.build(), description.shape).output.at(("x", 2))
+        assert (row.dims, row.size, row.closed_form) == ((1, 2), 1, False)
+
+
+def test_a_part_of_one_position_may_be_of_more_at_another_size() -> None:
+    class Rows(nn.Module):
+        """At 3 rows, one is written; at more, it is written into several."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.clone()
+            y[:, :, 1:-1] = x[:, :, :1]
+            return y
+
+    row = rfgraph.analyze(Rows(), (1, 1, 3, 4)).output.at(("x", 2))
+    assert not row.closed_form and "of this size" in row.limits[0].reason
+    assert held(Rows(), (1, 1, 3, 4)) > 0 and held(Rows(), (1, 1, 5, 4)) > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4, 1), (1, 1, 1, 4), (1, 1, 4, 5)])
+def test_adaptive_pooling_to_none_keeps_the_position(shape: Any) -> None:
+    report = rfgraph.analyze(nn.AdaptiveMaxPool2d((None, 1)), shape)
+    row, other = (report.output.at(axis) for axis in report.axes)
+    assert (row.size, row.whole, row.closed_form, row.limits) == (1, False, True, ())
+    assert other.whole
+    report = rfgraph.analyze(nn.AdaptiveAvgPool2d((None, None)), shape)
+    assert all(report.output.at(axis).size == 1 for axis in report.axes)
 
 
 GALLERY = {
@@ -104,6 +167,19 @@ def test_a_law_that_is_not_that_of_the_sets_is_seen(monkeypatch: pytest.MonkeyPa
     assert held(merged.build(), merged.shape, inside=False) > 0
     with pytest.raises(AssertionError, match=r"'add' along .* closed form"):
         held(merged.build(), merged.shape)
+
+
+def test_a_window_that_is_lost_where_there_is_one_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = digits.stretch
+
+    def lost(digit: Any, number: Any, weight: int, extent: int, shape: Any) -> Any:
+        parts = plain(digit, number, weight, extent, shape) or ()
+        return [part for part in parts if shape[part.dim] > 1]
+
+    monkeypatch.setattr("rfgraph.propagation.composition.stretch", lost)
+    one = Description(shape=(1, 1, 4), layers=(Patches(factor=4, how="unflatten"),))
+    with pytest.raises(AssertionError, match=r"'unflatten' along .* dims is"):
+        held(one.build(), one.shape)
 
 
 def test_a_node_that_is_there_at_one_size_alone_is_seen() -> None:

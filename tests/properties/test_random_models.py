@@ -22,9 +22,8 @@ from rfgraph.testing.describe import (
     Slice,
 )
 from tests.properties.agreement import held_as_hulls, held_at_size, held_inside, verified
+from tests.properties.kinds import ASKED, SMALL
 
-SIZES = {1: 14, 2: 7, 3: 4}
-SMALL: dict[str, Any] = {"max_sizes": SIZES, "max_layers": 4, "max_channels": 2}
 KINDS: dict[str, dict[str, Any]] = {
     "1-d": {"spatial_dims": (1,)},
     "2-d": {"spatial_dims": (2,)},
@@ -43,21 +42,12 @@ def analysed(description: Description) -> Report:
     return rfgraph.analyze(description.build(), description.input_shapes)
 
 
-OFF = dict.fromkeys(("branches", "moves", "resampling", "shared", "writes"), False)
-SEQUENCE: dict[str, Any] = {**OFF, "spatial_dims": (1,), "max_sizes": {1: 9}, "max_layers": 3}
-SPECIAL: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("attention", "loops", "patches", "recurrent"), SEQUENCE),
-    **{kind: {**OFF, "max_layers": 3} for kind in ("cumulative", "masks", "sizes")},
-}
-"""Kinds of layers by the option that draws them."""
-
-
-@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.parametrize("kind", ASKED)
 def test_both_probes_agree_where_such_layers_are_drawn(kind: str) -> None:
     fewer = 10 if kind in ("loops", "recurrent") else 5  # their nodes take long to probe
 
     @settings(max_examples=settings.default.max_examples // fewer)  # type: ignore[union-attr]
-    @given(strategies.models(**{**SMALL, **SPECIAL[kind], kind: True}))
+    @given(strategies.models(**{**SMALL, **ASKED[kind]}))
     def agree(description: Description) -> None:
         verified(description)
 

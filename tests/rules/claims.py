@@ -1,7 +1,6 @@
 """An example held against its rule: what the rule claims beside what the operator was seen to do.
 
 In: an example, its operator's name, a vocabulary. Out: complaints, empty where the rule is right.
-Callers: `tests/test_registry.py`.
 """
 
 from __future__ import annotations

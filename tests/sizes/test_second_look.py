@@ -104,7 +104,7 @@ TWICE: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("name", TWICE)
 def test_who_asks_for_a_tracked_size_is_captured_twice(name: str, captures: list[Any]) -> None:
     rfgraph.analyze(Model(TWICE[name]), (1, 2, 12))
-    assert [tuple(each.leaves["x"].shape) for each in captures[1:]] == [(1, 2, 22)]
+    assert [tuple(each.leaves["x"].shape) for each in captures[1:]] == [(1, 2, 23)]
 
 
 # --- what differs at another size ---------------------------------------------------------------
@@ -313,3 +313,62 @@ def test_inputs_that_do_not_grow_alike_are_looked_at_with_one_position_more(size
     row = report["up"].rfs["x"]
     assert row.closed_form == (False,)
     assert [limit.reason for limit in row.limits] == [RATE]
+
+
+# --- second sizes that tell -----------------------------------------------------------------------
+
+TELLING: dict[str, Callable[[Tensor], Any]] = {
+    "in front, to a multiple of 4": lambda x: F.pad(x, (-x.shape[-1] % 4, 0)),
+    "from a quarter of what is padded to a multiple of 16": lambda x: (
+        y := F.pad(x, (0, -x.shape[-1] % 16))
+    )[..., y.shape[-1] // 4 :],
+    "from a quarter of what is pooled": lambda x: (y := F.max_pool1d(x, 4))[
+        ..., y.shape[-1] // 4 :
+    ],
+}
+
+
+@pytest.mark.parametrize("name", TELLING)
+@pytest.mark.parametrize("size", range(4, 33))
+def test_a_size_that_is_the_same_in_both_looks_tells_nothing(name: str, size: int) -> None:
+    """A remainder or a part of the size may be the same by chance at a second one."""
+    report = rfgraph.analyze(Plain(TELLING[name]), (1, 1, size))
+    assert not report.output.at(("x", 2)).closed_form
+
+
+class Plain(nn.Module):
+    """A function, as a model."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4, 5), (1, 1, 5, 6), (1, 1, 12, 11)])
+def test_a_pool_by_the_size_is_whole_beside_an_axis_of_one_position(shape: Any) -> None:
+    """Its one row is repeated where there are more: that is no reason not to look there."""
+    conv = nn.Conv2d(1, 1, (2, 3), stride=3, padding=(0, 2), dilation=2)
+
+    def forward(x: Tensor) -> Tensor:
+        y: Tensor = conv(x)
+        return y + F.avg_pool2d(y, y.shape[2:])
+
+    row = rfgraph.analyze(Plain(forward), shape).output.at(("x", 3))
+    assert row.whole and row.closed_form
+
+
+def test_at_most_three_looks_are_taken(captures: list[Any]) -> None:
+    rfgraph.analyze(Plain(lambda x: F.pad(x, (0, 64 - x.shape[-1] % 64))[..., :64]), (1, 1, 5))
+    assert len(captures) <= 3
+
+
+def test_sizes_of_inputs_that_do_not_grow_alike_are_tried_in_proportion() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, side: Tensor) -> Tensor:
+            return x[..., x.shape[-1] // 4 :] * side
+
+    report = rfgraph.analyze(Two(), {"x": (1, 1, 8), "side": (1, 1, 6)})
+    assert not report.output.at(("x", 2)).closed_form

@@ -176,3 +176,30 @@ def test_a_size_at_which_a_part_is_repeated_is_no_second_size() -> None:
 
     check = rfgraph.verify(Inner(), (1, 2, 3, 4), rows="all")
     assert check.agrees, str(check)
+
+
+def test_nodes_behind_a_loop_are_found_by_their_place_in_the_code() -> None:
+    """Sums count on from those of the loop: `add_6` is another one where there are more positions."""
+
+    class Running(nn.Module):
+        def forward(self, x: Tensor, side: Tensor) -> Tensor:
+            state, made = torch.zeros_like(x[..., :1]), []
+            for t in range(x.shape[2]):
+                state = state + x[..., t : t + 1]
+                made.append(state)
+            return torch.cat(made, dim=2) + side
+
+    check = rfgraph.verify(Running(), {"x": (1, 1, 6), "side": (1, 1, 6)})
+    assert check.exact and check.second_size, str(check)
+
+
+def test_a_second_size_lies_some_grids_of_local_reads_away() -> None:
+    """Behind a softmax, too, where a pool and a resampling back have a rate of their own at odd sizes."""
+
+    class Pooled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = F.max_pool1d(x.softmax(-1), 2, ceil_mode=True)
+            return F.interpolate(y, size=x.shape[2:])
+
+    check = rfgraph.verify(Pooled(), (1, 1, 6))
+    assert check.exact and check.second_size["x"][2] % 2 == 0, str(check)

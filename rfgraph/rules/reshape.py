@@ -6,6 +6,7 @@ In: their nodes. Out: reads, with a `Regroup` wherever dims are split or merged.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
@@ -69,12 +70,27 @@ def _regrouped(own: Shape, shape: Shape, free: int | None, flattened: range) -> 
         elif len(before) == len(wide_after) == 1:
             read[before[0]] = along(wide_after[0])  # and one that is split, by -1
         elif wide_before:
-            sizes = tuple(own[d] for d in wide_before), tuple(shape[d] for d in wide_after)
-            grows = free if len(wide_before) == 1 and free in wide_after else None
-            places = regrouped(tuple(wide_before), sizes[0], tuple(wide_after), sizes[1], grows)
-            for dim, place in zip(wide_before, places, strict=True):
+            for dim, place in zip(
+                wide_before, _split(own, wide_before, shape, wide_after, free), strict=True
+            ):
                 read[dim] = place
     return Read(0, tuple(read))
+
+
+def _split(
+    own: Shape, before: Sequence[int], shape: Shape, after: Sequence[int], free: int | None
+) -> Sequence[Place]:
+    """A place for each dim of a group. A dim asked for as -1 grows, be it of one position at this size.
+
+    That it stays one, as the batch does where the other sizes are computed, is for a second size to say.
+    """
+    grows = free if len(before) == 1 and free in after else None
+    sizes = tuple(own[d] for d in before), tuple(shape[d] for d in after)
+    places = regrouped(tuple(before), sizes[0], tuple(after), sizes[1], grows)
+    if grows is None or shape[grows] > 1:
+        return places
+    kept = _split(own, before, shape, [d for d in after if d != free], None)
+    return [replace(p, proposed=k.law) for p, k in zip(places, kept, strict=True)]
 
 
 def _pairs(

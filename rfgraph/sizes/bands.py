@@ -1,4 +1,4 @@
-"""Constant masks that are the same law at two sizes, as triangles and windows are, and so at any.
+"""What a rule proposes and a second size confirms: constant masks that are one law, dims that do not grow.
 
 In: two looks at one model. Out: the same, by readings in which such laws hold at any size.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rfgraph.language.reads import Law, Place, Read, Reads
+from rfgraph.language.reads import Place, Read, Reads
 from rfgraph.sizes.compare import Twins
 from rfgraph.sizes.look import Look, look_again
 
 
 def banded(first: Look, second: Look | None, other: Twins) -> tuple[Look, Look | None]:
-    """The looks, with the masks of both that are one law said to hold at any size."""
+    """The looks, with what is proposed in both alike said to hold at any size."""
     if second is None:
         return first, None
     own: dict[str, Reads] = {}
@@ -27,9 +27,10 @@ def banded(first: Look, second: Look | None, other: Twins) -> tuple[Look, Look |
     return (look_again(first, own), look_again(second, there)) if own else (first, second)
 
 
-def _laws(read: Read) -> tuple[Law | None, ...]:
-    """What is proposed for each dim."""
-    return tuple(place.proposed for place in read.dims)
+def _laws(read: Read) -> tuple[object, ...]:
+    """What is proposed for each dim; of a reshape, whose digits count by the size, that something is."""
+    laws = (place.proposed for place in read.dims)
+    return tuple(law and (law if law.extent is None else "a reshape") for law in laws)
 
 
 def _held(read: Read) -> Read:

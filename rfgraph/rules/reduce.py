@@ -70,7 +70,8 @@ def reduction(node: Node, kind: Kind = "pooling") -> Reads:
     if len(dims) == 1:
         (dim,) = dims
         kept = {d: place.dims[0] for d, place in enumerate(read) if d != dim}
-        left = left_along(node.params["input"], dim, kept, kind)
+        operand = next(iter(node.params.values()))  # by whichever name
+        left = left_along(operand, dim, kept, kind)
         read = *read[:dim], left, *read[dim + 1 :]
     return (Read(0, read),)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rfgraph
@@ -106,3 +108,30 @@ def test_statistics_over_positions_of_which_some_are_in_channels() -> None:
     found = verified(normed)
     assert {m.kind for m in found.mismatches} <= {"overstated"}
     assert all(mismatch.local for mismatch in found.mismatches)
+
+
+def test_what_is_left_of_rows_that_lie_along_channels_is_told_apart_by_one_probe() -> None:
+    """A write into zeros, through its flattened memory, lays rows along rows and channels.
+
+    Read whole along both, nothing is left of them by the definition. The gradient probe follows a crop of the
+    same rows through the same write, and keeps what it cannot tell from it. All that is read is the same.
+    """
+
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.mix = nn.Conv2d(1, 1, (3, 1), padding=(1, 0)), nn.Conv2d(2, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.cat([x[:, :, ::2], self.conv(x)[:, :, ::2]], 1)
+            y = torch.zeros(x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+            first = y.unbind(1)[0]
+            first += x.select(1, 0)
+            above = y.chunk(2, 2)[0]
+            above += F.gelu(x)[..., 2:, :]
+            mixed: Tensor = self.mix(F.adaptive_avg_pool2d(y, 1))
+            return mixed
+
+    (mismatch,) = rfgraph.verify(Writes(), (1, 1, 7, 2), rows="all").mismatches
+    assert (mismatch.node, mismatch.probe, mismatch.local) == ("mix", "gradient", True)
+    assert (mismatch.analytic, mismatch.numeric) == ((), (0, 2, 4, 6))

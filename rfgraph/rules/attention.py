@@ -86,8 +86,19 @@ def _infer_multihead(params: Params, shapes: Sequence[Shape]) -> tuple[Shape | N
     return query, weights
 
 
+_FUNCTION = (
+    "query, key, value, embed_dim, num_heads, in_proj_weight=None, in_proj_bias=None, bias_k=None, "
+    "bias_v=None, add_zero_attn=False, dropout_p=0.0, out_proj_weight=None, out_proj_bias=None, "
+    "training=True, key_padding_mask=None, need_weights=True, attn_mask=None, "
+    "use_separate_proj_weight=False, q_proj_weight=None, k_proj_weight=None, v_proj_weight=None, "
+    "static_k=None, static_v=None, average_attn_weights=True, is_causal=False, *, batch_first=False"
+)
+"""Of `F.multi_head_attention_forward`, whose tokens come first."""
+
+
 @rule(
     nn.MultiheadAttention,
+    (F.multi_head_attention_forward, _FUNCTION),
     name="multi_head_attention",
     signature="query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None, "
     "average_attn_weights=True, is_causal=False, *, embed_dim=None, num_heads=None, "

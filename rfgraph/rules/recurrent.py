@@ -1,14 +1,16 @@
-"""Recurrent layers: LSTM, GRU, RNN.
+"""Recurrent layers, LSTM, GRU, RNN, and their cells.
 
 In: their nodes. Out: reads. Output 0 is the sequence, the others are the last states.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from rfgraph.graph import Node, Operand
-from rfgraph.language.reads import Place, Read, Reads, along, every, up_to
+from rfgraph.language.reads import Place, Read, Reads, along, every, mixed, same, up_to
+from rfgraph.language.vocabulary import Spelling
 from rfgraph.rules.registry import rule
 
 _WHOLE = every("recurrent")
@@ -59,3 +61,33 @@ for _name, _module in {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}.items():
         name=_name,
         signature="input, hx=None, *, batch_first=False, bidirectional=False",
     )(recurrent)
+
+
+def cell(node: Node) -> Reads:
+    """One step of LSTM, GRU and RNN.
+
+    Reads:      all features of its own sample, of the input and of the hidden state; of the cell state
+                the output's own.
+    Formula:    out[n, f] reads input[n, :], h[n, :] and c[n, f].
+    Example:    GRUCell(3, 2) on (4, 3): output (1, 0) reads the input at (1, 0 .. 2) and h at (1, 0 .. 1).
+    Precision:  exact.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html
+    """
+    states = node.params["hx"]
+    hidden, *cells = states if isinstance(states, tuple | list) else (states,)
+    rank = len(node.shape)
+    reads = [
+        mixed(rank, [rank - 1], "linear", operand.index)
+        for operand in (node.params["input"], hidden)
+        if isinstance(operand, Operand)
+    ]
+    return (*reads, *(same(rank, each.index) for each in cells if isinstance(each, Operand)))
+
+
+_CELLS: dict[str, tuple[Spelling, ...]] = {
+    "lstm_cell": (nn.LSTMCell, torch.lstm_cell),
+    "gru_cell": (nn.GRUCell, torch.gru_cell),
+    "rnn_cell": (nn.RNNCell, torch.rnn_tanh_cell, torch.rnn_relu_cell),
+}
+for _name, _targets in _CELLS.items():
+    rule(*_targets, name=_name, signature="input, hx=None, *weights")(cell)

@@ -72,8 +72,15 @@ class _ThreeWays(nn.Module):
         return self.attention(query, key, value)
 
 
+def _by_function(query: Tensor, key: Tensor, **options: Any) -> Any:
+    weights = w(12, 4), None, None, None, False, 0.0, w(4, 4), None
+    return F.multi_head_attention_forward(query, key, key, 4, 2, *weights, **options)
+
+
 def _multi_head() -> list[Example]:
     return [
+        ex(lambda q, k: _by_function(q, k, need_weights=False), (3, 2, 4), (2, 2, 4)),
+        ex(lambda q: _by_function(q, q, attn_mask=_ADDED, need_weights=False), (3, 1, 4)),
         ex(_Heads(True), (2, 3, 4)),
         ex(_Heads(False), (3, 2, 4)),
         ex(_Heads(True, need_weights=False), (2, 2, 4), (2, 3, 4)),

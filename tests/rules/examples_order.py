@@ -295,7 +295,40 @@ def _recurrent() -> dict[str, list[Example]]:
     }
 
 
+class _Cell(nn.Module):
+    """A cell with positive weights, from states that are given."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+        for parameter in cell.parameters():
+            nn.init.uniform_(parameter, 0.2, 0.9)
+
+    def forward(self, x: Tensor, *states: Tensor) -> Any:
+        given = (states if len(states) > 1 else states[0]) if states else None
+        return self.cell(x, given)
+
+
+def _cells() -> dict[str, list[Example]]:
+    return {
+        "lstm_cell": [
+            ex(_Cell(nn.LSTMCell(3, 2)), (2, 3)),
+            ex(_Cell(nn.LSTMCell(2, 3)), (2, 2), (2, 3), (2, 3)),
+            ex(_Cell(nn.LSTMCell(3, 2)), (3,)),
+        ],
+        "gru_cell": [
+            ex(_Cell(nn.GRUCell(3, 2)), (2, 3)),
+            ex(_Cell(nn.GRUCell(2, 3)), (2, 2), (2, 3)),
+        ],
+        "rnn_cell": [
+            ex(_Cell(nn.RNNCell(3, 2)), (2, 3)),
+            ex(_Cell(nn.RNNCell(2, 3, nonlinearity="relu")), (2, 2), (2, 3), draw="unit"),
+        ],
+    }
+
+
 EXAMPLES: dict[str, list[Example]] = {
+    **_cells(),
     **_ordered(),
     **_sampled(),
     **_assigned(),

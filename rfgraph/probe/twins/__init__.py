@@ -3,6 +3,6 @@
 Importing the package teaches every twin.
 """
 
-from rfgraph.probe.twins import arithmetic, matrices, places, products, recurrent, values
+from rfgraph.probe.twins import arithmetic, losses, matrices, places, products, recurrent, values
 
-__all__ = ["arithmetic", "matrices", "places", "products", "recurrent", "values"]
+__all__ = ["arithmetic", "losses", "matrices", "places", "products", "recurrent", "values"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rfgraph.probe.twins.encoding import average
-from rfgraph.probe.twins.twin import Called, Twin, nothing, traced, twin
+from rfgraph.probe.twins.encoding import average, mean
+from rfgraph.probe.twins.twin import Called, Result, Twin, nothing, traced, twin
 
 
 @twin("lstm gru rnn_tanh rnn_relu")
@@ -65,3 +65,14 @@ def _running(steps: Tensor) -> Tensor:
     """The mean of each step and all before it."""
     counts = torch.arange(1, len(steps) + 1, dtype=steps.dtype, device=steps.device)
     return steps.cumsum(0) / counts.view(-1, 1, 1)
+
+
+@twin("lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell")
+def cell(call: Called, sequence: Tensor, states: object, *weights: object) -> Result:
+    """All features of the input and of the hidden state; the cell state's own."""
+    hidden, *cells = states if isinstance(states, tuple | list) else (states,)
+    shapes = call.shapes()
+    is_pair = isinstance(shapes, tuple | list)
+    terms = [mean(value, [-1]) for value in traced((sequence, hidden))]
+    made = average(*terms, *traced(cells)).expand((shapes[0] if is_pair else shapes).shape)
+    return (made, made) if is_pair else made

@@ -1,7 +1,4 @@
-"""Kinds of random models, by the keywords of `rfgraph.testing.strategies.models`.
-
-Callers: the property tests, and `benchmarks/random_models.py`.
-"""
+"""Kinds of random models, by the keywords of `rfgraph.testing.strategies.models`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def _pairs() -> dict[str, list[Example]]:
     found["l1_loss"] += [
         ex(nn.L1Loss(reduction="none"), (2, 3), (2, 3)),
         ex(lambda x, y: F.l1_loss(x, y, reduce=False), (2, 3), (2, 3)),
-        ex(nn.L1Loss(size_average=False), (2, 3), (2, 3)),
+        ex(nn.L1Loss(reduction="sum"), (2, 3), (2, 3)),
     ]
     return found
 

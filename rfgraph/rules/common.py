@@ -33,8 +33,8 @@ def nonnegative(dim: int, rank: int) -> int:
 
 
 def all_dims(dims: object, rank: int) -> tuple[int, ...]:
-    """The dims that a `dim` argument means; None and () mean all."""
-    if dims is None or dims == ():
+    """The dims that a `dim` argument means; None, () and [] mean all."""
+    if dims is None or (isinstance(dims, tuple | list) and not dims):
         return tuple(range(rank))
     chosen = dims if isinstance(dims, tuple | list) else (dims,)
     return tuple(sorted(nonnegative(dim, rank) for dim in chosen))

@@ -50,7 +50,11 @@ def _reductions() -> dict[str, list[Example]]:
         ex(lambda x: x.mean(axis=-1, keepdims=True), (2, 3)),
         ex(lambda x: x.mean(dim=(1,), dtype=torch.float32), (2, 3)),
     ]
-    found["sum"] += [ex(lambda x: x.sum(dim=()), (2, 3)), ex(lambda x: x.sum(-1, True), (2, 3))]
+    found["sum"] += [
+        ex(lambda x: x.sum(dim=()), (2, 3)),
+        ex(lambda x: x.sum([]), (2, 3)),
+        ex(lambda x: x.sum(-1, True), (2, 3)),
+    ]
     for name in ("aminmax", "nanmedian", "count_nonzero"):
         function, draw = getattr(torch, name), "signs" if name == "count_nonzero" else "normal"
         found[name] = [

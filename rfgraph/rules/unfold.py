@@ -60,6 +60,9 @@ def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
     return {**params, "blocks": blocks}
 
 
+_ONE_POSITION = "cuts one position into windows, of which another size may have more"
+
+
 def _place(index: int, sizes: Sequence[int]) -> tuple[int, int]:
     """Row and column of the `index`-th of `sizes[0] * sizes[1]` elements, again and again."""
     return index // sizes[1] % sizes[0], index % sizes[1]
@@ -104,9 +107,12 @@ def im2col(node: Node) -> Reads:
         shifted = Relation.window(1, 1, 1, padding)
         return Law(digits, shifted if digits else Relation.constant([-padding]))
 
-    image = (Place((lead, lead + 1), pixel(axis), law(axis)) for axis in (0, 1))
+    def image(axis: int) -> Place:
+        reason = _ONE_POSITION if own[axis] == 1 else ""
+        return Place((lead, lead + 1), pixel(axis), law(axis), reason=reason)
+
     channel = along(lead, Relation.spread(prod(taps)))
-    return (Read(0, (*map(along, range(lead)), channel, *image)),)
+    return (Read(0, (*map(along, range(lead)), channel, image(0), image(1))),)
 
 
 def _geometry(params: Params, axis: int) -> tuple[int, int, int]:

@@ -468,3 +468,11 @@ def test_figures_of_positions_agree_with_region() -> None:
         hulls = np.array(node.region(middle))
         for axis, place in enumerate(middle):
             assert node.rf.center(place)[axis] == Fraction(int(hulls[axis].sum()), 2), after
+
+
+def test_one_position_that_is_cut_into_windows_holds_at_this_size() -> None:
+    """Of an image of one row, as a signal is, there may be more windows along the width at another size."""
+    model = Apply(lambda self, x: F.unfold(F.max_pool1d(x, 4, stride=3).unsqueeze(2), (1, 1)))
+    assert rfgraph.analyze(model, (1, 1, 5)).output.rf.closed_form == (False,)
+    for width in (5, 8):
+        assert rfgraph.verify(model, (1, 1, width)).exact

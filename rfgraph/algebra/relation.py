@@ -112,6 +112,10 @@ class Relation:
             return inner
         return _compose(self, inner)
 
+    def turns_after(self, inner: Relation) -> int:
+        """How many periods of `self` make one of `self.compose(inner)`, before it is reduced."""
+        return inner.period // gcd(inner.period, self.advance)
+
     def join(self, other: Relation) -> Relation:
         """Whatever either reads: two branches that meet.
 
@@ -266,7 +270,7 @@ def _window(kernel: int, stride: int, dilation: int, left_padding: int) -> Relat
 
 @lru_cache(_MEMO)
 def _compose(outer: Relation, inner: Relation) -> Relation:
-    turns = inner.period // gcd(inner.period, outer.advance)
+    turns = outer.turns_after(inner)
     period = outer.period * turns
     advance = outer.advance * turns // inner.period * inner.advance
     sets = (_image(outer.positions(o), inner) for o in range(period))

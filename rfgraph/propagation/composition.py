@@ -16,7 +16,15 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Shape
 from rfgraph.language.reads import Law, Place, unmoved
 from rfgraph.propagation.past import begun, gone_on
-from rfgraph.propagation.scans import Scan, Step, along_one, among_channels, folded
+from rfgraph.propagation.scans import (
+    TOO_LONG,
+    Scan,
+    Step,
+    along_one,
+    among_channels,
+    folded,
+    is_too_long,
+)
 
 GROUP = "reads a group of positions whole, as many as the analysed size has"
 SPLIT = (
@@ -162,6 +170,8 @@ def _compose_plain(relation: Relation, place: Place) -> Step | None:
         return None
     if not law.digits:
         return Step(Scan(_constant(relation, law), ()), limit=place.reason)
+    if is_too_long(law.relation, relation):
+        return Step(Scan(None, tuple(map(Digit, sorted(place.dims)))), limit=TOO_LONG)
     moved = Scan(law.relation.compose(relation), law.digits)
     return begun(moved, place) if law.past else Step(moved, limit=place.reason)
 

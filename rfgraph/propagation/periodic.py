@@ -19,7 +19,7 @@ from rfgraph.propagation.composition import Composition
 from rfgraph.propagation.crops import both, cropped_alike, within
 from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.masked import hides, leaves_out, masked_dims
-from rfgraph.propagation.scans import Scan
+from rfgraph.propagation.scans import TOO_LONG, Scan, are_too_long
 from rfgraph.propagation.trail import Origin, Trail, extend, merge
 
 RESHAPE = "a reshape regroups the positions of this axis"
@@ -255,14 +255,17 @@ def _absorb(scans: list[Scan], scan: Scan) -> str:
             continue
         if mine.relation is None or scan.relation is None:
             continue
-        if mine.relation.joinable(scan.relation):
+        if not mine.relation.joinable(scan.relation):
+            clash = (
+                f"rate mismatch: branches of effective strides {mine.relation.stride} "
+                f"and {scan.relation.stride} meet"
+            )
+        elif are_too_long(mine.relation, scan.relation):
+            clash = TOO_LONG
+        else:
             joined = mine.relation.join(scan.relation)
             if joined is not mine.relation or scan.crop != mine.crop:
                 scans[i] = replace(mine, relation=joined, crop=both(mine.crop, scan.crop))
             return ""
-        clash = (
-            f"rate mismatch: branches of effective strides {mine.relation.stride} "
-            f"and {scan.relation.stride} meet"
-        )
     scans.append(scan)
     return clash

@@ -18,6 +18,8 @@ from rfgraph.graph import Shape
 
 _KEPT = 4096  # memo tables: of all nodes, few read alike in different ways
 _LONGEST_PERIOD = 1024  # a relation with more phases than this is a table, not a law
+_MOST_PHASES = 1 << 14  # resampled at one odd ratio after another
+TOO_LONG = f"its reads repeat after more than {_MOST_PHASES} positions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,10 @@ def _along_one(scan: Scan) -> Scan | None:
     if period > _LONGEST_PERIOD or not advance:
         return None
     sets = (Positions.of([sum(d.at(index) for d in scan.digits)]) for index in range(period))
-    return Scan(Relation(period, advance, sets).compose(scan.relation), plain(scan.digits[0].dim))
+    steps = Relation(period, advance, sets)
+    if is_too_long(steps, scan.relation):
+        return None
+    return Scan(steps.compose(scan.relation), plain(scan.digits[0].dim))
 
 
 def shown(
@@ -149,11 +154,22 @@ def _uncovered(scans: tuple[Scan, ...]) -> tuple[Scan, ...]:
     )
 
 
+def is_too_long(outer: Relation, inner: Relation) -> bool:
+    """One after the other has more phases than are worth keeping."""
+    return outer.period * outer.turns_after(inner) > _MOST_PHASES
+
+
+def are_too_long(one: Relation, other: Relation) -> bool:
+    """The union of both has more phases than are worth keeping."""
+    return lcm(one.period, other.period) > _MOST_PHASES
+
+
 def _joinable(one: Scan, other: Scan) -> bool:
     """They move alike."""
     if one.relation is None or other.relation is None or one.digits != other.digits:
         return False
-    return one.relation.joinable(other.relation)
+    is_one_law = one.relation.joinable(other.relation)
+    return is_one_law and not are_too_long(one.relation, other.relation)
 
 
 def _union(one: Scan, other: Scan) -> Scan:

@@ -26,7 +26,7 @@ _SELECT = frozenset(
     "sort argsort msort topk kthvalue median mode grid_sample deform_conv2d".split()
 )
 """Their reads are decided by values, of which a NaN is one; a compiled `deform_conv2d` crashes on it."""
-_MASKABLE = (F.scaled_dot_product_attention, nn.MultiheadAttention)
+_MASKABLE = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
 _SUMS = frozenset("add iadd radd sub isub rsub subtract".split())
 _PRODUCTS = frozenset(
     "mul imul rmul multiply div truediv itruediv true_divide divide matmul imatmul rmatmul mm bmm mv dot "
@@ -142,7 +142,7 @@ def overcounted(
     masks = kwargs.get("attn_mask"), kwargs.get("key_padding_mask")
     positional = any(_is_mask(option) for option in options)
     causal = kwargs.get("is_causal", False)
-    if (target in _MASKABLE or isinstance(target, _MASKABLE[1:])) and (
+    if (target in _MASKABLE or isinstance(target, nn.MultiheadAttention)) and (
         causal or positional or any(mask is not None for mask in masks)
     ):
         return "masked keys are multiplied by zero"

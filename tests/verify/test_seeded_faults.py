@@ -31,7 +31,6 @@ MANY = 10
 
 _VALUES = "where it reads is decided by values: its rule is an upper bound, and says so"
 _MEMORY = "its result is whatever memory held"
-_WRITTEN = "its rule is an upper bound: what is overwritten still counts as read, and it says so"
 _UNWRITTEN = "it returns memory that nobody has written, which holds anything"
 UNSEEN: dict[str, str] = {
     **dict.fromkeys(
@@ -47,11 +46,8 @@ UNSEEN: dict[str, str] = {
     "bucketize": _VALUES,
     "cuda": "needs a GPU",
     "empty_like": _MEMORY,
-    "index_put": _WRITTEN,
-    "masked_scatter": _VALUES,
     "new_empty": _MEMORY,
-    "scatter": _WRITTEN,
-    "scatter_add": _WRITTEN,
+    "nll_loss": "all of its examples are conservative: the target's class alone is read",
     "scatter_reduce": _VALUES,
     "searchsorted": _VALUES,
     "take": _VALUES,

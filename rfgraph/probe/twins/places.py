@@ -186,8 +186,10 @@ def scattered(call: Called, value: Tensor, *args: Any, **kwargs: object) -> Tens
     indices = args[0] if call.name == "index_put" else named["index"]
     if traced(indices) or call.name == "scatter_reduce":
         return average(plain(value), _everything(call))
-    if call.name == "index_fill":  # with a number that is none of the values
-        made: Tensor = torch.index_fill(plain(value), named["dim"], indices, 1.0)
+    if call.name == "index_fill":  # with a number that is none of the values, where it is one
+        put = arguments("dim, index, value", args, kwargs)["value"]
+        filling = put.value if isinstance(put, Twin) else 1.0
+        made: Tensor = torch.index_fill(plain(value), named["dim"], indices, filling)
         return made
     options = {name: plain(entry) for name, entry in kwargs.items()}
     summed: Tensor = call.function(plain(value), *map(plain, args), **options)
@@ -195,8 +197,14 @@ def scattered(call: Called, value: Tensor, *args: Any, **kwargs: object) -> Tens
 
 
 @twin("masked_scatter")
-def data_dependent(call: Called, *args: object, **kwargs: object) -> Any:
-    return _everything(call)
+def masked_scatter(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
+    """With a constant mask as it is."""
+    p = arguments("mask, source", args, kwargs)
+    if isinstance(p["mask"], Twin):
+        everything: Tensor = _everything(call)
+        return everything
+    made: Tensor = plain(value).masked_scatter(p["mask"], plain(p["source"]))
+    return made
 
 
 @twin("sort argsort topk msort")

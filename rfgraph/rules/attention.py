@@ -13,7 +13,7 @@ from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, up_to
+from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, up_to, whole
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.masks import allowed_by, attended
 from rfgraph.rules.registry import rule
@@ -94,6 +94,10 @@ _FUNCTION = (
     "static_k=None, static_v=None, average_attn_weights=True, is_causal=False, *, batch_first=False"
 )
 """Of `F.multi_head_attention_forward`, whose tokens come first."""
+_WEIGHTS = (
+    "in_proj_weight in_proj_bias bias_k bias_v out_proj_weight out_proj_bias q_proj_weight k_proj_weight "
+    "v_proj_weight static_k static_v"
+).split()
 
 
 @rule(
@@ -108,7 +112,7 @@ _FUNCTION = (
 def multi_head_attention(node: Node) -> Reads:
     """Multi-head attention, with its projections.
 
-    Reads:      its own query; every key and every value.
+    Reads:      its own query; every key and every value; all of weights that are computed.
     Formula:    out[n, l, :] reads query[n, l, :], key[n, :, :] and value[n, :, :]; the weights
                 [n, l, s], too, read every key, for their softmax.
     Example:    self-attention over 5 tokens: output token 2 reads tokens 0 .. 4.
@@ -143,6 +147,8 @@ def multi_head_attention(node: Node) -> Reads:
         mask = params[role]
         if isinstance(mask, Operand):
             reads.append(Read(mask.index, (every("attention"),) * len(mask.shape)))
+    computed = (params[role] for role in _WEIGHTS if isinstance(params.get(role), Operand))
+    reads += [whole(len(each.shape), "linear", each.index) for each in computed]
     return tuple(reads)
 
 

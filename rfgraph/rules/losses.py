@@ -75,7 +75,8 @@ def classes(node: Node) -> Reads:
     """Losses of classes: cross_entropy, nll_loss.
 
     Reads:      all classes of the input, dim 1 (or the only one), at the output's own position, and the
-                target there, of which there may be one for each class. With a reduction all of both.
+                target there, of which there may be one for each class; all weights, where they are
+                computed. With a reduction all of each.
     Formula:    out[n, p] reads input[n, :, p] and target[n, p].
     Example:    (2, 5, 4) with reduction='none': output (1, 3) reads (1, 0 .. 4, 3).
     Precision:  exact for cross_entropy. Conservative for nll_loss, which reads the target's class alone.
@@ -83,8 +84,11 @@ def classes(node: Node) -> Reads:
     """
     if node.params["reduction"] != "none":
         return tuple(whole(len(own), "pooling", i) for i, own in enumerate(node.operand_shapes))
-    operands = (node.params["input"], node.params["target"])
-    return tuple(_of_class(each, len(node.shape)) for each in operands if isinstance(each, Operand))
+    operands, weight = (node.params["input"], node.params["target"]), node.params["weight"]
+    reads = [_of_class(each, len(node.shape)) for each in operands if isinstance(each, Operand)]
+    if isinstance(weight, Operand):  # one for each class, of which the target picks
+        reads.append(whole(len(weight.shape), "data-dependent", weight.index))
+    return tuple(reads)
 
 
 def _of_class(operand: Operand, rank: int) -> Read:

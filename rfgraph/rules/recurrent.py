@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rfgraph.graph import Node, Operand
-from rfgraph.language.reads import Place, Read, Reads, along, every, mixed, same, up_to
+from rfgraph.language.reads import Place, Read, Reads, along, every, mixed, same, up_to, whole
 from rfgraph.language.vocabulary import Spelling
 from rfgraph.rules.registry import rule
 
@@ -67,7 +67,7 @@ def cell(node: Node) -> Reads:
     """One step of LSTM, GRU and RNN.
 
     Reads:      all features of its own sample, of the input and of the hidden state; of the cell state
-                the output's own.
+                the output's own; all of weights that are computed.
     Formula:    out[n, f] reads input[n, :], h[n, :] and c[n, f].
     Example:    GRUCell(3, 2) on (4, 3): output (1, 0) reads the input at (1, 0 .. 2) and h at (1, 0 .. 1).
     Precision:  exact.
@@ -81,7 +81,9 @@ def cell(node: Node) -> Reads:
         for operand in (node.params["input"], hidden)
         if isinstance(operand, Operand)
     ]
-    return (*reads, *(same(rank, each.index) for each in cells if isinstance(each, Operand)))
+    reads += [same(rank, each.index) for each in cells if isinstance(each, Operand)]
+    computed = (each for each in node.params.get("weights", ()) if isinstance(each, Operand))
+    return (*reads, *(whole(len(each.shape), "linear", each.index) for each in computed))
 
 
 _CELLS: dict[str, tuple[Spelling, ...]] = {

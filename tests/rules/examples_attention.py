@@ -77,8 +77,17 @@ def _by_function(query: Tensor, key: Tensor, **options: Any) -> Any:
     return F.multi_head_attention_forward(query, key, key, 4, 2, *weights, **options)
 
 
+def _by_weights(tokens: Tensor, weight: Tensor) -> Any:
+    """Self-attention whose projection is computed."""
+    weights = weight, None, None, None, False, 0.0, w(2, 2), None
+    return F.multi_head_attention_forward(
+        tokens, tokens, tokens, 2, 1, *weights, need_weights=False
+    )
+
+
 def _multi_head() -> list[Example]:
     return [
+        ex(_by_weights, (2, 1, 2), (6, 2)),
         ex(lambda q, k: _by_function(q, k, need_weights=False), (3, 2, 4), (2, 2, 4)),
         ex(lambda q: _by_function(q, q, attn_mask=_ADDED, need_weights=False), (3, 1, 4)),
         ex(_Heads(True), (2, 3, 4)),

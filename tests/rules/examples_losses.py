@@ -53,6 +53,12 @@ def _classes() -> dict[str, list[Example]]:
                 draw="unit",
             ),
             ex(nn.CrossEntropyLoss(reduction="sum"), (2, 3), (2, 3), draw="unit"),
+            ex(
+                lambda x, v: F.cross_entropy(x, _CLASSES, v, reduction="none"),
+                *((2, 3), (3,)),
+                draw="unit",
+                conservative="the weight of the target's class alone is read",
+            ),
         ],
         "nll_loss": [
             ex(

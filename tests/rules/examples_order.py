@@ -319,6 +319,10 @@ def _cells() -> dict[str, list[Example]]:
         "gru_cell": [
             ex(_Cell(nn.GRUCell(3, 2)), (2, 3)),
             ex(_Cell(nn.GRUCell(2, 3)), (2, 2), (2, 3)),
+            ex(
+                lambda x, v: torch.gru_cell(x, w(2, 1), v, w(3, 1)),
+                *((2, 2), (3, 2)),
+            ),
         ],
         "rnn_cell": [
             ex(_Cell(nn.RNNCell(3, 2)), (2, 3)),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -98,8 +98,13 @@ def expected(numbers: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[tuple[in
         yield position, tuple(set() if place is None else {int(i)} for i in place or shape)
 
 
-def tracked(*shapes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(range(len(shape))) for name, shape in zip("xv", shapes, strict=False)}
+def taken_by_torch(shape: tuple[int, ...], index: Index) -> tuple[Tensor, Tensor]:
+    """The numbered elements of a tensor, and those that an index takes; one that torch refuses is not drawn."""
+    numbers = torch.arange(prod(shape)).reshape(shape)
+    try:
+        return numbers, numbers[index]
+    except (IndexError, RuntimeError, TypeError):
+        reject()
 
 
 @given(indices())
@@ -111,11 +116,7 @@ def tracked(*shapes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
 @example(((3, 4), (np.array([2, 0]), np.int64(-1))))
 def test_indexing_reads_what_torch_takes(drawn: tuple[tuple[int, ...], Index]) -> None:
     shape, index = drawn
-    numbers = torch.arange(prod(shape)).reshape(shape)
-    try:
-        taken = numbers[index]
-    except (IndexError, RuntimeError, TypeError):
-        assume(False)
+    _, taken = taken_by_torch(shape, index)
     report = rfgraph.analyze(Takes(index), shape, axes=range(len(shape)))
     assert report.output.shape == tuple(taken.shape)
     for position, read in expected(taken, shape):
@@ -132,11 +133,7 @@ def test_assignment_reads_what_torch_puts_there(
 ) -> None:
     """`lead`: dims of size 1 that the value has beside its own; `ones`: own dims that are broadcast."""
     shape, index = drawn
-    numbers = torch.arange(prod(shape)).reshape(shape)
-    try:
-        named = numbers[index]
-    except (IndexError, RuntimeError, TypeError):
-        assume(False)
+    numbers, named = taken_by_torch(shape, index)
     assume(0 < len(named.unique()) == named.numel() and named.ndim + lead < 7)
     own = (*(1,) * lead, *(1 if d < ones else n for d, n in enumerate(named.shape)))
     assume(own)  # a value without dims is read everywhere
@@ -145,7 +142,7 @@ def test_assignment_reads_what_torch_puts_there(
     try:
         put[index] = torch.arange(prod(own)).reshape(own)
     except (IndexError, RuntimeError):
-        assume(False)
+        reject()
     shapes = {"x": shape, "value": own}
     axes = {name: range(len(each)) for name, each in shapes.items()}
     report = rfgraph.analyze(Puts(index), shapes, axes=axes)

@@ -50,4 +50,5 @@ def classes(call: Called, *args: object, **kwargs: object) -> Tensor:
         has_classes = value.ndim > len(shape)
         if not (has_classes and call.setting.cut and value.ndim == 1):
             terms.append(mean(value, [min(len(shape), 1)], False) if has_classes else value)
+    terms += [value.mean() for value in traced(p["weight"]) if not call.setting.cut]
     return average(*terms).expand(shape) if terms else nothing(call)

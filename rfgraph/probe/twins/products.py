@@ -262,7 +262,8 @@ def multi_head_attention(
         [attended(allowed, m)] if m is not None and not call.setting.cut else [] for m in means[1:]
     )
     masks = [p[name] for name in ("attn_mask", "key_padding_mask")]
-    every = [] if call.setting.cut else [value.mean() for value in traced(masks)]
+    computed = [p[name] for name in p if name.endswith(("weight", "bias", "_k", "_v"))]
+    every = [] if call.setting.cut else [value.mean() for value in traced((masks, computed))]
     nothing = torch.ones(allowed.shape[0], roles[0].shape[0], 1, dtype=torch.float64, device=device)
     out = average(*own, *keys, *values, *every, nothing)
     result = out.transpose(0, 1) if batched else out[0]

@@ -74,5 +74,6 @@ def cell(call: Called, sequence: Tensor, states: object, *weights: object) -> Re
     shapes = call.shapes()
     is_pair = isinstance(shapes, tuple | list)
     terms = [mean(value, [-1]) for value in traced((sequence, hidden))]
+    terms += [value.mean() for value in traced(weights) if not call.setting.cut]
     made = average(*terms, *traced(cells)).expand((shapes[0] if is_pair else shapes).shape)
     return (made, made) if is_pair else made

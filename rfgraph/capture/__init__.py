@@ -7,6 +7,7 @@ In: a model, input shapes or none, a vocabulary of operators. Out: a `Capture`. 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -15,6 +16,7 @@ from torch.fx import GraphModule
 from rfgraph.capture.arguments import Arguments, Inputs, given
 from rfgraph.capture.existing import Existing, is_graph
 from rfgraph.capture.inputs import worked_out
+from rfgraph.capture.interception import OutsideTheTree
 from rfgraph.capture.programs import Exported, Model, as_named, exported, held, opened, taken
 from rfgraph.capture.source import source_of
 from rfgraph.capture.tensors import DataDependentError
@@ -112,18 +114,31 @@ class _One:
         self._leaves = leaves
         self._way = way
         self._is_graph = False
+        self._all_modules = False
 
     def captured(self, inputs: Inputs) -> Capture:
         """The model, at the caller's inputs or some that are worked out."""
-        with untouched(self.model, self._training):
+
+        def capture() -> Capture:
             if inputs is not None:
                 return self._trace(given(self.model, inputs))
             return replace(self._first_that_fits(), worked_out=True)
 
+        return self._untouched(capture)
+
     def at(self, inputs: Arguments) -> Capture:
         """The model at these inputs."""
-        with untouched(self.model, self._training):
-            return self._trace(inputs)
+        return self._untouched(lambda: self._trace(inputs))
+
+    def _untouched(self, capture: Callable[[], Capture]) -> Capture:
+        """What is captured; what the forward does is put back, also before it has to run again."""
+        try:
+            with untouched(self.model, self._training):
+                return capture()
+        except OutsideTheTree:
+            self._all_modules = True
+            with untouched(self.model, self._training):
+                return capture()
 
     def existing(self, inputs: Inputs) -> Capture:
         """A graph that exists already, at the caller's inputs or those it was made with."""
@@ -185,11 +200,13 @@ class _One:
 
     def _run(self, inputs: Arguments) -> Graph:
         tracer = Existing if self._is_graph else Tracer
-        return tracer(self._vocabulary, self._leaves).run(self.model, inputs)
+        return tracer(self._vocabulary, self._leaves).run(self.model, inputs, self._all_modules)
 
     def _exported(self, inputs: Arguments) -> Graph:
         program = exported(self.model, inputs)
-        return Existing(self._vocabulary, self._leaves).run(program, as_named(program, inputs))
+        return Existing(self._vocabulary, self._leaves).run(
+            program, as_named(program, inputs), self._all_modules
+        )
 
 
 def _is_refusal(error: CaptureError) -> bool:

@@ -25,7 +25,7 @@ from torch.overrides import is_tensor_method_or_property
 from rfgraph.capture import aten
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.inputs import paths
-from rfgraph.capture.interception import intercepted, passed_by
+from rfgraph.capture.interception import functions, intercepted, passed_by
 from rfgraph.capture.lowering import PLAIN, Result
 from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
@@ -62,8 +62,12 @@ _is_method = lru_cache(maxsize=1024)(is_tensor_method_or_property)
 class Tracer(Recorder):
     """One capture of one model: its forward runs, and what it calls is recorded."""
 
-    def run(self, model: nn.Module, inputs: Arguments) -> Graph:
-        """Trace the model's forward, called with these arguments."""
+    def run(self, model: nn.Module, inputs: Arguments, all_modules: bool = False) -> Graph:
+        """Trace the model's forward, called with these arguments.
+
+        Raises:
+            OutsideTheTree: it calls a module that is not the model's, and `all_modules` was not said.
+        """
         self.root = model
         modules = paths(model)
         self._paths = {id(module): path for path, module in modules.items()}
@@ -75,7 +79,7 @@ class Tracer(Recorder):
                 name: self._input(name, names[name], meta) for name, meta in inputs.leaves.items()
             }
         args, kwargs = inputs.filled(tensors)
-        with intercepted(self):
+        with intercepted(self, None if all_modules else modules.values()):
             result = self.result_of(model, args, kwargs)
         return self._finish(result)
 
@@ -179,7 +183,7 @@ class Tracer(Recorder):
         if spelled is None:
             return self.call(overload.overloadpacket, args, kwargs)
         args, kwargs = aten.in_order(overload, args, kwargs)
-        with intercepted(self):
+        with functions(self):
             return spelled(*args, **kwargs)
 
     def _attribute(self, getter: Any, tensor: Any) -> object:

@@ -5,6 +5,7 @@ Nothing of rfgraph is used here. A test that fails after an upgrade of torch say
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import UninitializedParameter
 from torch.overrides import BaseTorchFunctionMode, TorchFunctionMode, is_tensor_method_or_property
 
@@ -52,7 +54,7 @@ class Recorder(Tensor):
 def test_every_module_is_called_by_the_call_of_its_base_class(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Capture replaces `nn.Module.__call__` for the time of a trace, and so sees every module."""
+    """Where modules outside the module tree are called, capture replaces it for the time of a trace."""
     original, called = nn.Module.__call__, []
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -62,6 +64,27 @@ def test_every_module_is_called_by_the_call_of_its_base_class(
     monkeypatch.setattr(nn.Module, "__call__", call)
     nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU())(torch.zeros(1, 1, 5))
     assert called == ["Sequential", "Conv1d", "ReLU"]
+
+
+def test_a_module_with_a_call_of_its_own_is_called_by_it_and_copied_without() -> None:
+    """Capture gives one to every module of the tree; what a forward copies is then a module outside of it."""
+    module = nn.ReLU()
+    module.__dict__["_compiled_call_impl"] = lambda x: x - 1
+    assert module(torch.zeros(())) == -1
+    assert nn.Module.__call__(module, torch.zeros(())) == -1
+    assert copy.deepcopy(module)(torch.zeros(())) == 0
+
+
+def test_a_global_hook_is_called_before_any_module_without_a_call_of_its_own() -> None:
+    called = []
+    hook = register_module_forward_pre_hook(lambda module, _: called.append(type(module).__name__))
+    try:
+        model = nn.Sequential(nn.Identity(), nn.ReLU())
+        model[0].__dict__["_compiled_call_impl"] = lambda x: x
+        model(torch.zeros(()))
+    finally:
+        hook.remove()
+    assert called == ["Sequential", "ReLU"]
 
 
 def test_a_module_keeps_its_state_in_three_dicts_and_its_flag_in_its_own() -> None:

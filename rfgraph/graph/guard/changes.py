@@ -10,8 +10,9 @@ from operator import is_, is_not
 
 from torch import nn
 
-_BY_THE_GUARD = ("training", "_compiled_call_impl")
-"""Attributes that a run begins by setting."""
+_OWN_CALL = "_compiled_call_impl"
+_BY_US = ("training", _OWN_CALL)
+"""Attributes that a run begins by setting: a module need not have had the second."""
 _PARTS = ("_parameters", "_buffers", "_modules")
 
 
@@ -33,12 +34,11 @@ class Modules:
         before = self._before.get(id(own))
         if before is None:
             return False
-        if len(own) != len(before) or own.get("training") is not self._training:
+        added = _OWN_CALL in own and _OWN_CALL not in before
+        if len(own) != len(before) + added or own.get("training") is not self._training:
             return True
-        others = sum(map(is_not, own.values(), before.values()))
-        if others and others != sum(
-            own.get(name) is not before.get(name) for name in _BY_THE_GUARD
-        ):
+        others = added + sum(map(is_not, own.values(), before.values()))
+        if others and others != sum(own.get(name) is not before.get(name) for name in _BY_US):
             return True
         for name in _PARTS:
             now = own[name]

@@ -156,6 +156,12 @@ def _put(view: Traced, step: Step, parent: Traced, value: Traced, record: Record
     whole = parent.tensor
     if view.tensor.dtype != whole.dtype:
         raise Unfollowed("through a view of another dtype")
+    if step.op == "unsqueeze":
+        return record("squeeze", value.tensor, step.params["dim"] % view.tensor.ndim)
+    if step.op == "squeeze":
+        for dim in _dropped(step, view.tensor, whole):
+            value = record("unsqueeze", value.tensor, dim)
+        return value
     if step.op in _RESHAPED and view.tensor.numel() == whole.numel():
         return record("reshape", value.tensor, tuple(whole.shape))
     if step.op in _REORDERED and whole.ndim <= len(_PRIMES):
@@ -164,6 +170,14 @@ def _put(view: Traced, step: Step, parent: Traced, value: Traced, record: Record
     if index is not None:
         return record(assigned, whole, index, value.tensor)
     return _put_by_places(step, parent, value, record)
+
+
+def _dropped(step: Step, view: torch.Tensor, whole: torch.Tensor) -> list[int]:
+    """The dims that a squeeze dropped: a reshape back would not tell them from others of size 1."""
+    if view.ndim == whole.ndim:
+        return []
+    asked = {dim % whole.ndim for dim in step.params["dim"]}
+    return [d for d in range(whole.ndim) if whole.shape[d] == 1 and (d in asked or not asked)]
 
 
 def _order_back(step: Step, rank: int) -> tuple[int, ...]:

@@ -100,11 +100,14 @@ FOLDS: dict[str, Fold] = {"reflect": reflect, "replicate": replicate, "circular"
 
 
 def padded(dim: int, relation: Relation, size: int, mode: str) -> Place:
-    """`relation` over an operand dim of `size`, padded by `mode`: zeros read nothing, others fold back."""
+    """`relation` over an operand dim of `size`, padded by `mode`: zeros read nothing, others fold back.
+
+    A position of the padding may fold onto one that is read anyway, and another at another size: each counts.
+    """
     fold = FOLDS.get(mode)
     if fold is None:
         return along(dim, relation)
-    return table(dim, lambda o: sorted({fold(i, size) for i in relation.at(o)}), relation)
+    return table(dim, lambda o: sorted(fold(i, size) for i in relation.at(o)), relation)
 
 
 def reduced(node: Node, dims: Sequence[int], kind: Kind, keepdim: bool) -> tuple[Place, ...]:

@@ -134,7 +134,7 @@ def affine_grid(node: Node) -> Reads:
 
 
 def chosen_by_data(node: Node) -> Reads:
-    """Operators whose reads the data choose: bucketing, taking by an index.
+    """Operators whose reads the data choose: taking by an index.
 
     Reads:      everything.
     Formula:    R(o) = every position.
@@ -145,8 +145,32 @@ def chosen_by_data(node: Node) -> Reads:
     return data_dependent(node)
 
 
-for _name in ("take", "bucketize", "searchsorted"):
-    rule(*spellings(_name), name=_name, signature="input, *operands, **options")(chosen_by_data)
+rule(*spellings("take"), signature="input, *operands, **options")(chosen_by_data)
+
+
+@rule(*spellings("bucketize"), signature="input, boundaries, *, out_int32=None, right=None")
+@rule(
+    *spellings("searchsorted"),
+    signature="sorted_sequence, input, *, out_int32=None, right=None, side=None, sorter=None",
+)
+def bucketize(node: Node) -> Reads:
+    """Between which of some sorted boundaries a number lies.
+
+    Reads:      the number at the output's own position; all boundaries, of its own row where there are
+                several.
+    Formula:    out[o] reads input[o] and boundaries[o[:-1], :].
+    Example:    bucketize(x, b): output (2, 3) reads x (2, 3) and all of b.
+    Precision:  exact: any boundary decides for some numbers.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.searchsorted.html
+    """
+    params, rank, reads = node.params, len(node.shape), []
+    if isinstance(params["input"], Operand):
+        reads.append(same(rank, params["input"].index))
+    for role in ("boundaries", "sorted_sequence", "sorter"):
+        if isinstance(params.get(role), Operand):
+            own = len(params[role].shape)
+            reads.append(mixed(own, (own - 1,), "data-dependent", params[role].index))
+    return tuple(reads)
 
 
 @rule(*spellings("cumulative_trapezoid"), signature="y, x=None, *, dx=None, dim=-1")

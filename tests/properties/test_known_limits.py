@@ -61,6 +61,78 @@ def test_one_position_that_a_reshape_regroups_is_told_by_a_second_size() -> None
     assert verified(Description(shape=(1, 1, 7, 5), layers=layers)).exact
 
 
+def test_a_column_that_is_the_last_at_this_size_only_is_told_by_a_second_size() -> None:
+    """All columns but the last hold a constant; the second is the last of two, and is none of more.
+
+    Along the height, a closed form is that of all columns together: a bound for each.
+    """
+
+    class Column(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, (3, 2), stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x)
+            y[..., :-1].fill_(0.5)
+            return y.narrow(3, 1, 1)
+
+    (mismatch,) = rfgraph.verify(Column(), (1, 1, 7, 4), rows="all").mismatches
+    assert (mismatch.node, mismatch.kind) == ("narrow", "size-dependent")
+    assert {*mismatch.numeric} <= {*mismatch.analytic}
+    assert rfgraph.verify(Column(), (1, 1, 7, 9), rows="all").agrees
+
+
+def test_a_quarter_of_the_size_asked_for_twice_beside_another_input_is_told_by_a_second_size() -> (
+    None
+):
+    """The second input says which sizes fit: at those that an analysis looks at, both ask for one position."""
+
+    class Quarters(nn.Module):
+        def forward(self, x: Tensor, side: Tensor) -> Tensor:
+            x = x[..., x.shape[-1] // 4 :]
+            return x[..., x.shape[-1] // 4 :] * side
+
+    check = rfgraph.verify(Quarters(), {"x": (1, 1, 4, 4), "side": (1, 1, 4, 3)}, rows="all")
+    assert {mismatch.kind for mismatch in check.mismatches} <= {"size-dependent"}
+
+
+def test_padding_that_folds_onto_what_is_read_anyway_folds_elsewhere_at_another_size() -> None:
+    """At 9 positions, the five that a circular kernel of dilation 3 reads at 1 are three: 1, 4 and 7."""
+
+    class Second(nn.Module):
+        def __init__(self, mode: str) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(2, 2, 5, padding="same", dilation=3, padding_mode=mode)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x)[..., 1]  # type: ignore[no-any-return]
+
+    row = rfgraph.analyze(Second("circular"), (1, 2, 9)).output.rf
+    assert [limit.node for limit in row.limits] == ["conv"]
+    for mode in ("circular", "reflect", "replicate", "zeros"):
+        assert rfgraph.verify(Second(mode), (1, 2, 9), rows="all").exact
+
+
+def test_a_dim_that_a_squeeze_dropped_comes_back_where_it_was() -> None:
+    """Behind a write through it: a reshape could not tell it from others of one position."""
+
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, (3, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x)
+            part = y[:, 1:]
+            y[:, 1:].squeeze(1).sub_(1)
+            return part
+
+    check = rfgraph.verify(Squeezed(), (1, 1, 3, 4), rows="all")
+    assert check.exact, check
+    assert rfgraph.analyze(Squeezed(), (1, 1, 3, 4)).output.rf.closed_form == (True, True)
+
+
 def test_pixels_that_come_back_from_channels_are_themselves() -> None:
     there_and_back = Description(shape=(1, 1, 4, 6), layers=(PixelUnshuffle(), PixelShuffle()))
     report = rfgraph.analyze(there_and_back.build(), there_and_back.shape)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tests.rules.deformable import deform_conv2d
 from tests.rules.examples import Example, ex, w
 
+_EDGES = torch.tensor([-0.5, 0.0, 0.5])
 _AT = torch.tensor([[2, 0, 1], [1, 1, 0]])
 _ONE_WAY = "each half of the features goes through time in one direction"
 _CHOSEN = "what is not chosen counts as read"
@@ -91,18 +92,17 @@ def _sampled() -> dict[str, list[Example]]:
             ),
         ],
         "bucketize": [
+            ex(lambda x: torch.bucketize(x, _EDGES.to(x)), (2, 3)),
             ex(
-                lambda x: torch.bucketize(x, torch.tensor([-0.5, 0.0, 0.5], dtype=x.dtype)),
+                lambda x, b: torch.bucketize(input=x, boundaries=b),
                 (2, 3),
-                conservative=_CHOSEN,
-            )
+                (4,),
+            ),
         ],
         "searchsorted": [
-            ex(
-                lambda x: torch.searchsorted(torch.tensor([-0.5, 0.0, 0.5], dtype=x.dtype), x),
-                (2, 3),
-                conservative=_CHOSEN,
-            )
+            ex(lambda x: torch.searchsorted(_EDGES.to(x), x), (2, 3)),
+            ex(lambda x, b: torch.searchsorted(b, x), (2, 3), (2, 4)),
+            ex(lambda x, b: torch.searchsorted(b, x), (2, 3), (4,)),
         ],
         "gather": [
             ex(lambda x: torch.gather(x, 1, _AT), (2, 3)),

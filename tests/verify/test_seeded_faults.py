@@ -43,13 +43,11 @@ UNSEEN: dict[str, str] = {
     "cholesky": "no matrix that is drawn is positive-definite",
     "affine_grid": "all of its examples are conservative: its rule is an upper bound",
     "bernoulli": "torch refuses to draw with a probability that is NaN",
-    "bucketize": _VALUES,
     "cuda": "needs a GPU",
     "empty_like": _MEMORY,
     "new_empty": _MEMORY,
     "nll_loss": "all of its examples are conservative: the target's class alone is read",
     "scatter_reduce": _VALUES,
-    "searchsorted": _VALUES,
     "take": _VALUES,
 }
 """Operators whose faults cannot be shown here, and why."""

@@ -23,6 +23,7 @@ from rfgraph.rules import (  # noqa: F401  (imported to register)
     resample,
     reshape,
     select,
+    spectral,
     unfold,
 )
 from rfgraph.rules.registry import VOCABULARY, rule

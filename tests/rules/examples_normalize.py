@@ -156,7 +156,30 @@ def _fourier() -> dict[str, list[Example]]:
     return found
 
 
+def _stft() -> list[Example]:
+    hann = torch.hann_window(6, dtype=torch.float64)
+    some = torch.tensor([1.0, 0.0, 2.0, 3.0], dtype=torch.float64)
+
+    def real(x: torch.Tensor) -> torch.Tensor:
+        return torch.stft(x, 6, 4, window=hann, return_complex=False)
+
+    return [
+        ex(lambda x: torch.stft(x, 6, 2, window=hann, return_complex=True), (2, 11)),
+        ex(lambda x: x.stft(n_fft=5, hop_length=3, center=False, return_complex=True), (9,)),
+        ex(
+            lambda x: torch.stft(x, 8, 3, 4, some, pad_mode="constant", return_complex=True),
+            (2, 10),
+        ),
+        ex(
+            lambda x: torch.stft(x, 6, 7, window=hann, pad_mode="circular", return_complex=True),
+            (9,),
+        ),
+        ex(real, (2, 8), conservative="of a real signal, the lowest and the highest bin are real"),
+    ]
+
+
 EXAMPLES: dict[str, list[Example]] = {
+    "stft": _stft(),
     "batch_norm": _batch(),
     **_instance(),
     **_channels(),

@@ -3,6 +3,24 @@
 Importing the package teaches every twin.
 """
 
-from rfgraph.probe.twins import arithmetic, losses, matrices, places, products, recurrent, values
+from rfgraph.probe.twins import (
+    arithmetic,
+    losses,
+    matrices,
+    places,
+    products,
+    recurrent,
+    spectral,
+    values,
+)
 
-__all__ = ["arithmetic", "losses", "matrices", "places", "products", "recurrent", "values"]
+__all__ = [
+    "arithmetic",
+    "losses",
+    "matrices",
+    "places",
+    "products",
+    "recurrent",
+    "spectral",
+    "values",
+]

@@ -1,0 +1,57 @@
+"""Short-time Fourier transforms.
+
+In: nodes of `stft`. Out: reads.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from rfgraph.algebra.positions import Positions
+from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Node, Operand
+from rfgraph.language.reads import Read, Reads, along, every
+from rfgraph.language.vocabulary import Params
+from rfgraph.rules.common import padded
+from rfgraph.rules.registry import rule
+from rfgraph.rules.zeros import fixed
+
+
+def _taps(params: Params) -> list[int]:
+    """The places of a frame that its window, in the middle of it, does not fix to 0."""
+    length = params["win_length"] or params["n_fft"]
+    left = (params["n_fft"] - length) // 2
+    zeros = None if params["window"] is None else fixed(params["window"], 0.0)
+    if zeros is None:
+        return list(range(left, left + length))
+    return [left + t for t, is_zero in enumerate(zeros.expand(length).tolist()) if not is_zero]
+
+
+@rule(
+    torch.stft,
+    "stft",
+    name="stft",
+    signature="input, n_fft, hop_length=None, win_length=None, window=None, center=True, "
+    "pad_mode='reflect', normalized=False, onesided=None, return_complex=None, align_to_window=None",
+)
+def stft(node: Node) -> Reads:
+    """Short-time Fourier transform: a spectrum of each frame.
+
+    Reads:      of its own frame, all that the window does not fix to 0; with `center`, frames begin
+                n_fft // 2 before the signal, which is padded by `pad_mode`.
+    Formula:    R(.., f, m) = {hop_length * m - n_fft // 2 + t : window[t] != 0} for every bin f.
+    Example:    n_fft 16, hop 4, a Hann window, whose first weight is 0: frame 3 reads {5 .. 19}.
+    Precision:  exact. Conservative where real and imaginary parts are apart: some of their weights are 0.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.stft.html
+    """
+    params, reads = node.params, []
+    n_fft, start = params["n_fft"], params["n_fft"] // 2 if params["center"] else 0
+    hop = params["hop_length"] or n_fft // 4
+    if isinstance(params["input"], Operand):
+        *batch, size = params["input"].shape
+        law = Relation(1, hop, (Positions.of(t - start for t in _taps(params)),))
+        frame = padded(len(batch) + 1, law, size, params["pad_mode"] if start else "")
+        reads.append(Read(params["input"].index, (*map(along, range(len(batch))), frame)))
+    if isinstance(params["window"], Operand):
+        reads.append(Read(params["window"].index, (every("linear"),)))
+    return tuple(reads)

@@ -55,6 +55,23 @@ class Bound:
     known: Operator | None
 
 
+_WHOLE = frozenset(
+    "dim dims dim0 dim1 dim2 start_dim end_dim dimension start length end step n k shifts chunks groups "
+    "num_groups offset diagonal kernel_size stride padding dilation output_padding output_size correction "
+    "num_classes split_size split_size_or_sections indices_or_sections sections".split()
+)
+"""Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
+
+
+def _number(value: object) -> object:
+    """The whole number that a constant without dims is; in a sequence, too."""
+    if isinstance(value, list | tuple) and any(isinstance(entry, torch.Tensor) for entry in value):
+        return type(value)(map(_number, value))
+    if not isinstance(value, torch.Tensor) or value.ndim or value.is_meta:
+        return value
+    return value if value.is_floating_point() or value.is_complex() else int(value)
+
+
 class Lowering:
     """Canonical nodes of one graph, and their names.
 
@@ -153,10 +170,13 @@ class Lowering:
     def _params(self, bound: Params, operands: list[fx.Node]) -> Params:
         """Bound arguments as a rule sees them; the operands are added to those that are known."""
         plain = PLAIN
-        return {
+        params = {
             name: value if type(value) in plain else self._param(value, operands)
             for name, value in bound.items()
         }
+        if not _WHOLE.isdisjoint(params):
+            params.update((name, _number(params[name])) for name in _WHOLE & params.keys())
+        return params
 
     def _param(self, value: Any, operands: list[fx.Node]) -> object:
         """An argument as a rule sees it: constants are themselves, tensors of the graph operands."""

@@ -147,7 +147,7 @@ def _dim(value: Periodic) -> int | None:
 
 def _is_folded(place: Place, output: int, size: int, count: int) -> bool:
     """Does a position, and all before it, read other positions than its law says, as near a beginning?"""
-    if output >= count:
+    if output >= count or len(place.dims) > 1:
         return False
     law = place.law
     assert law is not None

@@ -56,7 +56,7 @@ class Bound:
 
 
 _WHOLE = frozenset(
-    "dim dims dim0 dim1 dim2 start_dim end_dim dimension start length end step n k shifts chunks groups "
+    "size dim dims dim0 dim1 dim2 start_dim end_dim dimension start length end step n k shifts chunks groups "
     "num_groups offset diagonal kernel_size stride padding dilation output_padding output_size correction "
     "num_classes split_size split_size_or_sections indices_or_sections sections".split()
 )

@@ -274,7 +274,7 @@ def _repeats(params: Params, shapes: Sequence[Shape]) -> Params:
     """`dim` and `repeats`; where the repeats are a tensor of the model, also the `index` they make."""
     repeats, dim = params["repeats"], params["dim"]
     if isinstance(repeats, torch.Tensor) and not repeats.is_meta and repeats.numel() == 1:
-        repeats = int(repeats)
+        repeats = int(repeats)  # of all
     size = prod(shapes[0]) if dim is None else shapes[0][nonnegative(dim, len(shapes[0]))]
     if isinstance(repeats, torch.Tensor) and not repeats.is_meta:
         index = torch.arange(size).repeat_interleave(repeats.detach().cpu()).tolist()
@@ -283,10 +283,13 @@ def _repeats(params: Params, shapes: Sequence[Shape]) -> Params:
 
 
 def _infer_repeats(params: Params, shapes: Sequence[Shape]) -> Shape | None:
-    if params["index"] is None or params["dim"] is None:
-        return None if params["index"] is None else (len(params["index"]),)
-    dim = nonnegative(params["dim"], len(shapes[0]))
-    return (*shapes[0][:dim], len(params["index"]), *shapes[0][dim + 1 :])
+    index, repeats = params["index"], params["repeats"]
+    if index is None and not isinstance(repeats, int):
+        return None
+    own = shapes[0] if params["dim"] is not None else (prod(shapes[0]),)
+    dim = nonnegative(params["dim"] or 0, len(own))
+    count = own[dim] * repeats if index is None else len(index)
+    return (*own[:dim], count, *own[dim + 1 :])
 
 
 @rule(

@@ -134,7 +134,7 @@ def group_norm(node: Node) -> Reads:
     """
     rank, each = len(node.shape), node.shape[1] // node.params["num_groups"]
     group = every("statistics")
-    if node.params["num_groups"] > 1:
+    if node.params["num_groups"] > 1 and each:
         law = Relation(each, each, (Positions.progression(0, 1, each),) * each)
         group = table(1, law.at, law, "groups of channels are counted")
     space = (every("statistics"),) * (rank - 2)

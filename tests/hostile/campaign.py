@@ -57,7 +57,7 @@ def graph(seed: int, names: list[str], cut: bool = True) -> Tally:
     with in_float64(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         drawer = Drawer(rng, *_shape(rng, rank=(3, 4, 4, 4, 5)))
-        wanted = rng.randint(5, 40)
+        wanted = 5 + int(36 * rng.random() ** 2)  # most are short: a long one costs as much as ten
         for _ in range(3 * wanted):
             if len(drawer.statements) >= wanted:
                 break

@@ -42,6 +42,7 @@ class Drawer:
         self.names = 0
         self.env: dict[str, Any] = {}
         self._pre: list[str] = []
+        self._may_have_written = False
         self._restart()
 
     def program(self) -> Program:
@@ -51,6 +52,7 @@ class Drawer:
         """Draw a statement until torch accepts one."""
         for _ in range(tries):
             self._pre, members, names = [], len(self.members), self.names
+            self._may_have_written = False
             try:
                 expression = draw(self)
                 if self._accepts(operator, expression):
@@ -58,7 +60,8 @@ class Drawer:
             except Refused:
                 pass
             except Exception:  # torch's word: a statement that it refuses is none
-                self._restart()
+                if self._may_have_written:
+                    self._restart()
             del self.members[members:]
             self.names = names
         return False
@@ -66,6 +69,7 @@ class Drawer:
     def _accepts(self, operator: str, expression: str) -> bool:
         name = self.fresh()
         lines = [*self._pre, f"{name} = {expression}"]
+        self._may_have_written = len(lines) > 1 or "_(" in expression or "out=" in expression
         for line in lines:
             run_text(line, self.env)
         value = self.env[name]
@@ -75,7 +79,8 @@ class Drawer:
             value = value[index]
         fits = isinstance(value, Tensor) and value.layout is torch.strided
         if not fits or value.numel() > LARGEST or value.ndim > 6:
-            self._restart()
+            if self._may_have_written:
+                self._restart()
             return False
         self.env[name] = value
         self.statements.append(Statement(name, tuple(lines), operator))
@@ -328,7 +333,7 @@ class Drawer:
             plain = f"torch.{name}({_joined(first, others)}"
             result = self.of(plain + ")")
             if isinstance(result, Tensor):
-                shape = (0,) if self.chance(0.1) else tuple(result.shape)
+                shape = (0,) if self.chance(0.04) else tuple(result.shape)
                 spelled = [f"{plain}, out=torch.empty({shape}, dtype={result.dtype}))"]
         spelled = [text for text in spelled if text.startswith(only)] or spelled
         if not spelled:

@@ -63,6 +63,10 @@ _WHOLE = frozenset(
 """Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
 
 
+_OF_TWO = frozenset(("max", "min"))
+"""In the place of a dim, a tensor is a second one to these."""
+
+
 def _number(value: object) -> object:
     """The whole number that a constant without dims is; in a sequence, too."""
     if isinstance(value, list | tuple) and any(isinstance(entry, torch.Tensor) for entry in value):
@@ -123,6 +127,8 @@ class Lowering:
                 return self._unknown(node, f"{known.name} {error}")
             params = self._params(given, operands)
         shapes = tuple([self._shapes[operand] for operand in operands])
+        if known.name not in _OF_TWO and not _WHOLE.isdisjoint(params):
+            params = {**params, **{name: _number(params[name]) for name in _WHOLE & params.keys()}}
         if known.normalize is not None and operands:
             params = known.normalize(params, shapes)
         return Bound(known.name, params, operands, shapes, known)
@@ -170,13 +176,10 @@ class Lowering:
     def _params(self, bound: Params, operands: list[fx.Node]) -> Params:
         """Bound arguments as a rule sees them; the operands are added to those that are known."""
         plain = PLAIN
-        params = {
+        return {
             name: value if type(value) in plain else self._param(value, operands)
             for name, value in bound.items()
         }
-        if not _WHOLE.isdisjoint(params):
-            params.update((name, _number(params[name])) for name in _WHOLE & params.keys())
-        return params
 
     def _param(self, value: Any, operands: list[fx.Node]) -> object:
         """An argument as a rule sees it: constants are themselves, tensors of the graph operands."""

@@ -185,6 +185,11 @@ def test_a_tensor_without_dims_has_a_dim_0_for_who_asks(function: Function) -> N
     assert report.output.shape == () and reads(report, 1) == [1, 2]
 
 
+def test_a_tensor_in_the_place_of_a_dim_is_compared_with() -> None:
+    report = analysed(lambda x: torch.max(x, torch.tensor(1)), (2, 3), (0, 1))
+    assert report.output.shape == (2, 3) and reads(report, 1, 0, 2) == [2]
+
+
 def test_pieces_of_nothing_are_as_many_as_were_asked_for() -> None:
     report = analysed(lambda x: x[..., :0].chunk(4, -1)[3], (2, 3), (1,))
     assert report.output.shape == (2, 0)

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from rfgraph.graph import Masked, Node, Shape
+from rfgraph.graph.calls import written
 from rfgraph.language.reads import Reads
 
 Params: TypeAlias = Mapping[str, Any]
@@ -323,14 +322,6 @@ def _forward(module_class: type) -> Any:
     return getattr(module_class, "forward", None)
 
 
-def _written(value: object) -> object:
-    """Numbers of numpy as the code would write them."""
-    if isinstance(value, tuple | list) and type(value) in (tuple, list):
-        entries = map(_written, value)
-        return list(entries) if isinstance(value, list) else tuple(entries)
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def module_params(operator: Operator, module: object) -> Params:
     """The plain attributes and buffers of a module that are arguments of its operator.
 
@@ -342,6 +333,6 @@ def module_params(operator: Operator, module: object) -> Params:
     known = operator.signature.known
     return {
         **operator.signature.defaults,
-        **{k: _written(attributes[k]) for k in known if k in attributes},
+        **{k: written(attributes[k]) for k in known if k in attributes},
         **{k: v for k, v in attributes["_buffers"].items() if k in known},
     }

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import fx, nn
 from torch._ops import OpOverload
@@ -93,6 +94,8 @@ class Constants:
         kind = type(value)
         if kind in _WRITTEN_AS_CODE or isinstance(value, OpOverload):
             return value
+        if isinstance(value, np.generic):  # a number, which code writes as Python's
+            return value.item()
         return self._node(value)
 
     def _node(self, value: object) -> fx.Node:

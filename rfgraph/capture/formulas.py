@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from rfgraph.capture.lowering import Bound, Result
 from rfgraph.graph import Operand
-from rfgraph.graph.calls import assigned, is_of_torch
+from rfgraph.graph.calls import assigned, is_of_torch, outputs_of
 
 ASKED = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as permute transpose t T swapaxes "
@@ -52,6 +52,8 @@ def formula(call: fx.Node, bound: Bound) -> object:
     if not dtype.is_floating_point or bound.params.get("dtype") is not None:
         return None
     if bound.params.get("return_indices"):  # the second output is of another dtype
+        return None
+    if complex in map(type, outputs_of(list(bound.params.values()))):
         return None
     for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
         if not _alike(value.meta["val"], dtype):
@@ -119,7 +121,14 @@ def hold(metas: object, target: object, bound: Bound, ask: Callable[[], object])
     own: list[object] = []
     if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
         own = [None if w is None else w.shape for w in target._parameters.values()]
-    key = (bound.op, claimed, *[_kind(v) if type(v) in _NO_KEYS else v for v in params], *own)
+    spelled = None if isinstance(target, nn.Module) else target
+    key = (
+        bound.op,
+        spelled,
+        claimed,
+        *[_kind(v) if type(v) in _NO_KEYS else v for v in params],
+        *own,
+    )
     if _is_held(key):
         return
     key = tuple(map(_kind, key))  # there may be tensors, lists and slices in a tuple

@@ -55,6 +55,27 @@ class Bound:
     known: Operator | None
 
 
+_WHOLE = frozenset(
+    "size dim dims dim0 dim1 dim2 start_dim end_dim dimension start length end step n k shifts chunks groups "
+    "num_groups offset diagonal kernel_size stride padding dilation output_padding output_size correction "
+    "num_classes split_size split_size_or_sections indices_or_sections sections".split()
+)
+"""Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
+
+
+_OF_TWO = frozenset(("max", "min"))
+"""In the place of a dim, a tensor is a second one to these."""
+
+
+def _number(value: object) -> object:
+    """The whole number that a constant without dims is; in a sequence, too."""
+    if isinstance(value, list | tuple) and any(isinstance(entry, torch.Tensor) for entry in value):
+        return type(value)(map(_number, value))
+    if not isinstance(value, torch.Tensor) or value.ndim or value.is_meta:
+        return value
+    return value if value.is_floating_point() or value.is_complex() else int(value)
+
+
 class Lowering:
     """Canonical nodes of one graph, and their names.
 
@@ -106,6 +127,8 @@ class Lowering:
                 return self._unknown(node, f"{known.name} {error}")
             params = self._params(given, operands)
         shapes = tuple([self._shapes[operand] for operand in operands])
+        if known.name not in _OF_TWO and not _WHOLE.isdisjoint(params):
+            params = {**params, **{name: _number(params[name]) for name in _WHOLE & params.keys()}}
         if known.normalize is not None and operands:
             params = known.normalize(params, shapes)
         return Bound(known.name, params, operands, shapes, known)

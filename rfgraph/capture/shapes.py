@@ -41,14 +41,20 @@ class Shapes:
     def run(self, target: Target, args: Args, kwargs: Kwargs, bound: Bound) -> object:
         """What a call returns, made on the stand-ins themselves: what shares memory with them, shares it."""
         moved, named = self._moved(_plainly(args, bound), kwargs)
-        if bound.op in ASKED and not _may_copy(bound):
-            return called(target, moved, named)
-        return answered(
-            target,
-            bound,
-            lambda: on_meta(target, moved, named),
-            lambda result: _shares(result, (moved, named)),
-        )
+        ask = called if bound.op in ASKED and not _may_copy(bound) else on_meta
+
+        def asked() -> object:
+            try:
+                return ask(target, moved, named)
+            except (RuntimeError, TypeError) as error:
+                try:
+                    return ask(target, *self._with_numbers(args, kwargs))
+                except Exception:
+                    raise error from None  # which speaks of what was passed
+
+        if ask is called:
+            return asked()
+        return answered(target, bound, asked, lambda result: _shares(result, (moved, named)))
 
     def apart(self, target: Target, args: Args, kwargs: Kwargs) -> object:
         """What a call returns, made on other meta tensors than the stand-ins: it may write into them."""
@@ -58,6 +64,24 @@ class Shapes:
     def _moved(self, args: Args, kwargs: Kwargs) -> tuple[Args, dict[str, object]]:
         named = {name: self.to_meta(value) for name, value in kwargs.items()}
         return tuple([arg if type(arg) in _NUMBERS else self.to_meta(arg) for arg in args]), named
+
+    def _with_numbers(self, args: Args, kwargs: Kwargs) -> tuple[Args, dict[str, object]]:
+        """Arguments in which constants are the whole numbers that they are.
+
+        Torch takes them for such, as of a dim or of sizes, and asks for values, which a meta tensor has not.
+        """
+        numbers, named = self._numbers(args), self._numbers(dict(kwargs))
+        return self._moved(numbers, named)
+
+    def _numbers(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            whole = value.ndim < 2 and not value.is_floating_point() and not value.is_meta
+            return value.tolist() if whole and self._find(value) is None else value
+        if type(value) in (tuple, list):
+            return type(value)(map(self._numbers, value))
+        if type(value) is dict:
+            return {name: self._numbers(entry) for name, entry in value.items()}
+        return value
 
     def tried(self, target: Target, args: Args, kwargs: Kwargs) -> object:
         """What a call returns on random tensors, as meta tensors: for operators without a meta kernel.

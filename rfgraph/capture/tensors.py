@@ -37,9 +37,10 @@ QUESTIONS = VALUE_READERS | METADATA | SHOWN | {"get_device", "__iter__", "__dee
 TURNED: dict[str, tuple[str, tuple[int, ...]]] = {
     "data": ("detach", ()),
     **dict.fromkeys(("mT", "mH"), ("transpose", (-2, -1))),
+    "H": ("adjoint", ()),
 }
 """Attributes that are a method by another name."""
-OPERATORS = frozenset(("T", "H", "real", "imag"))
+OPERATORS = frozenset(("T", "real", "imag"))
 """Attributes that are operators."""
 RESHAPES = frozenset(
     "resize_ resize_as_ set_ t_ squeeze_ unsqueeze_ transpose_ swapaxes_ swapdims_ as_strided_".split()

@@ -9,6 +9,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 from torch import Tensor, nn
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import handle_torch_function, has_torch_function
@@ -126,3 +127,11 @@ def plain(value: object) -> object:
     if type(value) is tuple:
         return tuple(map(plain, value))
     return value
+
+
+def written(value: object) -> object:
+    """Numbers of numpy as the code would write them."""
+    if isinstance(value, tuple | list) and type(value) in (tuple, list):
+        entries = map(written, value)
+        return list(entries) if isinstance(value, list) else tuple(entries)
+    return value.item() if isinstance(value, np.generic) else value

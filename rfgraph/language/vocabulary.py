@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 from rfgraph.graph import Masked, Node, Shape
+from rfgraph.graph.calls import written
 from rfgraph.language.reads import Reads
 
 Params: TypeAlias = Mapping[str, Any]
@@ -26,6 +27,17 @@ Target: TypeAlias = type | Callable[..., object] | str
 """A class of modules, a function, `"library::operator"`, or the name of a tensor method."""
 Spelling: TypeAlias = Target | tuple[Target, str]
 """A target, or one with a signature of its own."""
+
+
+_ALSO = {
+    **dict.fromkeys(("A", "x", "tensor"), "input"),
+    **dict.fromkeys(("mat2", "vec", "vec2", "x2", "B", "y", "tensor2", "v"), "other"),
+    "axis": "dim",
+    "axis0": "dim0",
+    "axis1": "dim1",
+    "dims": "sizes",
+}
+"""Names that torch gives an argument in one spelling, and rules in all: `mm(mat2=w)`, `flip(axis=1)`."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +122,23 @@ class Signature:
             raise TypeError(f"takes at most {len(self.names)} arguments, got {len(args)}")
         if kwargs:
             unknown = kwargs.keys() - self.known - {self.variadic}
+            if unknown and not self.open and not unknown.isdisjoint(_ALSO):
+                return self.bind(args, self._renamed(kwargs, unknown))
             if unknown and not self.open:
                 raise TypeError(f"has no argument {', '.join(sorted(map(repr, unknown)))}")
             bound.update((k, value) for k, value in kwargs.items() if k != self.variadic)
             # Operands are numbered in this order: the input comes before a weight that has a default.
             return {**{name: bound[name] for name in self.names if name in bound}, **bound}
         return bound
+
+    def _renamed(self, kwargs: Mapping[str, object], unknown: Collection[str]) -> Params:
+        """Arguments by this signature's names; what it has under neither name is `TypeError`'s matter."""
+        named = {name: _ALSO[name] for name in unknown if name in _ALSO}
+        taken = {*self.known, self.variadic} - kwargs.keys()
+        strange = sorted(repr(name) for name in unknown if named.get(name) not in taken)
+        if strange:
+            raise TypeError(f"has no argument {', '.join(strange)}")
+        return {named.get(name, name): value for name, value in kwargs.items()}
 
 
 def _flat(rest: Sequence[Any]) -> tuple[object, ...]:
@@ -310,6 +333,6 @@ def module_params(operator: Operator, module: object) -> Params:
     known = operator.signature.known
     return {
         **operator.signature.defaults,
-        **{k: attributes[k] for k in known if k in attributes},
+        **{k: written(attributes[k]) for k in known if k in attributes},
         **{k: v for k, v in attributes["_buffers"].items() if k in known},
     }

@@ -90,4 +90,4 @@ class Hulls:
         return Fraction(self.length, self.lo.size)
 
     def _varies_along_one_dim(self) -> bool:
-        return int(sum(size > 1 for size in self.lo.shape)) == 1
+        return self.lo.size > 0 and sum(size > 1 for size in self.lo.shape) == 1

@@ -55,7 +55,7 @@ def carried_on(
 def _narrowed(sets: Array) -> Array:
     """Size 1 along the dims along which the sets turn out not to vary."""
     for dim in range(sets.ndim - 1):
-        first = sets.take([0], axis=dim)
+        first = sets[(slice(None),) * dim + (slice(1),)]
         if sets.shape[dim] > 1 and bool((sets == first).all()):
             sets = first
     return sets

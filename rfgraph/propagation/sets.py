@@ -30,7 +30,8 @@ _NONE: Mapping[str, frozenset[int]] = {}
 
 def varies(lattice: Lattice, sets: Array, dim: int) -> bool:
     """Do the sets differ along a dim? Of hulls, which do not show it, it is taken that they do."""
-    return not lattice.exact or bool((sets != sets.take([0], axis=dim)).any())
+    first = (slice(None),) * dim + (slice(1),)
+    return not lattice.exact or bool((sets != sets[first]).any())
 
 
 def sets_of(lattice: Lattice, law: Relation, count: int) -> Array:

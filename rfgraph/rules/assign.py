@@ -197,7 +197,7 @@ def indexed(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_add_.html
     """
     params, rank = node.params, len(node.shape)
-    if not is_constant(params["index"]):
+    if not is_constant(params["index"]) or not rank:
         return _anywhere(node)
     dim = nonnegative(params["dim"], rank)
     sent = [int(i) % max(node.shape[dim], 1) for i in params["index"].reshape(-1)]

@@ -27,7 +27,7 @@ def per_dim(value: object, count: int) -> tuple[int, ...]:
 
 def nonnegative(dim: int, rank: int) -> int:
     """A dim counted from the front."""
-    if not -rank <= dim < max(rank, 1):
+    if not -max(rank, 1) <= dim < max(rank, 1):  # torch takes dim 0 of what has none
         raise ValueError(f"dim {dim} is out of range for a tensor of {rank} dims")
     return dim % rank if rank else 0
 
@@ -37,7 +37,8 @@ def all_dims(dims: object, rank: int) -> tuple[int, ...]:
     if dims is None or (isinstance(dims, tuple | list) and not dims):
         return tuple(range(rank))
     chosen = dims if isinstance(dims, tuple | list) else (dims,)
-    return tuple(sorted(nonnegative(dim, rank) for dim in chosen))
+    found = tuple(sorted(nonnegative(dim, rank) for dim in chosen))
+    return found if rank else ()
 
 
 def dim_of(params: Params, shapes: Sequence[Shape]) -> Params:

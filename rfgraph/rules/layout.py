@@ -6,6 +6,7 @@ In: their nodes. Out: reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -60,7 +61,10 @@ def _ordered(params: Params, shapes: Sequence[Shape]) -> Params:
 def _moved_order(params: Params, shapes: Sequence[Shape]) -> Params:
     rank = len(shapes[0])
     source, target = (
-        [nonnegative(d, rank) for d in (given if isinstance(given, tuple | list) else (given,))]
+        [
+            nonnegative(int(d), rank)
+            for d in (given if isinstance(given, tuple | list) else (given,))
+        ]
         for given in (params["source"], params["destination"])
     )
     rest = iter(dim for dim in range(rank) if dim not in source)
@@ -183,8 +187,14 @@ def roll(node: Node) -> Reads:
     if dims is None or dims == ():
         if len(shape) < 2:
             return _rolled(node, (0,))
-        return moves(node, lambda input, shifts, dims: torch.roll(input, shifts))
+        reads = moves(node, lambda input, shifts, dims: torch.roll(input, shifts))
+        return tuple(replace(read, dims=tuple(map(_flattened, read.dims))) for read in reads)
     return _rolled(node, dims if isinstance(dims, tuple | list) else (dims,))
+
+
+def _flattened(place: Place) -> Place:
+    """At another size as many elements are other rows."""
+    return place if place.reason else replace(place, reason="rolls elements in a row")
 
 
 def _rolled(node: Node, dims: Sequence[int]) -> Reads:
@@ -264,7 +274,7 @@ def _repeats(params: Params, shapes: Sequence[Shape]) -> Params:
     """`dim` and `repeats`; where the repeats are a tensor of the model, also the `index` they make."""
     repeats, dim = params["repeats"], params["dim"]
     if isinstance(repeats, torch.Tensor) and not repeats.is_meta and repeats.numel() == 1:
-        repeats = int(repeats)
+        repeats = int(repeats)  # of all
     size = prod(shapes[0]) if dim is None else shapes[0][nonnegative(dim, len(shapes[0]))]
     if isinstance(repeats, torch.Tensor) and not repeats.is_meta:
         index = torch.arange(size).repeat_interleave(repeats.detach().cpu()).tolist()
@@ -273,10 +283,13 @@ def _repeats(params: Params, shapes: Sequence[Shape]) -> Params:
 
 
 def _infer_repeats(params: Params, shapes: Sequence[Shape]) -> Shape | None:
-    if params["index"] is None or params["dim"] is None:
-        return None if params["index"] is None else (len(params["index"]),)
-    dim = nonnegative(params["dim"], len(shapes[0]))
-    return (*shapes[0][:dim], len(params["index"]), *shapes[0][dim + 1 :])
+    index, repeats = params["index"], params["repeats"]
+    if index is None and not isinstance(repeats, int):
+        return None
+    own = shapes[0] if params["dim"] is not None else (prod(shapes[0]),)
+    dim = nonnegative(params["dim"] or 0, len(own))
+    count = own[dim] * repeats if index is None else len(index)
+    return (*own[:dim], count, *own[dim + 1 :])
 
 
 @rule(
@@ -312,7 +325,12 @@ def _interleaved(
     return torch.repeat_interleave(input, repeats)
 
 
-@rule(*spellings("diagonal"), signature="input, offset=0, dim1=0, dim2=1")
+@rule(
+    *(each for each in spellings("diagonal") if each is not torch.linalg.diagonal),
+    (torch.linalg.diagonal, "input, *, offset=0, dim1=-2, dim2=-1"),
+    name="diagonal",
+    signature="input, offset=0, dim1=0, dim2=1",
+)
 def diagonal(node: Node) -> Reads:
     """Diagonal of two dims, as a new last dim.
 

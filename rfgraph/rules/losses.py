@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 from torch.nn import _reduction
 
@@ -17,11 +18,19 @@ from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import broadcast_shapes
 from rfgraph.rules.registry import rule, spellings
 
+_BY_NUMBER = ("none", "mean", "sum")
+_NUMBERED = {
+    torch.kl_div: "input, target, reduction=0, *, log_target=False",
+    torch.binary_cross_entropy_with_logits: "input, target, weight=None, pos_weight=None, reduction=0",
+}
+"""Torch's own spellings, which reduce nothing unless they are asked to."""
 _REDUCED = "size_average=None, reduce=None, reduction='mean'"
 
 
 def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
     """`reduction`, also where it is written as it was before torch 1.0."""
+    if isinstance(params["reduction"], int):  # torch.kl_div
+        return {**params, "reduction": _BY_NUMBER[params["reduction"]]}
     old = params["size_average"], params["reduce"]
     if old == (None, None):
         return params
@@ -63,7 +72,10 @@ for _name, _module, _rest in (
     ),
 ):
     rule(
-        *spellings(_name, _module),
+        *(
+            (each, _NUMBERED[each]) if each in _NUMBERED else each
+            for each in spellings(_name, _module)
+        ),
         name=_name,
         signature=f"input, target, {_rest}, **options",  # some have weights, by the version of torch
         normalize=_normalize,

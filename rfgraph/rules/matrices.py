@@ -30,7 +30,8 @@ def product(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.tensordot.html
     """
     params = node.params
-    return contracted(node, params["factors"], params["labels"], params["output"])
+    zeros_hide = node.op != "cdist"  # a distance to 0 is no 0
+    return contracted(node, params["factors"], params["labels"], params["output"], zeros_hide)
 
 
 def _labelled(one: object, other: object, labels: Sequence[Labels]) -> Params:
@@ -151,7 +152,7 @@ def kron(node: Node) -> Reads:
 
 
 def _quotient(dim: int, one: int, other: int, alone: bool) -> Place:
-    law = Relation.spread(other)
+    law = Relation.spread(max(other, 1))
     return along(dim, law) if alone else table(dim, law.at, law, "kron counts the other factor")
 
 
@@ -229,7 +230,8 @@ def _crossed(params: Params, shapes: Sequence[Shape]) -> Params:
     rank, dim = max(len(one.shape), len(other.shape)), params["dim"]
     if dim is None:  # torch.cross: the first one of three positions
         dim = next(d for d, size in enumerate(one.shape) if size == 3)
-    return {**params, "dim": nonnegative(dim, rank)}
+    reason = "" if params["dim"] is not None else "the first dim of three positions"
+    return {**params, "dim": nonnegative(dim, rank), "reason": reason}
 
 
 @rule(
@@ -249,7 +251,8 @@ def cross(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cross.html
     """
     dim, rank = node.params["dim"], len(node.shape)
-    others = along(dim, Relation(3, 3, tuple(Positions.of(p) for p in ((1, 2), (0, 2), (0, 1)))))
+    law = Relation(3, 3, tuple(Positions.of(p) for p in ((1, 2), (0, 2), (0, 1))))
+    others = table(dim, law.at, law, node.params["reason"])
     reads = []
     for i, own in enumerate(node.operand_shapes):
         dims = list(broadcast(own, node.shape, i).dims)
@@ -259,7 +262,7 @@ def cross(node: Node) -> Reads:
 
 
 def _square(params: Params, shapes: Sequence[Shape]) -> Shape:
-    return shapes[0][:1] * 2 if len(shapes[0]) == 2 else ()
+    return shapes[0][:1] * 2 if len(shapes[0]) == 2 and shapes[0][0] != 1 else ()
 
 
 def covariance(node: Node) -> Reads:
@@ -271,7 +274,7 @@ def covariance(node: Node) -> Reads:
     Precision:  exact. Conservative for the diagonal of corrcoef, which is 1.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.cov.html
     """
-    if len(node.operand_shapes[0]) < 2:
+    if not node.shape:
         return (whole(len(node.operand_shapes[0]), "statistics"),)
     return tuple(Read(0, (along(dim), every("statistics"))) for dim in range(2))
 

@@ -16,7 +16,7 @@ from torch import nn
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import Kind, Read, Reads, along, broadcast, every, mixed, same
+from rfgraph.language.reads import Kind, Read, Reads, along, broadcast, every, mixed, same, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, dim_of, unchanged
 from rfgraph.rules.masks import left_along, log_softened, softened
@@ -133,7 +133,10 @@ def group_norm(node: Node) -> Reads:
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.GroupNorm.html
     """
     rank, each = len(node.shape), node.shape[1] // node.params["num_groups"]
-    group = along(1, Relation(each, each, (Positions.progression(0, 1, each),) * each))
+    group = every("statistics")
+    if node.params["num_groups"] > 1 and each:
+        law = Relation(each, each, (Positions.progression(0, 1, each),) * each)
+        group = table(1, law.at, law, "groups of channels are counted")
     space = (every("statistics"),) * (rank - 2)
     return same(rank), Read(0, (along(0), group, *space)), *_per_channel(node)
 
@@ -265,7 +268,8 @@ def fourier(node: Node) -> Reads:
     """
     rank, dims, sizes = len(node.shape), node.params["dim"], node.params.get("s")
     if dims is None and sizes is not None:
-        dims = tuple(range(rank - len(sizes), rank))
+        count = len(sizes) if isinstance(sizes, tuple | list) else 1
+        dims = tuple(range(rank - count, rank))
     return (mixed(rank, all_dims(dims, rank), "spectral"),)
 
 

@@ -66,17 +66,24 @@ def linear(node: Node) -> Reads:
 
 
 def contracted(
-    node: Node, factors: Sequence[object], labels: Sequence[Labels], output: Labels
+    node: Node,
+    factors: Sequence[object],
+    labels: Sequence[Labels],
+    output: Labels,
+    zeros_hide: bool = True,
 ) -> Reads:
     """Labelled dims: along the output dim of the same label; all of those the output has not.
 
-    Where a factor is fixed to 0, nothing of the others is read: masked attention.
+    Where a factor is fixed to 0, nothing of the others is read: masked attention. `zeros_hide`: it is a
+    product.
     """
     kind = _mixing(node)
     positions = {label: dim for dim, label in enumerate(output)}
 
     def of(label: object, size: int) -> Place:
         if label not in positions:
+            if not zeros_hide:
+                return every(kind)
             return _where_not_zero(factors, labels, label, positions, kind)
         dim = positions[label]
         return fixed(0) if size == 1 != node.shape[dim] else along(dim)

@@ -212,7 +212,7 @@ def select(node: Node) -> Reads:
     """
     own = node.operand_shapes[0]
     dim = nonnegative(node.params["dim"], len(own))
-    read = _without(dim, len(own), one(node.params["index"], own[dim]))
+    read = _without(dim, len(own), one(int(node.params["index"]), own[dim]))
     return (Read(0, read, picks=True),)
 
 
@@ -231,15 +231,23 @@ def index_select(node: Node) -> Reads:
     Precision:  exact for a constant index.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.index_select.html
     """
+    if not node.shape:
+        return data_dependent(node)
     rank = len(node.shape)
     dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
     if is_constant(index):
         size = node.operand_shapes[0][dim]
         place = looked_up((dim,), index.detach().cpu().reshape(-1), size)
         return picking(along_dim(node, dim, place))
-    reads = along_dim(node, dim, every("data-dependent"))
-    rest = enumerate(node.operand_shapes[1:], start=1)
-    return (*reads, *(Read(i, (along(dim),) * len(shape)) for i, shape in rest))
+    own = Read(index.index, (along(dim),) * len(index.shape))
+    return (*_picked_anywhere(node, dim), own)
+
+
+def _picked_anywhere(node: Node, dim: int) -> Reads:
+    """All of `dim` of what is picked from; nothing of a tensor of the model."""
+    if not isinstance(node.params["input"], Operand):
+        return ()
+    return along_dim(node, dim, every("data-dependent"))
 
 
 @rule(*spellings("gather"), signature="input, dim, index, sparse_grad=False")
@@ -252,12 +260,14 @@ def gather(node: Node) -> Reads:
     Precision:  exact for a constant index.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.gather.html
     """
+    if not node.shape:
+        return data_dependent(node)
     rank = len(node.shape)
     dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
     if is_constant(index):
         size = node.operand_shapes[0][dim]
         return along_dim(node, dim, looked_up(range(rank), index.detach().cpu(), size))
-    return (*along_dim(node, dim, every("data-dependent")), same(rank, index.index))
+    return (*_picked_anywhere(node, dim), same(rank, index.index))
 
 
 @rule(*spellings("unbind"), signature="input, dim=0")
@@ -286,7 +296,7 @@ def split(node: Node) -> Reads:
     """
     dim = nonnegative(node.params["dim"], len(node.shape))
     start, fixed_ends = node.params["starts"][node.output], node.params["fixed"]
-    is_last = start + node.shape[dim] == node.operand_shapes[0][dim]
+    is_last = start + node.shape[dim] >= node.operand_shapes[0][dim]
     bounded = fixed_ends and not (is_last and node.params["is_open"])
     place = stepped(dim, start, 1, start > 0 and not fixed_ends, bounded)
     return picking(along_dim(node, dim, place))
@@ -306,15 +316,20 @@ def _normalize_pieces(params: Params, shapes: Sequence[Shape]) -> Params:
 def _starts(params: Params, size: int) -> tuple[Sequence[int], bool, bool]:
     """See `_normalize_pieces`."""
     if "chunks" in params:
+        if not size:
+            return [0] * params["chunks"], False, True
         each = -(-size // params["chunks"])
         return range(0, max(size, 1), max(each, 1)), False, True
     if "indices_or_sections" in params:
         asked = (params[name] for name in ("indices_or_sections", "indices", "sections"))
-        sections: int | Sequence[int] = next(value for value in asked if value is not None)
+        sections: Any = next(value for value in asked if value is not None)
+        if isinstance(sections, torch.Tensor):
+            sections = sections.tolist()
         if isinstance(sections, int):
             each, rest = divmod(size, sections)
             return [i * each + min(i, rest) for i in range(sections)], False, True
-        return (0, *(i % size for i in sections)), min(sections) >= 0, True
+        starts = (i if i >= 0 else max(i + size, 0) for i in sections)
+        return (0, *starts), min(sections, default=0) >= 0, True
     named = ("split_sizes", "split_size_or_sections", "split_size")
     sizes: int | Sequence[int] = next(params[name] for name in named if name in params)
     if isinstance(sizes, int):

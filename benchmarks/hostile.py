@@ -1,0 +1,72 @@
+"""Calls of every operator and random graphs of them, held against perturbation.
+
+In: `--graphs`, `--calls`, `--seed`, `--processes`. Out: every fault as code that runs, when it is found, and
+counts; exit 1 where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # `tests` hold the generator
+
+from tests.hostile.campaign import Tally, call, graph
+from tests.hostile.names import names
+
+BATCH = 100
+
+
+def batch(kind: str, seed: int, start: int, count: int) -> Tally:
+    torch.set_num_threads(1)
+    tally, all_names = Tally(), names()
+    for n in range(start, start + count):
+        if kind == "calls":
+            tally.add(call(all_names[n % len(all_names)], seed * 1_000_000 + n))
+        else:
+            tally.add(graph(seed * 1_000_000 + n, all_names))
+    return tally
+
+
+def _run(job: tuple[str, int, int, int]) -> Tally:
+    return batch(*job)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--graphs", type=int, default=1000)
+    parser.add_argument("--calls", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
+    asked = parser.parse_args()
+    begin = time.monotonic()
+    jobs = [
+        (kind, asked.seed, start, min(BATCH, count - start))
+        for kind, count in (("calls", asked.calls), ("graphs", asked.graphs))
+        for start in range(0, count, BATCH)
+    ]
+    total, shown = Tally(), set()
+    with multiprocessing.Pool(asked.processes) as pool:
+        for tally in pool.imap_unordered(_run, jobs):
+            for fault in tally.faults:
+                key = (fault.kind, fault.program.statements[-1].operator, fault.told[:30])
+                if key not in shown:
+                    print(fault, flush=True)
+                shown.add(key)
+            total.add(tally)
+    for title in ("counts", "overstated", "refused"):
+        print(f"\n{title}")
+        for text, count in getattr(total, title).most_common(60):
+            print(f"  {count:8d}  {text}")
+    missing = [name for name in names() if not total.drawn[name]]
+    print(f"\noperators without a call: {missing}\nseconds: {time.monotonic() - begin:.0f}")
+    return int(bool(total.faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -142,6 +142,7 @@ fftshift ifftshift: v, dim?=D
 fft ifft: v1+, n?=3..6, dim?=d
 rfft ihfft: v1+, n?=3..6, dim?=d
 hfft irfft: v1+, n?=3..6, dim?=d
+stft: v2, n_fft=2..4, hop_length?=1..3, *center?=B, *pad_mode?='constant'|'replicate', *return_complex=True
 fft2 ifft2 rfft2 ihfft2 irfft2 hfft2: v2+
 fftn ifftn rfftn ihfftn irfftn hfftn: v1+, dim?=D
 view_as_real: c

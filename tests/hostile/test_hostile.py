@@ -23,7 +23,7 @@ from tests.hostile.program import Program, Statement, in_float64
 from tests.hostile.shrink import shrunk
 
 CHUNKS = 12
-CALLS, GRAPHS = 6, 1000
+CALLS, GRAPHS = 2, 120
 """Of each operator; of all."""
 NOT_DRAWN = {
     "cuda": "there is no such device where tests run",
@@ -44,7 +44,7 @@ def test_calls_of_every_operator_are_not_understated(chunk: int) -> None:
     assert not tally.faults, _shown(tally)
     never = [name for name in own if not tally.drawn[name] and name not in NOT_DRAWN]
     assert not never, f"no call of {never} is drawn that torch accepts"
-    assert tally.counts["positions"] > 1000 and tally.counts["laws"] > 300
+    assert tally.counts["positions"] > 200 and tally.counts["laws"] > 50
     assert tally.counts["refused"] < 0.1 * tally.counts["calls"], tally.refused
 
 
@@ -54,7 +54,7 @@ def test_random_graphs_are_not_understated(chunk: int) -> None:
     for seed in range(chunk, GRAPHS, CHUNKS):
         tally.add(graph(seed, own))
     assert not tally.faults, _shown(tally)
-    assert tally.counts["positions"] > 2000
+    assert tally.counts["positions"] > 200
     assert tally.counts["refused"] < 0.3 * tally.counts["graphs"], tally.refused
 
 

@@ -192,3 +192,19 @@ def test_a_rule_whose_reads_do_not_fit_is_told_with_its_node():
                 rfgraph.analyze(Model(), SHAPE)
         finally:
             del VOCABULARY.operators["Odd"], VOCABULARY.modules[Odd]
+
+
+class TurnsAndCounts(nn.Module):
+    """What neither way of capture can follow: a write that turns, and as many classes as the data say."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x.clone().transpose_(0, 2)
+        return nn.functional.one_hot((x * 3).long().clamp(None, 9))
+
+
+def test_an_export_that_fails_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        rfgraph.CaptureError, match="'clone' changes its shape in place, at test_messages"
+    ):
+        rfgraph.analyze(TurnsAndCounts(), (1, 2, 4))
+    assert capfd.readouterr() == ("", "")

@@ -6,12 +6,13 @@ In: an `ExportedProgram`, the path of a `.pt2` file, or a model with its inputs.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -132,15 +133,18 @@ def _loaded(path: Path) -> ExportedProgram:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's own warnings, in text and in its log: what matters is said by an error."""
-    log = logging.getLogger("torch.export")
-    before, log.disabled = log.disabled, True
+    """Without torch's own warnings, logs and prints of graphs: what matters is said by an error.
+
+    Its loggers have handlers of their own, and some are made late, so nothing is logged at all meanwhile.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.disabled = before
+        logging.disable(before)
 
 
 def exported(model: nn.Module, inputs: Arguments) -> Exported:

@@ -20,6 +20,7 @@ from rfgraph.capture.answers import answered
 from rfgraph.capture.formulas import ASKED, is_tensor
 from rfgraph.capture.lowering import Bound, Result
 from rfgraph.capture.memory import Traced, storage_of
+from rfgraph.capture.recurrent import in_few_steps
 from rfgraph.graph.calls import Args, Kwargs
 
 _NUMBERS = frozenset((int, float, bool, type(None)))
@@ -46,7 +47,7 @@ class Shapes:
         return answered(
             target,
             bound,
-            lambda: on_meta(target, moved, named),
+            lambda: in_few_steps(on_meta, target, moved, named),
             lambda result: _shares(result, (moved, named)),
         )
 

@@ -18,6 +18,7 @@ from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.lattice import Array, Lattice
 from rfgraph.propagation.periodic import Periodic
 from rfgraph.propagation.sized import Sized, SizedDomain, TooLargeError
+from rfgraph.propagation.trail import Origins
 from rfgraph.propagation.unions import Unions
 from rfgraph.propagation.walk import Walk
 
@@ -73,6 +74,7 @@ class AtSize:
         self._readings = readings
         self._tables = tables
         self._budget = budget
+        self.origins = Origins()
         self._walks: dict[Axis, tuple[Lattice, Walk[Sized]]] = {}
 
     def length(self, axis: Axis) -> int:

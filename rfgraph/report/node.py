@@ -14,6 +14,7 @@ from rfgraph.graph import Axis, Indices, Node, Position
 from rfgraph.report.axis import AxisReads
 from rfgraph.report.field import ReceptiveField
 from rfgraph.report.figures import PlainData, plain_data
+from rfgraph.report.origins import Interned
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +151,8 @@ class NodeReport:
     def __repr__(self) -> str:
         return f"NodeReport({self.name!r}, {self.op}, {dict(self.rfs)})"
 
-    def to_dict(self) -> PlainData:
-        """Plain data for JSON."""
+    def to_dict(self, interned: Interned | None = None) -> PlainData:
+        """Plain data for JSON; `interned`: see `ReceptiveField.to_dict`."""
         names = ("name", "op", "module", "shape", "operands", "source", "dims")
-        fields = {name: field.to_dict() for name, field in self.rfs.items()}
+        fields = {name: field.to_dict(interned) for name, field in self.rfs.items()}
         return {**{name: plain_data(getattr(self, name)) for name in names}, "rfs": fields}

@@ -384,15 +384,12 @@ class AxisReads(Figures):
         """All that a position reads at the analysed size, in ascending order.
 
         Raises:
-            InputError: the sets of so long an axis exceed the memory budget, so that hulls alone are kept.
+            InputError: it is so much of so long an axis that hulls alone are told.
         """
-        found = self.at_size.sets_at(self.node, self.axis, position, self._is_local)
-        if found is None:
-            return np.zeros(0, np.int64)
-        lattice, sets = found
-        if not lattice.exact:
+        members = self.at_size.members(self.node, self.axis, position, self._is_local)
+        if members is None:
             raise InputError(
-                f"the sets of an axis of {lattice.length} positions exceed the memory budget: only hulls "
-                "are known, ask region()"
+                f"the sets of an axis of {self.at_size.length(self.axis)} positions exceed the memory "
+                "budget: only hulls are known, ask region()"
             )
-        return lattice.members(sets)
+        return members

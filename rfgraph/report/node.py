@@ -118,8 +118,7 @@ class NodeReport:
         """The exact indices that one position reads along tracked axis number `axis`, in ascending order.
 
         Raises:
-            InputError: as `region`; also where sets of so long an axis exceed the memory budget, so that
-                hulls alone are kept.
+            InputError: as `region`; also where it is so much of so long an axis that hulls alone are told.
         """
         field = self._field(input)
         if not 0 <= axis < len(field):

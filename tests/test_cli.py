@@ -193,7 +193,7 @@ REFUSED = {
     "a misspelt node": (["rfgraph.gallery:unet", "--node", "merge.9*"], "no node of UNet matches 'merge.9*'; the nearest are 'merge."),
     "channels": (["{target}:Net", "--input", "1,4,9,9"], "in 'conv', at my_models.py:12: expected 3 channels, got 4"),
     "an unsupported operator": (["{target}:Sorted", "--input", "1,4,9"], "'msort' (msort, my_models.py:20)"),
-    "an option's value": (["{target}:Net", "--on-unknown", "guess"], "on_unknown must be 'raise' or 'whole' or 'measure', got 'guess'"),
+    "an option's value": (["{target}:Net", "--on-unknown", "guess"], "--on-unknown must be 'raise' or 'whole' or 'measure', got 'guess'"),
 }  # fmt: skip
 
 

@@ -1,11 +1,15 @@
 """Error text is contract: what, at which node and line, what was expected, what to do next."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import rfgraph
 from rfgraph import Relation
+from rfgraph.cli.app import app
+from rfgraph.cli.console import worded
 from rfgraph.gallery import UNet
 
 
@@ -208,3 +212,103 @@ def test_an_export_that_fails_prints_nothing(capfd: pytest.CaptureFixture[str]) 
     ):
         rfgraph.analyze(TurnsAndCounts(), (1, 2, 4))
     assert capfd.readouterr() == ("", "")
+
+
+class Twice(nn.Module):
+    """Its convolutions do not fit each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, (3, 2)), nn.Conv2d(5, 6, 1))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+def test_a_line_of_the_models_own_code_or_none():
+    with pytest.raises(
+        rfgraph.CaptureError, match=r"in 'body\.1', at test_messages\.py:\d+: expected"
+    ):
+        rfgraph.analyze(Twice(), SHAPE)
+    with pytest.raises(rfgraph.CaptureError, match=r"in '1': expected 5 channels"):
+        rfgraph.analyze(Twice().body, SHAPE)  # whoever calls analyze has written none of it
+    assert {node.source for node in rfgraph.analyze(Twice().body[:1], SHAPE)} == {""}
+
+
+def test_a_foreign_error_is_told_with_the_module_it_came_from():
+    broken = nn.Sequential(nn.Conv2d(3, 4, 1), forward(lambda m, x: {}["depth"]))
+    text = (
+        r"^Sequential could not be captured \(in '1', at test_messages\.py:\d+\): KeyError: 'depth'"
+    )
+    with pytest.raises(rfgraph.CaptureError, match=text):
+        rfgraph.analyze(broken, SHAPE)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_quantised_operators_do_not_depend_on_the_data(count):
+    def call(m, x):
+        return torch.fake_quantize_per_tensor_affine(x, 0.1, count, 0, 255)
+
+    text = r"fake_quantize_per_tensor_affine is a quantised operator, at .*:\d+, which has no rule: analyse .* before"
+    with pytest.raises(rfgraph.CaptureError, match=text):
+        rfgraph.analyze(forward(call), SHAPE)
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8])
+def test_integers_of_numpy_are_integers(integer):
+    shape = tuple(map(integer, (1, 3, 9, 8)))
+    report = rfgraph.analyze(nn.Conv2d(3, 4, (3, 2)), shape)
+    assert report.output.shape == (1, 4, 7, 7) and type(report.output.shape[0]) is int
+    assert report.output.region((integer(4), integer(2))) == ((4, 6), (2, 3))
+    assert report.output.reads(0, integer(4)).tolist() == [4, 5, 6]
+
+
+NO_MODULES = {
+    "a function": (lambda x: x, "got function: put it in a module whose forward calls it"),
+    "weights": (
+        {"weight": torch.zeros(3)},
+        "got dict: weights alone are no model; build the module",
+    ),
+    "a list": ([nn.ReLU()], r"got list: put modules .* in a torch\.nn\.Sequential"),
+    "nothing": (None, "got NoneType$"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MODULES)
+def test_what_is_no_module_is_told_what_to_do_instead(name):
+    model, text = NO_MODULES[name]
+    with pytest.raises(rfgraph.InputError, match=r"^expected a torch\.nn\.Module, " + text):
+        rfgraph.analyze(model, SHAPE)
+
+
+@pytest.mark.parametrize("position", [3.0, "3", None, (1.5, 2)])
+def test_a_position_is_integers(position):
+    node = rfgraph.analyze(nn.Conv2d(3, 4, (3, 2)), SHAPE).output
+    for ask in (node.region, lambda where: node.reads(0, where)):
+        with pytest.raises(
+            rfgraph.InputError, match="a position is an integer or a tuple of integers, got"
+        ):
+            ask(position)
+
+
+WORDED = {
+    "cannot work out an input shape for ReLU: pass one, as in analyze(model, (1, 3, 224, 224))": "pass one, as in --input 1,3,224,224",
+    "forward also needs 'y': pass a shape for every input, as a dict from name to shape; a Python value is passed as rfgraph.value(...)": (
+        "for every input, as in --input NAME=1,3,224,224; a value is passed as --input NAME:=VALUE"
+    ),
+    "measure the module that holds it with on_unknown='measure'": "holds it with --on-unknown measure",
+    "name the dims with axes=, as in axes=(1,)": "name the dims with --axes, as in --axes 1",
+    "axes: input 'x' has 4 dims and no dim 7": "--axes: input 'x' has 4 dims",
+    "capture must be 'auto'": "--capture must be 'auto'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", WORDED)
+def test_the_command_line_is_told_in_its_own_words(message):
+    assert WORDED[message] in worded(message)
+
+
+def test_a_command_that_is_refused_speaks_no_python(tmp_path):
+    (tmp_path / "net.py").write_text("import torch\nnet = torch.nn.ReLU()\n")
+    told = CliRunner().invoke(app, ["analyze", f"{tmp_path / 'net.py'}:net"])
+    assert told.exit_code == 2 and "as in --input 1,3,224,224" in told.stderr

@@ -154,6 +154,10 @@ class Relation:
         turns, phase = divmod(output, self.period)
         return self.sets[phase].shift(turns * self.advance)
 
+    def image(self, outputs: Positions) -> Positions:
+        """What all of some outputs read together."""
+        return _image(outputs, self)
+
     def at(self, output: int) -> tuple[int, ...]:
         """`R(output)` as sorted integers."""
         return tuple(self.positions(output).members())

@@ -7,7 +7,7 @@ In: a model, input shapes or none, a vocabulary of operators. Out: a `Capture`. 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -18,7 +18,7 @@ from rfgraph.capture.existing import Existing, is_graph
 from rfgraph.capture.inputs import worked_out
 from rfgraph.capture.interception import OutsideTheTree
 from rfgraph.capture.programs import Exported, Model, as_named, exported, held, opened, taken
-from rfgraph.capture.source import source_of
+from rfgraph.capture.source import module_in, source_of
 from rfgraph.capture.tensors import DataDependentError
 from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
@@ -61,11 +61,7 @@ def capture(
     """
     model = opened(model)
     if not isinstance(model, nn.Module):
-        kind = model.__name__ + " (a class: call it first)" if isinstance(model, type) else ""
-        raise InputError(
-            f"expected a torch.nn.Module, got {kind or type(model).__name__}"
-            + ("" if kind else "; an ExportedProgram or the path of a .pt2 file will do, too")
-        )
+        raise InputError(f"expected a torch.nn.Module, got {_instead(model)}")
     _refuse(model, inputs)
     one = _One(model, vocabulary, training, leaves, way)
     if is_graph(model):
@@ -82,6 +78,20 @@ def capture(
             raise error from error.__cause__
         found.graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
         return replace(found, worked_out=inputs is None)
+
+
+def _instead(found: object) -> str:
+    """What was passed in place of a module, and what to do about it."""
+    if isinstance(found, type):
+        return f"{found.__name__} (a class: call it first)"
+    kind = type(found).__name__
+    if isinstance(found, Mapping):
+        return f"{kind}: weights alone are no model; build the module that they belong to"
+    if isinstance(found, list | tuple):
+        return f"{kind}: put modules that are called in turn in a torch.nn.Sequential"
+    if callable(found):
+        return f"{kind}: put it in a module whose forward calls it"
+    return kind
 
 
 def _refuse(model: nn.Module, inputs: Inputs) -> None:
@@ -194,7 +204,7 @@ class _One:
             text = str(error).strip().splitlines()[0] if str(error).strip() else ""
             doing = "exported" if self._way == "export" else "captured"
             raise CaptureError(
-                f"{type(self.model).__name__} could not be {doing}{_at(error)}: "
+                f"{type(self.model).__name__} could not be {doing}{_at(error, self.model)}: "
                 f"{type(error).__name__}: {text}"
             ) from error
 
@@ -242,6 +252,7 @@ def _for_want_of_integers(inputs: Arguments, error: CaptureError) -> InputError 
     )
 
 
-def _at(error: Exception) -> str:
-    source = source_of(error)
-    return f" (at {source})" if source else ""
+def _at(error: BaseException, model: nn.Module) -> str:
+    inside, line = module_in(error, model), source_of(error)
+    told = [*([f"in {inside!r}"] if inside else ()), *([f"at {line}"] if line else ())]
+    return f" ({', '.join(told)})" if told else ""

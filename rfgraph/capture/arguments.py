@@ -9,6 +9,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from numbers import Integral, Real
 from typing import Any, TypeAlias, TypeGuard
 
 import torch
@@ -23,7 +24,7 @@ forward, or in a dict by their names; each also within a container of any class 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_VALUES = "a Python value is passed as rfgraph.value(...), on the command line as name:=..."
+_VALUES = "a Python value is passed as rfgraph.value(...)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -260,7 +261,9 @@ class _Reading:
             self.leaves[name] = torch.empty(passed.shape, dtype=passed.dtype, device="meta")
             self.given[name] = passed
         elif min(passed) >= 1:
-            self.leaves[name] = torch.empty(tuple(passed), dtype=self._dtype, device="meta")
+            self.leaves[name] = torch.empty(
+                tuple(map(int, passed)), dtype=self._dtype, device="meta"
+            )
         else:
             raise _refused(name, where, passed)
         return _Leaf(name)
@@ -316,11 +319,12 @@ def _is_no_shape(passed: object) -> bool:
 
 
 def _is_number(entry: object) -> bool:
-    return isinstance(entry, int | float) and not isinstance(entry, bool)
+    """A number of Python or numpy, no truth value."""
+    return isinstance(entry, Real) and not isinstance(entry, bool)
 
 
 def _is_int(size: object) -> bool:
-    return _is_number(size) and isinstance(size, int)
+    return isinstance(size, Integral) and not isinstance(size, bool)
 
 
 def _refused(name: str, where: str, passed: object) -> InputError:

@@ -1,14 +1,62 @@
 """Recurrent layers that a graph holds as one call of all their weights, as the modules that they were.
 
 In: the arguments of `aten.lstm.input` and its like. Out: what the module of these weights returns, flat.
+
+And what any recurrent layer returns of a long sequence, which torch's meta kernels work out step by step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+_FEW = 2  # steps, and one more, which say how the layout grows
+
+
+def in_few_steps(
+    call: Callable[..., object], target: object, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> object:
+    """What `call(target, args, kwargs)` returns, all of meta tensors.
+
+    A recurrent layer is called on a few steps of a long sequence, and on one more: its sizes and strides
+    are of so much a step.
+    """
+    sequence = args[0] if args else kwargs.get("input")
+    if not _is_plain(target) or not isinstance(sequence, Tensor) or sequence.dim() not in (2, 3):
+        return call(target, args, kwargs)
+    time = 1 if target.batch_first and sequence.dim() == 3 else 0
+    steps = sequence.shape[time]
+    if steps <= 2 * _FEW:
+        return call(target, args, kwargs)
+
+    def on(count: int) -> object:
+        part = sequence.narrow(time, 0, count)
+        if args:
+            return call(target, (part, *args[1:]), kwargs)
+        return call(target, args, {**kwargs, "input": part})
+
+    def grown(few: object, more: object) -> object:
+        if not isinstance(few, Tensor) or not isinstance(more, Tensor):
+            return few
+        layouts = (
+            zip(few.shape, more.shape, strict=True),
+            zip(few.stride(), more.stride(), strict=True),
+        )
+        shape, strides = ([a + (steps - _FEW) * (b - a) for a, b in pairs] for pairs in layouts)
+        return torch.empty_strided(shape, strides, dtype=few.dtype, device=few.device)
+
+    return tree_map(grown, on(_FEW), on(_FEW + 1))
+
+
+def _is_plain(target: object) -> TypeGuard[nn.RNNBase]:
+    """A recurrent layer without hooks, which may look at what it is given."""
+    return isinstance(target, nn.RNNBase) and not (
+        target._forward_hooks or target._forward_pre_hooks
+    )
 
 
 def recurrent(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -20,6 +21,7 @@ from rfgraph.capture.answers import answered
 from rfgraph.capture.formulas import ASKED, is_tensor
 from rfgraph.capture.lowering import Bound, Result
 from rfgraph.capture.memory import Traced, storage_of
+from rfgraph.capture.recurrent import in_few_steps
 from rfgraph.graph.calls import Args, Kwargs
 
 _NUMBERS = frozenset((int, float, bool, type(None)))
@@ -41,7 +43,8 @@ class Shapes:
     def run(self, target: Target, args: Args, kwargs: Kwargs, bound: Bound) -> object:
         """What a call returns, made on the stand-ins themselves: what shares memory with them, shares it."""
         moved, named = self._moved(_plainly(args, bound), kwargs)
-        ask = called if bound.op in ASKED and not _may_copy(bound) else on_meta
+        is_plain = bound.op in ASKED and not _may_copy(bound)
+        ask = called if is_plain else partial(in_few_steps, on_meta)
 
         def asked() -> object:
             try:
@@ -52,7 +55,7 @@ class Shapes:
                 except Exception:
                     raise error from None  # which speaks of what was passed
 
-        if ask is called:
+        if is_plain:
             return asked()
         return answered(target, bound, asked, lambda result: _shares(result, (moved, named)))
 

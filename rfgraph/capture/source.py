@@ -12,12 +12,15 @@ from functools import cache
 from types import FrameType
 
 import torch
+from torch import nn
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LIBRARIES = (
     os.path.dirname(os.path.abspath(torch.__file__)) + os.sep,
     *(os.path.join(_PACKAGE, name) for name in os.listdir(_PACKAGE) if name != "gallery.py"),
 )
+_BEGINS = os.path.join(_PACKAGE, "capture", "__init__.py")
+"""What calls a forward: further up is whoever asked for the analysis, who wrote none of the model."""
 _OWN_FRAMES = 3  # this package's, below whatever asks for a source
 _NOT_CODE = "<"  # <string>, <frozen ..>
 _INSTALLED = "/site-packages/torch/"
@@ -31,6 +34,8 @@ def source() -> str:
         shown = _shown(frame.f_code.co_filename)
         if shown:
             return f"{shown}:{frame.f_lineno}"
+        if frame.f_code.co_filename == _BEGINS:
+            return ""
         frame = frame.f_back
     return ""
 
@@ -42,6 +47,17 @@ def source_of(error: BaseException) -> str:
         shown = _shown(traceback.tb_frame.f_code.co_filename)
         if shown:
             found = f"{shown}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return found
+
+
+def module_in(error: BaseException, model: nn.Module) -> str:
+    """The path of the innermost module of `model` whose code `error` passed through; "" for the model."""
+    paths = {id(module): path for path, module in model.named_modules()}
+    found, traceback = "", error.__traceback__
+    while traceback is not None:
+        inside = traceback.tb_frame.f_locals.get("self")
+        found = paths.get(id(inside), found)
         traceback = traceback.tb_next
     return found
 

@@ -68,6 +68,11 @@ def rejection(op: str, shapes: Sequence[object], at: str, error: Exception) -> C
     """The error for a call that torch, or its formula, rejects, on tensors of these shapes."""
     on = f" on a tensor of shape {' and '.join(map(str, shapes))}" if shapes else ""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "quantize" in op:
+        return CaptureError(
+            f"{op} is a quantised operator{at}, which has no rule: analyse the model as it was before it was "
+            "quantised, which reads the same"
+        )
     if "nonzero" in text or isinstance(error, NotImplementedError):
         return DataDependentError(f"the shape of what {op} returns depends on the data{at}")
     return CaptureError(f"{op} failed{on}{at}: {text}")

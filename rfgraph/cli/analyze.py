@@ -66,8 +66,7 @@ def analyze(
 def _print(report: Report, nodes: Sequence[NodeReport], format: Format) -> None:
     rows = report.rows(nodes)
     if format is Format.json:
-        data = {**report.to_dict(), "nodes": [node.to_dict() for node in nodes]}
-        typer.echo(json.dumps(data, indent=2))
+        typer.echo(json.dumps(report.to_dict(nodes), indent=2))
     elif format is Format.csv:
         typer.echo(table.csv_text(rows), nl=False)
     elif format is Format.markdown:

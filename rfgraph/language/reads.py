@@ -67,6 +67,23 @@ class Law:
 
 
 @dataclass(frozen=True, slots=True)
+class ByLaw:
+    """`Place.at` of what a law says at borders, too, which can be asked of many positions at once.
+
+    `clamped`: what lies outside of so many positions is the nearest of them; 0: it is padding.
+    """
+
+    law: Law
+    dims: tuple[int, ...]
+    clamped: int = 0
+
+    def __call__(self, index: tuple[int, ...]) -> Iterable[int]:
+        reads = self.law.at(index, self.dims)
+        last = self.clamped - 1
+        return sorted({min(max(i, 0), last) for i in reads}) if self.clamped else reads
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """What is read along one operand dim. Positions outside of the operand are padding.
 
@@ -97,6 +114,14 @@ class Place:
     def is_whole(self) -> bool:
         """Every position is read, whatever the output position."""
         return self.at is None and self.law is None
+
+    @property
+    def exact(self) -> ByLaw | None:
+        """What is read at this size, borders included, where a law says that."""
+        if isinstance(self.at, ByLaw):
+            return self.at
+        is_law = self.at is None and self.law is not None and not self.law.past
+        return ByLaw(self.law, self.dims) if is_law and self.law is not None else None
 
     @property
     def is_past(self) -> bool:
@@ -203,17 +228,23 @@ def opened(place: Place) -> Place:
 
 def table(
     dim: int,
-    at: Callable[[int], Iterable[int]],
+    at: Callable[[int], Iterable[int]] | Relation,
     relation: Relation | None = None,
     reason: str = "",
     mark: str = "",
+    clamped: int = 0,
 ) -> Place:
     """Output position `o` along `dim` reads `at(o)`, exact at this size, borders included.
+
+    `at` may be a relation: all that it says, or, of an operand of so many positions as are `clamped`, the
+    nearest that there is.
 
     `relation` is the law far from the borders, None where there is none; `reason` is empty where it holds
     at any size. `mark`: see `Place`.
     """
     law = None if relation is None else Law(plain(dim), relation)
+    if isinstance(at, Relation):
+        return Place((dim,), ByLaw(Law(plain(dim), at), (dim,), clamped), law, "", reason, mark)
     return Place((dim,), lambda index: at(index[0]), law, "", reason, mark)
 
 

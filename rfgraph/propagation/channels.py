@@ -11,7 +11,7 @@ from collections.abc import Set as Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,13 @@ from rfgraph.graph import Axis, Node
 from rfgraph.language.readings import Readings
 from rfgraph.language.reads import Place, Read, unmoved
 from rfgraph.propagation.domain import United
+from rfgraph.propagation.laid_out import Ints, Marks, read_at
 
 Value = TypeVar("Value")
-Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Marks: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 _MOST_MARKS = 1 << 16
 _MOST_LOOKED_AT = 1 << 10
+_BEYOND = 1 << 62  # more positions than any dim has
 _DEEPEST = 200
 _MOST_KNOWN = 1 << 12
 
@@ -207,18 +207,14 @@ class _Found(NamedTuple):
 
 def positions_of(place: Place, index: Mapping[int, Ints], node: Node) -> _Found | None:
     """What is read at every index along the place's dims; -1 for nothing. None where it is not known."""
-    law = place.law
     if not place.dims:
         members = np.array(list(place.positions(())), np.int64)
         return _Found(members, len(members) == 1)
-    if place.at is None and law is not None and not law.past:
-        digits: Sequence[Any] = law.digits  # of arrays, too
-        z = sum(digit.at(index[digit.dim]) for digit in digits)
-        if law.extent is not None:
-            return _Found(z // law.weight % law.extent)
-        if law.relation.period == 1 and law.relation.sets[0].length == 1:
-            return _Found(law.relation.advance * z + law.relation.sets[0].base)
     indices = np.stack([index[dim] for dim in place.dims])
+    if place.exact is not None:
+        read = read_at(place, indices, _BEYOND)
+        if len(read) == 1:
+            return _Found(np.where(read[0] < _BEYOND, read[0], -1))
     if len(place.dims) == 1:
         reads = table_of(place, node.shape[place.dims[0]])
         here = [reads[output] for output in indices[0].tolist()]

@@ -100,7 +100,7 @@ def _extent(scan: Scan, shape: Shape) -> Positions | None:
         first = max(0, *(digit.shift for digit in here))
         sums = (sum(digit.at(index) for digit in here) for index in range(first, shape[dim]))
         places = places.plus(Positions.of(sums))
-    reads = Relation(1, 1, (places,)).compose(scan.relation).positions(0)
+    reads = scan.relation.image(places)
     return reads if reads.length else None
 
 

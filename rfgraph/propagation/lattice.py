@@ -17,7 +17,7 @@ from rfgraph.graph import Indices
 
 Array: TypeAlias = npt.NDArray[Any]
 
-_WORD = 64
+WORD = 64
 _NOWHERE = np.iinfo(np.int64).max
 _LOWEST = np.array([0, *((octet & -octet).bit_length() - 1 for octet in range(1, 256))])
 _HIGHEST = np.array([0, *(octet.bit_length() - 1 for octet in range(1, 256))])
@@ -29,10 +29,18 @@ class Lattice:
 
     `bits`: words of 64 positions, united by OR. `hulls`: the pair (lo, -hi), united by minimum; an
     empty set is a pair of the largest integer.
+
+    `window`: the only positions whose sets are told apart, of bits; None: all.
     """
 
     length: int
     exact: bool
+    window: range | None = None
+
+    @property
+    def positions(self) -> range:
+        """Those that a set may hold."""
+        return range(self.length) if self.window is None else self.window
 
     @property
     def union(self) -> np.ufunc:
@@ -42,7 +50,7 @@ class Lattice:
     @property
     def width(self) -> int:
         """How many numbers hold one set."""
-        return -(-self.length // _WORD) if self.exact else 2
+        return -(-len(self.positions) // WORD) if self.exact else 2
 
     def empty(self, *shape: int) -> Array:
         """An array of empty sets."""
@@ -52,11 +60,12 @@ class Lattice:
 
     def singletons(self) -> Array:
         """`{0}, {1}, ..`: position by position."""
-        positions = np.arange(self.length)
         if not self.exact:
+            positions = np.arange(self.length)
             return np.stack([positions, -positions], axis=1)
-        sets = self.empty(self.length)
-        sets[positions, positions // _WORD] = np.uint64(1) << (positions % _WORD).astype(np.uint64)
+        sets, bits = self.empty(self.length), np.arange(len(self.positions))
+        own = bits + self.positions.start
+        sets[own, bits // WORD] = np.uint64(1) << (bits % WORD).astype(np.uint64)
         return sets
 
     def is_empty(self, sets: Array) -> Array:
@@ -81,8 +90,8 @@ class Lattice:
         """Which sets hold a position; of hulls, which span it."""
         held: Array
         if self.exact:
-            word = sets[..., position // _WORD]
-            held = (word >> np.uint64(position % _WORD)) & np.uint64(1) != 0
+            word = sets[..., position // WORD]
+            held = (word >> np.uint64(position % WORD)) & np.uint64(1) != 0
         else:
             held = (sets[..., 0] <= position) & (position <= -sets[..., 1])
         return held
@@ -92,10 +101,12 @@ class Lattice:
         if not self.exact:
             lo, hi = self.hull(one)
             return np.arange(int(lo), int(hi) + 1)
-        return np.flatnonzero(self._marks(one)).astype(np.int64)
+        return np.flatnonzero(self._marks(one)).astype(np.int64) + self.positions.start
 
     def _marks(self, sets: Array) -> npt.NDArray[np.uint8]:
-        return np.unpackbits(self._octets(sets), axis=-1, bitorder="little")[..., : self.length]
+        return np.unpackbits(self._octets(sets), axis=-1, bitorder="little")[
+            ..., : len(self.positions)
+        ]
 
     @staticmethod
     def _octets(sets: Array) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,7 @@ In: reads. Out: `Periodic` values: the local relation of the axis, whole reads, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import is_
@@ -20,7 +20,7 @@ from rfgraph.propagation.crops import both, cropped_alike, within
 from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.masked import hides, leaves_out, masked_dims
 from rfgraph.propagation.scans import TOO_LONG, Scan, are_too_long
-from rfgraph.propagation.trail import Origin, Trail, extend, merge
+from rfgraph.propagation.trail import Trail, extend, merge
 
 RESHAPE = "a reshape regroups the positions of this axis"
 MEETING = "branches that move along the node's dims in different ways meet"
@@ -64,10 +64,9 @@ class Periodic:
         return self.whole, self.since, self.limits, self.marks, self.reshapes, self.meetings
 
     @property
-    def why_sized(self) -> Iterator[Origin]:
+    def why_sized(self) -> tuple[Trail | None, ...]:
         """Why this holds at the analysed size only, and where that began."""
-        for trail in (self.limits, self.reshapes, self.meetings):
-            yield from trail or ()
+        return self.limits, self.reshapes, self.meetings
 
 
 class Unmasked(NamedTuple):

@@ -12,12 +12,13 @@ import networkx as nx
 import numpy as np
 
 from rfgraph.algebra.relation import Relation
-from rfgraph.graph import Axis, Carry, Position, Shape
+from rfgraph.graph import Axis, Carry, Indices, Position, Shape
 from rfgraph.language.readings import Readings
 from rfgraph.propagation.growth import Growth
-from rfgraph.propagation.lattice import Array, Lattice
+from rfgraph.propagation.lattice import WORD, Array, Lattice
 from rfgraph.propagation.periodic import Periodic
-from rfgraph.propagation.sized import Sized, SizedDomain, TooLargeError
+from rfgraph.propagation.sized import Sized, SizedDomain
+from rfgraph.propagation.trail import Origins
 from rfgraph.propagation.unions import Unions
 from rfgraph.propagation.walk import Walk
 
@@ -25,6 +26,8 @@ BUDGET = 1 << 28
 """Bytes of sets kept for one axis before they give way to hulls."""
 
 
+_MOST_STRETCHES = 64  # of an axis, which take a second each
+_NOWHERE: Indices = np.zeros(0, np.int64)
 _NONE: Mapping[str, frozenset[int]] = {}
 
 
@@ -56,6 +59,21 @@ def longest_run(marks: Array) -> tuple[int, int] | None:
     return int(first), int(end) - 1
 
 
+def _along(lattice: Lattice, sets: Array, dims: Collection[int]) -> Array:
+    """United over all dims but these."""
+    others = tuple(dim for dim in range(sets.ndim - 1) if dim not in dims)
+    united: Array = lattice.union.reduce(sets, axis=others, keepdims=True) if others else sets
+    return united
+
+
+def _one(lattice: Lattice, sets: Array, position: Position) -> Array:
+    """Those of one position, united over the dims that it leaves out."""
+    sets = _along(lattice, sets, position)
+    index = (position.get(dim, 0) if n > 1 else 0 for dim, n in enumerate(sets.shape[:-1]))
+    found: Array = sets[tuple(index)]
+    return found
+
+
 class AtSize:
     """Answers per position, one walk an axis: exact sets, or hulls where those exceed the budget.
 
@@ -74,6 +92,8 @@ class AtSize:
         self._readings = readings
         self._tables = tables
         self._budget = budget
+        self.origins = Origins()
+        self._windows: dict[Axis, tuple[Lattice, Walk[Sized]]] = {}
         self._walks: dict[Axis, tuple[Lattice, Walk[Sized]]] = {}
 
     def length(self, axis: Axis) -> int:
@@ -120,7 +140,7 @@ class AtSize:
         """The walk of an axis, which has come as far as the node (None: to the end): in sets, or in hulls."""
         try:
             return self._walked(name, axis, exact=True)
-        except TooLargeError:
+        except MemoryError:  # of the budget, or of what there is
             del self._walks[axis]
             return self._walked(name, axis, exact=False)
 
@@ -128,12 +148,54 @@ class AtSize:
         self, name: str, axis: Axis, position: Position, local: bool = False
     ) -> tuple[Lattice, Array] | None:
         """What one position reads: united over the dims that it leaves out."""
-        along = self.sets_along(name, axis, position, local)
-        if along is None:
+        everywhere = self.sets(name, axis, local)
+        if everywhere is None:
             return None
-        lattice, sets = along
-        index = (position.get(dim, 0) if n > 1 else 0 for dim, n in enumerate(sets.shape[:-1]))
-        return lattice, sets[tuple(index)]
+        lattice, sets = everywhere
+        return lattice, _one(lattice, sets, position)
+
+    def members(
+        self, name: str, axis: Axis, position: Position, local: bool = False
+    ) -> Indices | None:
+        """All that one position reads, in ascending order; None where that would take too long to tell.
+
+        Where sets exceed the budget, stretch by stretch of the axis, each in as many words as fit.
+        """
+        found = self.sets_at(name, axis, position, local)
+        if found is None:
+            return _NOWHERE
+        lattice, sets = found
+        if lattice.exact:
+            return lattice.members(sets)
+        lo, hi = (int(end) for end in lattice.hull(sets))
+        step = self._stretch(axis)
+        if lo > hi:
+            return _NOWHERE
+        if not step or hi // step - lo // step >= _MOST_STRETCHES:
+            return None
+        stretches = (range(n * step, (n + 1) * step) for n in range(lo // step, hi // step + 1))
+        return np.concatenate([self._within(name, axis, position, local, w) for w in stretches])
+
+    def _stretch(self, axis: Axis) -> int:
+        """Of how many positions the sets of all tensors fit into the budget, by the hulls of these; or 0."""
+        values = (value[axis] for value in self._walks[axis][1].values.values() if axis in value)
+        count = sum(part.sets.size // 2 for value in values for part in value.parts)
+        return self._budget // (8 * max(count, 1)) * WORD
+
+    def _within(
+        self, name: str, axis: Axis, position: Position, local: bool, window: range
+    ) -> Indices:
+        """All that one position reads of one stretch."""
+        window = range(window.start, min(window.stop, self.length(axis)))
+        if axis not in self._windows or self._windows[axis][0].window != window:
+            lattice = Lattice(self.length(axis), True, window)
+            domain = SizedDomain(lattice, None, self._tables, self._growth.growing)
+            self._windows[axis] = lattice, Walk(self._readings, [axis], domain)
+        lattice, walk = self._windows[axis]
+        self._visit(walk, name)
+        value = walk.values[name][axis]
+        sets = value.local(lattice) if local else value.sets(lattice)
+        return _NOWHERE if sets is None else lattice.members(_one(lattice, sets, position))
 
     def sets_along(
         self, name: str, axis: Axis, dims: Collection[int], local: bool = False
@@ -143,8 +205,7 @@ class AtSize:
         if everywhere is None:
             return None
         lattice, sets = everywhere
-        others = tuple(dim for dim in range(sets.ndim - 1) if dim not in dims)
-        return lattice, lattice.union.reduce(sets, axis=others, keepdims=True) if others else sets
+        return lattice, _along(lattice, sets, dims)
 
     def interior(
         self, name: str, axis: Axis, law: Relation, dims: Sequence[int], local: bool = False
@@ -176,9 +237,12 @@ class AtSize:
             )
             walk = Walk(self._readings, [axis], domain)
             self._walks[axis] = (lattice, walk)
-        walk = self._walks[axis][1]
+        self._visit(self._walks[axis][1], name)
+        return self._walks[axis]
+
+    def _visit(self, walk: Walk[Sized], name: str | None) -> None:
+        """Let a walk come as far as a node; None: to the end."""
         if name is None:
             walk.visit()
         elif name not in walk.values:
             walk.visit({name, *nx.ancestors(self._readings.graph.networkx, name)})
-        return self._walks[axis]

@@ -16,8 +16,9 @@ import numpy as np
 from rfgraph.graph import Axis, Node, Shape
 from rfgraph.language.readings import Readings
 from rfgraph.language.reads import Place, Read, unmoved
-from rfgraph.propagation.channels import Channels, Ints, Some, positions_of, table_of
+from rfgraph.propagation.channels import Channels, Some, positions_of, table_of
 from rfgraph.propagation.growth import Growth, is_unmoved
+from rfgraph.propagation.laid_out import Ints
 from rfgraph.propagation.periodic import Periodic, PeriodicDomain
 from rfgraph.propagation.scans import among_channels
 

@@ -26,7 +26,7 @@ from rfgraph.propagation.periodic import Periodic
 from rfgraph.propagation.scans import Scan
 from rfgraph.propagation.sets import AtSize, varies
 from rfgraph.propagation.shown import Shown
-from rfgraph.propagation.trail import Origin
+from rfgraph.propagation.trail import Origin, Trail, Whence
 from rfgraph.propagation.unions import Unions
 
 T = TypeVar("T")
@@ -331,18 +331,24 @@ class AxisReads(Figures):
         return tuple(varying) or moving
 
     @property
+    def whence(self) -> Whence:
+        """Where in the model came about what `causes`, `limits` and `marks` list."""
+        limits: tuple[Trail | None, ...] = ()
+        if not self.closed_form:
+            limits = (self.value.limits,) if self.shown.has_steps else self.value.why_sized
+        causes = (self.value.whole, self.value.since)
+        return Whence.of(causes, limits, (self.value.marks,))
+
+    @property
     def causes(self) -> tuple[Origin, ...]:
         """The nodes that read without a bound, each with the kind of read, in the order of the model."""
-        origins = dict.fromkeys([*(self.value.whole or ()), *(self.value.since or ())])
-        return tuple(sorted(origins, key=self._place) if self.value.since else origins)
+        origins = self.at_size.origins.of_all(self.whence.causes)
+        return tuple(sorted(origins, key=self._place)) if self.value.since else origins
 
     @property
     def limits(self) -> tuple[Limit, ...]:
         """Why the answer holds at the analysed size only: where that began, in the order of the model."""
-        if self.closed_form:
-            return ()
-        reasons = self.value.limits if self.shown.has_steps else self.value.why_sized
-        origins = dict.fromkeys(reasons or ())
+        origins = self.at_size.origins.of_all(self.whence.limits)
         return tuple(Limit(*origin) for origin in sorted(origins, key=self._place))
 
     def _place(self, origin: tuple[str, str]) -> int:
@@ -351,7 +357,7 @@ class AxisReads(Figures):
     @property
     def marks(self) -> tuple[Limit, ...]:
         """What the answer rests on beside rules: nodes whose law was inferred from measurements."""
-        return tuple(Limit(*origin) for origin in self.value.marks or ())
+        return tuple(Limit(*origin) for origin in self.at_size.origins.of_all(self.whence.marks))
 
     @property
     def local(self) -> AxisReads | None:
@@ -378,15 +384,12 @@ class AxisReads(Figures):
         """All that a position reads at the analysed size, in ascending order.
 
         Raises:
-            InputError: the sets of so long an axis exceed the memory budget, so that hulls alone are kept.
+            InputError: it is so much of so long an axis that hulls alone are told.
         """
-        found = self.at_size.sets_at(self.node, self.axis, position, self._is_local)
-        if found is None:
-            return np.zeros(0, np.int64)
-        lattice, sets = found
-        if not lattice.exact:
+        members = self.at_size.members(self.node, self.axis, position, self._is_local)
+        if members is None:
             raise InputError(
-                f"the sets of an axis of {lattice.length} positions exceed the memory budget: only hulls "
-                "are known, ask region()"
+                f"the sets of an axis of {self.at_size.length(self.axis)} positions exceed the memory "
+                "budget: only hulls are known, ask region()"
             )
-        return lattice.members(sets)
+        return members

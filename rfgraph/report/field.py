@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rfgraph.algebra.relation import Relation
 from rfgraph.report.axis import AxisReads, Figures, Limit, figures
 from rfgraph.report.figures import PlainData, each, number, plain_data
+from rfgraph.report.origins import Interned
 
 
 class Cause(NamedTuple):
@@ -84,12 +85,23 @@ class ReceptiveField(Figures, tuple[AxisReads, ...]):
         sizes = each(self.size, number)
         return f"ReceptiveField(size={sizes}, stride={each(self.stride, number)})"
 
-    def to_dict(self) -> PlainData:
-        """Plain data for JSON: `null` for an infinite size (see `whole`), a string for a fraction."""
+    def to_dict(self, interned: Interned | None = None) -> PlainData:
+        """Plain data for JSON: `null` for an infinite size (see `whole`), a string for a fraction.
+
+        With `interned`, causes, limits and marks are the numbers of its entries, one an axis.
+        """
+        told: PlainData = (
+            {
+                "causes": [{**cause._asdict(), "axes": list(cause.axes)} for cause in self.causes],
+                "limits": [limit._asdict() for limit in self.limits],
+                "marks": [mark._asdict() for mark in self.marks],
+            }
+            if interned is None
+            else interned.row([reads.whence for reads in self])
+        )
+        local = self.local if self.is_endless else None
         return {
             **{name: plain_data(getattr(self, name)) for name in figures("json")},
-            "causes": [{**cause._asdict(), "axes": list(cause.axes)} for cause in self.causes],
-            "limits": [limit._asdict() for limit in self.limits],
-            "marks": [mark._asdict() for mark in self.marks],
-            "local": self.local.to_dict() if self.local is not None and self.is_endless else None,
+            **told,
+            "local": None if local is None else local.to_dict(interned),
         }

@@ -5,15 +5,28 @@ In: a node, what it reads along each tracked axis. Out: fields, and the answers 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 
 from rfgraph.errors import InputError
 from rfgraph.graph import Axis, Indices, Node, Position
 from rfgraph.report.axis import AxisReads
 from rfgraph.report.field import ReceptiveField
 from rfgraph.report.figures import PlainData, plain_data
+from rfgraph.report.origins import Interned
+
+
+def _indices(position: object) -> tuple[int, ...]:
+    """A position as integers, of Python or numpy."""
+    entries = position if isinstance(position, Iterable) else (position,)
+    try:
+        return tuple(map(index, entries))
+    except TypeError:
+        raise InputError(
+            f"a position is an integer or a tuple of integers, got {position!r}"
+        ) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +130,12 @@ class NodeReport:
         """The exact indices that one position reads along tracked axis number `axis`, in ascending order.
 
         Raises:
-            InputError: as `region`; also where sets of so long an axis exceed the memory budget, so that
-                hulls alone are kept.
+            InputError: as `region`; also where it is so much of so long an axis that hulls alone are told.
         """
         field = self._field(input)
         if not 0 <= axis < len(field):
             raise InputError(f"{self.name!r} has {len(field)} tracked axes and no axis {axis}")
-        dims = field[axis].dims if isinstance(position, int) else self.dims
+        dims = self.dims if isinstance(position, Iterable) else field[axis].dims
         return field[axis].members(self._position(position, dims or self.dims))
 
     def _field(self, input: str | None) -> ReceptiveField:
@@ -135,7 +147,7 @@ class NodeReport:
 
     def _position(self, position: int | Sequence[int], dims: Sequence[int]) -> Position:
         """What a caller gives, over `dims` or over all of them, as a position."""
-        given = (position,) if isinstance(position, int) else tuple(position)
+        given = _indices(position)
         dims = range(len(self.shape)) if len(given) == len(self.shape) else dims
         if len(given) != len(dims):
             raise InputError(
@@ -143,15 +155,15 @@ class NodeReport:
                 f"or {len(self.shape)}, over all of them; got {position!r}"
             )
         where = dict(zip(dims, given, strict=True))
-        if any(not 0 <= index < self.shape[dim] for dim, index in where.items()):
+        if any(not 0 <= place < self.shape[dim] for dim, place in where.items()):
             raise InputError(f"{self.name!r} has shape {self.shape}: no position {position!r}")
         return where
 
     def __repr__(self) -> str:
         return f"NodeReport({self.name!r}, {self.op}, {dict(self.rfs)})"
 
-    def to_dict(self) -> PlainData:
-        """Plain data for JSON."""
+    def to_dict(self, interned: Interned | None = None) -> PlainData:
+        """Plain data for JSON; `interned`: see `ReceptiveField.to_dict`."""
         names = ("name", "op", "module", "shape", "operands", "source", "dims")
-        fields = {name: field.to_dict() for name, field in self.rfs.items()}
+        fields = {name: field.to_dict(interned) for name, field in self.rfs.items()}
         return {**{name: plain_data(getattr(self, name)) for name in names}, "rfs": fields}

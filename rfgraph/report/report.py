@@ -20,6 +20,7 @@ from rfgraph.report import table
 from rfgraph.report.axis import AxisReads, figures
 from rfgraph.report.figures import PlainData
 from rfgraph.report.node import NodeReport
+from rfgraph.report.origins import Interned
 
 if TYPE_CHECKING:
     import pandas
@@ -186,15 +187,23 @@ class Report:
         """The table as comma-separated values."""
         return table.csv_text(self.rows())
 
-    def to_dict(self) -> PlainData:
-        """Everything as plain data."""
+    def to_dict(self, nodes: Sequence[NodeReport] | None = None) -> PlainData:
+        """Everything as plain data; of some nodes only, where they are given.
+
+        Causes, limits and marks are in `"origins"`, once for all rows: a row has a number for each axis,
+        `null` where it has none. `origins[3]`, `{"node": "gate", "text": "pooling", "after": [1]}`, is this
+        node and all that `origins[1]` is. `report["conv"].to_dict()` has them written out.
+        """
+        interned = Interned()
+        rows = [node.to_dict(interned) for node in (self.nodes if nodes is None else nodes)]
         return {
             "model": self.model,
             "inputs": {name: list(node.shape) for name, node in self._graph.inputs.items()},
             "worked_out": self.worked_out,
             "axes": [axis._asdict() for axis in self.axes],
             "outputs": dict(self._graph.outputs),
-            "nodes": [node.to_dict() for node in self.nodes],
+            "origins": interned.entries,
+            "nodes": rows,
         }
 
     def to_json(self, path: str | Path | None = None) -> str:

@@ -9,10 +9,11 @@ import csv
 import html as html_escapes
 import io
 from collections.abc import Sequence
+from itertools import chain
 from math import inf
 
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,7 @@ from rfgraph.report.node import NodeReport
 
 Row = tuple[str, ...]
 _MOST_CAUSES = 3
+_GAP = " " * 3
 
 
 def header() -> Row:
@@ -84,10 +86,9 @@ def notes(field: ReceptiveField) -> list[str]:
     if any(field.united):
         told.append("a bound: of channels that read differently")
     if not all(field.closed_form):
-        limits = [f"{limit.reason} ({limit.node})" for limit in field.limits]
-        told.append("this size only: " + _some(limits))
+        told.append("this size only: " + _some(field.limits))
     if field.marks:
-        told.append(_some([f"{mark.reason} ({mark.node})" for mark in field.marks]))
+        told.append(_some(field.marks))
     return told
 
 
@@ -96,15 +97,18 @@ def _range(pair: tuple[float, float] | None) -> str:
 
 
 def _causes(field: ReceptiveField) -> str:
-    causes = field.causes  # worked out on each call
-    unknown = [f"{c.node} (unknown)" for c in causes if c.kind == "unknown"]
-    known = [f"{c.node} ({c.kind})" for c in causes if c.kind != "unknown"]
-    return _some(unknown + known, len(unknown) + _MOST_CAUSES)
+    first, *others = (reads.causes for reads in field)
+    alike = all(each == first for each in others)
+    causes = first if alike else tuple(dict.fromkeys(chain(first, *others)))
+    unknown = [origin for origin in causes if origin.text == "unknown"]
+    if unknown:
+        causes = (*unknown, *(origin for origin in causes if origin.text != "unknown"))
+    return _some([(kind, node) for node, kind in causes], len(unknown) + _MOST_CAUSES)
 
 
-def _some(names: Sequence[str], most: int = _MOST_CAUSES) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+def _some(told: Sequence[tuple[str, str]], most: int = _MOST_CAUSES) -> str:
+    rest = f" and {len(told) - most} more" if len(told) > most else ""
+    return ", ".join(f"{text} ({place})" for place, text in told[:most]) + rest
 
 
 def rich_table(rows: Sequence[Row]) -> Table:
@@ -120,12 +124,22 @@ def rich_table(rows: Sequence[Row]) -> Table:
 
 def text(heading: str, rows: Sequence[Row]) -> str:
     """Plain text, as wide as it needs to be."""
-    buffer = io.StringIO()
-    widths = [max(map(len, column)) for column in zip(header(), *rows, strict=True)]
-    console = Console(file=buffer, width=sum(widths) + 3 * len(widths), color_system=None)
-    console.print(heading, highlight=False, markup=False, soft_wrap=True)
-    console.print(rich_table(rows))
-    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+    lines = [header(), *rows]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    is_number = [name in figures("table") for name in header()]
+    columns = list(zip(widths, is_number, strict=True))
+    made = [" " + _GAP.join(map(_padded, line, columns)).rstrip() for line in lines]
+    rule = " " + "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
+    return "\n".join(
+        [*(line.rstrip() for line in heading.splitlines()), "", made[0], rule, *made[1:]]
+    )
+
+
+def _padded(cell: str, column: tuple[int, bool]) -> str:
+    """As wide as its column: text on the left, numbers on the right."""
+    width, is_number = column
+    blank = " " * (width - cell_len(cell))
+    return blank + cell if is_number else cell + blank
 
 
 def markdown(rows: Sequence[Row]) -> str:

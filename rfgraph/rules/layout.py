@@ -229,7 +229,7 @@ def flip(node: Node) -> Reads:
 
     def read(dim: int) -> Place:
         law = Relation(1, -1, (Positions.of([node.shape[dim] - 1]),))
-        return table(dim, law.at, law, "flip counts from the end") if dim in dims else along(dim)
+        return table(dim, law, law, "flip counts from the end") if dim in dims else along(dim)
 
     return (Read(0, tuple(map(read, range(len(node.shape))))),)
 

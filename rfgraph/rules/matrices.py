@@ -153,7 +153,7 @@ def kron(node: Node) -> Reads:
 
 def _quotient(dim: int, one: int, other: int, alone: bool) -> Place:
     law = Relation.spread(max(other, 1))
-    return along(dim, law) if alone else table(dim, law.at, law, "kron counts the other factor")
+    return along(dim, law) if alone else table(dim, law, law, "kron counts the other factor")
 
 
 def _remainder(dim: int, one: int, other: int, alone: bool) -> Place:

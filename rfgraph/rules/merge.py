@@ -66,9 +66,10 @@ def cat(node: Node) -> Reads:
 @lru_cache(maxsize=4096)  # a dense block puts the same pieces side by side again and again
 def _piece(operand: int, dim: int, start: int, rank: int, alone: bool) -> Read:
     # Positions of other pieces fall outside this operand, as if into padding: they read nothing.
-    own: Place = along(dim, Relation.window(1, 1, 1, start))
+    shifted = Relation.window(1, 1, 1, start)
+    own: Place = along(dim, shifted)
     if not alone:
-        own = table(dim, lambda o: (o - start,), None, f"concatenation along dim {dim}")
+        own = table(dim, shifted, None, f"concatenation along dim {dim}")
     return Read(operand, tuple(own if d == dim else along(d) for d in range(rank)))
 
 

@@ -221,7 +221,7 @@ class _Moved:
             return self.lawful(law), (law.dim,)
         if law is not None and not dims and self.here.number.shape[law.dim] == 1:
             law = law._replace(start=int(grid))
-            return table(law.dim, law.law().at, law.law(), self.reason), (law.dim,)
+            return table(law.dim, law.law(), law.law(), self.reason), (law.dim,)
         if not dims:
             settled = not far and bool(values == grid)
             return fixed(int(grid), "" if settled else self.reason), ()
@@ -244,7 +244,7 @@ class _Moved:
     def lawful(self, law: _Line) -> Place:
         if self.fills(law.dim):
             return along(law.dim, law.law())
-        return table(law.dim, law.law().at, None, self.reason)
+        return table(law.dim, law.law(), None, self.reason)
 
     def carrier(self, dims: Sequence[Collection[int]]) -> int:
         """The operand dim that says where nothing is read: one that goes along such output dims."""

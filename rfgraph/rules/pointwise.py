@@ -315,5 +315,5 @@ def glu(node: Node) -> Reads:
     rank, dim = len(node.shape), node.params["dim"] % len(node.shape)
     half = node.shape[dim]
     gate = Relation.window(2, 1, max(half, 1), 0)
-    paired = table(dim, gate.at, gate, f"glu pairs positions {half} apart at this size")
+    paired = table(dim, gate, gate, f"glu pairs positions {half} apart at this size")
     return (Read(0, tuple(paired if d == dim else along(d) for d in range(rank))),)

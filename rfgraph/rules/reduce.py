@@ -266,9 +266,7 @@ def diff(node: Node) -> Reads:
     for given in (params["prepend"], params["input"], params["append"]):
         if isinstance(given, Operand):
             law = Relation.window(params["n"] + 1, 1, 1, start)
-            own = (
-                along(dim, law) if alone else table(dim, law.at, None, "diff puts tensors together")
-            )
+            own = along(dim, law) if alone else table(dim, law, None, "diff puts tensors together")
             dims = (own if d == dim else along(d) for d in range(rank))
             reads.append(Read(given.index, tuple(dims)))
         start += 0 if given is None else given.shape[dim]

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rfgraph.algebra.digits import Digit
+from rfgraph.algebra.digits import Digit, plain
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import Law, Place, Read, Reads, along, table
+from rfgraph.language.reads import ByLaw, Law, Place, Read, Reads, along, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import replicate
 from rfgraph.rules.pool import cells
@@ -54,21 +54,20 @@ def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
     return (*shapes[0][:2], *params["out"])
 
 
-def _nearest(source: Fraction) -> set[int]:
-    return {floor(source)}
+def _nearest(source: int, scale: int) -> set[int]:
+    return {source // scale}
 
 
-def _linear(source: Fraction) -> set[int]:
-    return {floor(source), ceil(source)}
+def _linear(source: int, scale: int) -> set[int]:
+    return {source // scale, -(-source // scale)}
 
 
-def _cubic(source: Fraction) -> set[int]:
-    return (
-        {floor(source)} if source.denominator == 1 else {floor(source) + t for t in (-1, 0, 1, 2)}
-    )
+def _cubic(source: int, scale: int) -> set[int]:
+    floor, rest = divmod(source, scale)
+    return {floor + t for t in (-1, 0, 1, 2)} if rest else {floor}
 
 
-_TAPS: dict[str, Callable[[Fraction], set[int]]] = {
+_TAPS: dict[str, Callable[[int, int], set[int]]] = {
     "nearest": _nearest,
     "nearest-exact": _nearest,
     "linear": _linear,
@@ -76,19 +75,20 @@ _TAPS: dict[str, Callable[[Fraction], set[int]]] = {
     "trilinear": _linear,
     "bicubic": _cubic,
 }
+"""Of the fraction `source / scale`: in integers, as there may be millions of positions."""
 
 
 @lru_cache(maxsize=256)
 def _taps(mode: str, rate: Fraction, corners: bool, antialias: bool) -> Callable[[int], set[int]]:
     """Output position -> the input positions of non-zero weight, as if the input had no borders."""
-    taps = _TAPS[mode]
+    taps, step, scale = _TAPS[mode], rate.numerator, rate.denominator
     if antialias and rate > 1:
         return lambda o: _filtered(mode, rate, (o + _HALF) * rate)
     if mode == "nearest" or (corners and not antialias):  # torch filters around pixel centers
-        return lambda o: taps(o * rate)
+        return lambda o: taps(o * step, scale)
     if mode == "nearest-exact":
-        return lambda o: taps((o + _HALF) * rate)
-    return lambda o: taps((o + _HALF) * rate - _HALF)
+        return lambda o: taps((2 * o + 1) * step, 2 * scale)
+    return lambda o: taps((2 * o + 1) * step - scale, 2 * scale)
 
 
 def _filtered(mode: str, rate: Fraction, center: Fraction) -> set[int]:
@@ -119,7 +119,7 @@ def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Par
         reason = f"align_corners=True resamples {size} to {out} at a rate of this size"
     elif rate not in (None, 1) and out == size and (params["antialias"] or mode in _COPYING):
         copied = Relation.identity()
-        return table(dim, copied.at, copied, f"resampling {size} to {size} copies at this size")
+        return table(dim, copied, copied, f"resampling {size} to {size} copies at this size")
     elif rate is None:
         rate = Fraction(size, out)
         if 1 not in (rate.numerator, rate.denominator):
@@ -127,6 +127,12 @@ def _resampled(dim: int, size: int, out: int, rate: Fraction | None, params: Par
     taps = _taps(mode, rate, corners, params["antialias"])
     law = _law(mode, rate, corners, params["antialias"])
     clamp = mode.startswith("nearest") or not (params["antialias"] and rate > 1)
+
+    if mode == "nearest" and rate.numerator == 1:  # in steps, however long
+        steps = ByLaw(Law((Digit(dim, weight=rate.denominator),)), (dim,), size)
+        return Place((dim,), steps, None if law is None else Law(plain(dim), law), "", reason)
+    if law is not None:
+        return table(dim, law, law, reason, clamped=size if clamp else 0)
 
     def at(o: int) -> list[int]:
         read = taps(o)
@@ -185,12 +191,9 @@ def pixel_shuffle(node: Node) -> Reads:
     factor = node.params["upscale_factor"]
     lead = len(node.shape) - 3
     rows, columns = Digit(lead + 1, factor, 1, factor), Digit(lead + 2, 1, 1, factor)
-    block = Place(
-        (lead, lead + 1, lead + 2),
-        lambda o: (o[0] * factor**2 + o[1] % factor * factor + o[2] % factor,),
-        Law((Digit(lead, factor**2), rows, columns), extent=node.operand_shapes[0][lead]),
-        total=True,
-    )
+    dims = (lead, lead + 1, lead + 2)
+    law = Law((Digit(lead, factor**2), rows, columns), extent=node.operand_shapes[0][lead])
+    block = Place(dims, ByLaw(law, dims), law, total=True)
     spread = Relation.spread(factor)
     space = along(lead + 1, spread), along(lead + 2, spread)
     return (Read(0, (*map(along, range(lead)), block, *space)),)
@@ -211,13 +214,8 @@ def pixel_unshuffle(node: Node) -> Reads:
     lead = len(node.shape) - 3
 
     def pixel(dim: int, each: int) -> Place:
-        place = Digit(lead, 1, each, factor, bounded=True)
-        return Place(
-            (lead, dim),
-            lambda o: (factor * o[1] + o[0] // each % factor,),
-            Law((place, Digit(dim, factor))),
-            total=True,
-        )
+        law = Law((Digit(lead, 1, each, factor, bounded=True), Digit(dim, factor)))
+        return Place((lead, dim), ByLaw(law, (lead, dim)), law, total=True)
 
     rows, columns = pixel(lead + 1, factor), pixel(lead + 2, 1)
     channel = along(lead, Relation.spread(factor**2))
@@ -241,5 +239,5 @@ def channel_shuffle(node: Node) -> Reads:
     """
     groups, count = node.params["groups"], node.shape[1]
     law = Relation(groups, 1, (Positions.of([g * (count // groups)]) for g in range(groups)))
-    shuffled = table(1, law.at, law, "the groups have as many channels as this size has")
+    shuffled = table(1, law, law, "the groups have as many channels as this size has")
     return (Read(0, tuple(along(d) if d != 1 else shuffled for d in range(len(node.shape)))),)

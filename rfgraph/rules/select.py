@@ -32,7 +32,7 @@ def stepped(
     """
     law = Relation.window(1, step, 1, -start)
     place = (
-        table(dim, law.at, law, "counts from the end at this size") if from_end else along(dim, law)
+        table(dim, law, law, "counts from the end at this size") if from_end else along(dim, law)
     )
     return replace(place, bounded=True) if bounded else place
 

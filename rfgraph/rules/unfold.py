@@ -15,7 +15,7 @@ from torch import nn
 from rfgraph.algebra.digits import Digit
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Shape
-from rfgraph.language.reads import Law, Place, Read, Reads, along, lookup, regrouped
+from rfgraph.language.reads import ByLaw, Law, Place, Read, Reads, along, lookup, regrouped
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative, per_dim
 from rfgraph.rules.registry import rule
@@ -43,7 +43,7 @@ def unfold(node: Node) -> Reads:
         (read,) = regrouped((dim,), (own[dim],), (dim, rank - 1), (node.shape[dim], size))
     else:
         law = Law((Digit(rank - 1, bounded=True), Digit(dim, step)))
-        read = Place((dim, rank - 1), lambda o: (step * o[0] + o[1],), law)
+        read = Place((dim, rank - 1), ByLaw(law, (dim, rank - 1)), law)
     return (Read(0, tuple(read if d == dim else along(d) for d in range(len(own)))),)
 
 
@@ -61,11 +61,6 @@ def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
 
 
 _ONE_POSITION = "cuts one position into windows, of which another size may have more"
-
-
-def _place(index: int, sizes: Sequence[int]) -> tuple[int, int]:
-    """Row and column of the `index`-th of `sizes[0] * sizes[1]` elements, again and again."""
-    return index // sizes[1] % sizes[0], index % sizes[1]
 
 
 @rule(
@@ -88,28 +83,21 @@ def im2col(node: Node) -> Reads:
     params, lead = node.params, len(node.shape) - 2
     taps, blocks, own = params["kernel_size"], params["blocks"], node.operand_shapes[0][-2:]
 
-    def pixel(axis: int) -> Callable[[tuple[int, ...]], tuple[int]]:
-        stride, dilation, padding = _geometry(params, axis)
-
-        def at(o: tuple[int, ...]) -> tuple[int]:
-            window, tap = _place(o[1], blocks)[axis], _place(o[0], taps)[axis]
-            return (stride * window - padding + dilation * tap,)
-
-        return at
-
-    def law(axis: int) -> Law:
+    def law(axis: int, exact: bool = False) -> Law:
         stride, dilation, padding = _geometry(params, axis)
         (rows, columns), wide = taps, blocks[1]
         tap = (Digit(lead, dilation, columns, rows), Digit(lead, dilation, 1, columns))[axis]
         window = (Digit(lead + 1, stride, wide), Digit(lead + 1, stride, 1, wide))[axis]
         is_cut = own[axis] > 1  # into windows, of which there may be one at this size
-        digits = (tap._replace(bounded=True),) * (taps[axis] > 1) + (window,) * is_cut
         shifted = Relation.window(1, 1, 1, padding)
+        if exact:
+            return Law((tap, window), shifted)
+        digits = (tap._replace(bounded=True),) * (taps[axis] > 1) + (window,) * is_cut
         return Law(digits, shifted if digits else Relation.constant([-padding]))
 
     def image(axis: int) -> Place:
-        reason = _ONE_POSITION if own[axis] == 1 else ""
-        return Place((lead, lead + 1), pixel(axis), law(axis), reason=reason)
+        reason, dims = _ONE_POSITION if own[axis] == 1 else "", (lead, lead + 1)
+        return Place(dims, ByLaw(law(axis, exact=True), dims), law(axis), reason=reason)
 
     channel = along(lead, Relation.spread(prod(taps)))
     return (Read(0, (*map(along, range(lead)), channel, image(0), image(1))),)

@@ -49,7 +49,7 @@ def test_a_new_question_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     audit = importlib.reload(sys.modules["rfgraph.audit"]).audit
     (found,) = audit(deep_model())
     assert (found.id, found.node, found.numbers) == ("deep", "2", {"depth": 3})
-    assert str(found) == f"note: deep at '2' ({found.source}): is the third"
+    assert str(found) == "note: deep at '2': is the third"  # no line of a model's own code
 
 
 def test_a_question_of_ones_own_is_asked() -> None:

@@ -96,7 +96,7 @@ def test_a_wrong_formula_is_noticed_by_every_analysis(monkeypatch: pytest.Monkey
     for _ in range(2):  # what was wrong once is asked again
         with pytest.raises(
             rfgraph.CaptureError,
-            match=r"conv1d failed on .* at .*: torch returns \(\(2, 4, 7\), torch.float32\), and rfgraph's formula "
+            match=r"conv1d failed on .* in '0': torch returns \(\(2, 4, 7\), torch.float32\), and rfgraph's formula "
             r"says \(\(2, 4, 8\), torch.float32\); please report this",
         ):
             rfgraph.analyze(model, (2, 2, 7))

@@ -200,7 +200,57 @@ def test_json_is_plain_and_whole_on_disk(tmp_path):
         "input"
     ]
     assert pooled["size"] == [None] and pooled["whole"] == [True]
-    assert pooled["causes"] == [{"node": "adaptive_avg_pool1d", "kind": "pooling", "axes": [0]}]
+    assert pooled["causes"] == [0]
+
+
+def _gated(count):
+    return nn.Sequential(*(Gated() for _ in range(count)), nn.Upsample(size=(7, 5)))
+
+
+class Gated(nn.Module):
+    """A convolution times its own mean, along height alone: the axes have other causes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, (3, 2), padding=1)
+
+    def forward(self, x):
+        return self.conv(x) * x.mean(2, keepdim=True)[..., :1]
+
+
+def _origins(table, number):
+    """What an entry of a report's origins stands for."""
+    if number is None:
+        return set()
+    entry = table[number]
+    own = {(entry["node"], entry["text"])} if "node" in entry else set()
+    return own.union(*(_origins(table, after) for after in entry["after"]))
+
+
+def test_causes_limits_and_marks_are_written_once_for_all_rows():
+    report = rfgraph.analyze(_gated(4), (1, 1, 9, 8))
+    data = report.to_dict()
+    for node, row in zip(report.nodes, data["nodes"], strict=True):
+        for field, told in zip(node.rfs.values(), row["rfs"].values(), strict=True):
+            for number, reads in enumerate(field):
+                assert _origins(data["origins"], told["causes"][number]) == set(reads.causes)
+                assert _origins(data["origins"], told["limits"][number]) == set(reads.limits)
+                assert told["marks"][number] is None and not reads.marks
+    assert [len(reads.causes) for reads in report.output.rf] == [4, 0]
+    assert all(reads.limits for reads in report.output.rf)
+
+
+def test_json_grows_with_the_rows_and_not_with_their_causes():
+    lengths = [
+        len(rfgraph.analyze(_gated(count), (1, 1, 99, 98)).to_json()) for count in (20, 40, 80)
+    ]
+    assert lengths[2] - lengths[1] < 2.1 * (lengths[1] - lengths[0])
+
+
+def test_json_of_some_rows_has_the_origins_of_these():
+    report = rfgraph.analyze(_gated(3), (1, 1, 9, 8))
+    (row,) = report.to_dict([report["0.conv"]])["nodes"]
+    assert row["name"] == "0.conv" and report.to_dict([report["0.conv"]])["origins"] == []
 
 
 def test_a_dataframe_has_a_row_for_each_node_input_and_axis():

@@ -44,10 +44,36 @@ def test_a_long_signal_is_answered_by_hulls_which_say_so() -> None:
     assert node.region(middle) == ((closed.at(middle)[0], closed.at(middle)[-1]),)
     first = node.region(0)
     assert first is not None and first[0][0] == 0
-    with pytest.raises(
-        rfgraph.InputError, match=r"160000 positions exceed .* only hulls .* ask region\(\)"
-    ):
-        node.reads(0, middle)
+    assert not node.rf[0].at_size.sets(node.name, node.rf[0].axis)[0].exact
+    for position in (0, 5, middle, 159_999):
+        read = node.reads(0, position)
+        assert (int(read[0]), int(read[-1])) == node.region(position)[0]
+        assert set(read) == {i for i in closed.at(position) if 0 <= i < 160_000}
+
+
+def _budgeted(report: rfgraph.Report, budget: int) -> AtSize:
+    return AtSize(readings(report.captured, VOCABULARY), budget=budget)
+
+
+@pytest.mark.parametrize("budget", [25_000, 50_000])
+def test_sets_over_the_budget_are_told_stretch_by_stretch(budget: int) -> None:
+    layers = nn.Conv1d(1, 2, 3, dilation=8), nn.Conv1d(2, 2, 4, 2), nn.Upsample(scale_factor=3)
+    report = rfgraph.analyze(nn.Sequential(*layers), (1, 1, 700))
+    few, axis = _budgeted(report, budget), report.axes[0]
+    for node in report.nodes:
+        for position in range(0, node.shape[2], 7):
+            read = few.members(node.name, axis, {2: position})
+            assert read is not None and read.tolist() == node.reads(0, position).tolist()
+    lattice, _ = few.sets(report.output.name, axis) or pytest.fail("nothing is read")
+    assert not lattice.exact and len(few._windows[axis][0].positions) < 700
+
+
+def test_a_budget_that_holds_no_stretch_refuses() -> None:
+    report = rfgraph.analyze(nn.Conv1d(1, 1, 3), (1, 1, 700))
+    report.output.rf[0].at_size._budget = 0
+    assert report.output.region(5) == ((5, 7),)
+    with pytest.raises(rfgraph.InputError, match=r"700 positions exceed .* only hulls .* region"):
+        report.output.reads(0, 5)
 
 
 @pytest.mark.parametrize("size", [256, 1024])

@@ -7,6 +7,7 @@ projections. No rule is asked: the twin runs the captured calls.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -121,18 +122,8 @@ class _Run:
             id(each): each for each in (value.value, *(p.value for p in value.parts))
         }.values():
             if tensor.requires_grad:
-                tensor.register_hook(  # type: ignore[no-untyped-call]
-                    lambda gradient: self._checked(node, gradient)
-                )
-
-    def _checked(self, node: Node, gradient: Tensor | None) -> Tensor | None:
-        if gradient is None:  # another output of the same call is asked for
-            return None
-        if not bool((gradient >= 0).all()):
-            raise VerificationError(
-                f"the twin's gradient at {node.where()} is negative or no number"
-            )
-        return (gradient > 0).to(gradient.dtype)
+                # of no run: a hook that holds one is held by its tensors, out of the collector's sight
+                tensor.register_hook(partial(_zero_or_one, node))  # type: ignore[no-untyped-call]
 
     def joints(self, node: Node, positions: Sequence[Position]) -> list[dict[str, Marks]]:
         """Input -> where the gradient of the node is not 0, for each position."""
@@ -156,6 +147,15 @@ class _Run:
             name: np.zeros(tuple(leaf.shape), np.bool_) if g is None else (g > 0).cpu().numpy()
             for (name, leaf), g in zip(leaves.items(), found, strict=True)
         }
+
+
+def _zero_or_one(node: Node, gradient: Tensor | None) -> Tensor | None:
+    """Where the gradient of a node is not 0."""
+    if gradient is None:  # another output of the same call is asked for
+        return None
+    if not bool((gradient >= 0).all()):
+        raise VerificationError(f"the twin's gradient at {node.where()} is negative or no number")
+    return (gradient > 0).to(gradient.dtype)
 
 
 def index_of(node: Node, position: Position) -> tuple[int | slice, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -325,3 +327,12 @@ def test_a_token_that_starts_at_zero_lets_products_through() -> None:
 
     probe = GradientProbe(graph_of(Scores(), (1, 5, 4)))
     assert along(joint(probe, output_of(probe.graph), (0, 0, 3))["x"], 1).tolist() == [2]
+
+
+def test_a_probe_that_is_gone_leaves_no_values_behind() -> None:
+    """Hooks of tensors are held out of the collector's sight: one that held the run kept all its tensors."""
+    gc.collect()
+    before = sum(isinstance(each, torch.Tensor) for each in gc.get_objects())
+    rfgraph.verify(nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Conv1d(2, 1, 2)), (1, 1, 9))
+    gc.collect()
+    assert sum(isinstance(each, torch.Tensor) for each in gc.get_objects()) <= before

@@ -22,6 +22,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.outputs import leaves
 from rfgraph.graph import Graph, Node
+from rfgraph.graph.eager import uncompiled
 from rfgraph.graph.guard import untouched
 from rfgraph.graph.replay import Replay
 
@@ -106,7 +107,7 @@ def _doubled(
 ) -> tuple[nn.Module, Graph, Arguments, Tensors]:
     """A copy of the model in float64, its graph, and what both are called with."""
     copies: dict[int, Any] = {}
-    with untouched(model, training):
+    with uncompiled(), untouched(model, training):
         double = copy.deepcopy(model, copies)
     for each in list(copies.values()):  # all that was copied, whoever holds it
         if isinstance(each, torch.Tensor) and _is_short(each):
@@ -162,11 +163,14 @@ class _Beside:
         """How the graph differs from the model; empty where it does not."""
         calls: list[_Call] = []
         args, kwargs = self.arguments.filled({n: t.clone() for n, t in self.tensors.items()})
-        with untouched(model, self.training), _recorded(calls):
+        with uncompiled(), untouched(model, self.training), _recorded(calls):
             torch.manual_seed(0)  # both draw the same, where they draw
             expected = _tensors_in(model(*args, **kwargs))
         replayed = _Replayed(self.graph)
-        with untouched(model, self.training):  # anew: the model may have written into its buffers
+        with (
+            uncompiled(),
+            untouched(model, self.training),
+        ):  # anew: the model may have written into its buffers
             torch.manual_seed(0)
             returned = leaves(replayed.run(*(self.tensors[name] for name in self.graph.inputs)))
         told = replayed.shapes[:1] or self._returned(expected, returned)

@@ -312,3 +312,16 @@ def test_a_command_that_is_refused_speaks_no_python(tmp_path):
     (tmp_path / "net.py").write_text("import torch\nnet = torch.nn.ReLU()\n")
     told = CliRunner().invoke(app, ["analyze", f"{tmp_path / 'net.py'}:net"])
     assert told.exit_code == 2 and "as in --input 1,3,224,224" in told.stderr
+
+
+@torch.compile(backend="inductor")
+def compiled(x):
+    return torch.relu(x) * 2
+
+
+def test_what_a_forward_compiles_is_not_compiled_and_warns_of_nothing(recwarn, capfd):
+    report = rfgraph.analyze(forward(lambda m, x: compiled(m.conv(x))), SHAPE, check=True)
+    assert [node.op for node in report.nodes] == ["input", "conv2d", "relu", "mul"]
+    made = rfgraph.analyze(forward(lambda m, x: torch.compile(torch.tanh)(x)), SHAPE)
+    assert [node.op for node in made.nodes] == ["input", "tanh"]
+    assert not recwarn.list and capfd.readouterr() == ("", "")

@@ -24,6 +24,7 @@ from rfgraph.capture.tracer import Tracer
 from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph, Operand
 from rfgraph.graph.calls import outputs_of
+from rfgraph.graph.eager import uncompiled
 from rfgraph.graph.guard import lazy, quantised, untouched
 from rfgraph.language.vocabulary import Vocabulary
 
@@ -210,7 +211,8 @@ class _One:
 
     def _run(self, inputs: Arguments) -> Graph:
         tracer = Existing if self._is_graph else Tracer
-        return tracer(self._vocabulary, self._leaves).run(self.model, inputs, self._all_modules)
+        with uncompiled():
+            return tracer(self._vocabulary, self._leaves).run(self.model, inputs, self._all_modules)
 
     def _exported(self, inputs: Arguments) -> Graph:
         program = exported(self.model, inputs)

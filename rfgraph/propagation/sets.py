@@ -140,9 +140,9 @@ class AtSize:
         """The walk of an axis, which has come as far as the node (None: to the end): in sets, or in hulls."""
         try:
             return self._walked(name, axis, exact=True)
-        except MemoryError:  # of the budget, or of what there is
+        except MemoryError:  # of the budget, or of what there is; the sets go with the error
             del self._walks[axis]
-            return self._walked(name, axis, exact=False)
+        return self._walked(name, axis, exact=False)
 
     def sets_at(
         self, name: str, axis: Axis, position: Position, local: bool = False

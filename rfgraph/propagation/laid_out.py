@@ -51,7 +51,7 @@ def _by_law(law: Law, index: dict[int, Ints], count: int) -> tuple[Ints, Marks]:
         return (relation.advance * z + relation.sets[0].base)[None], _ALL
     turns, phases = np.divmod(z, relation.period)
     used = np.unique(phases).tolist()
-    most = max(relation.sets[phase].cardinality for phase in used)
+    most = max((relation.sets[phase].cardinality for phase in used), default=0)
     table = np.zeros((most, relation.period), np.int64)
     there = np.zeros((most, relation.period), np.bool_)
     for phase in used:

@@ -144,7 +144,7 @@ def test_an_encoder_that_reads_its_own_hop_is_causal() -> None:
 
 def test_what_upsamples_waits_for_the_hop_of_its_input() -> None:
     assert_causal(nn.Upsample(scale_factor=3), (1, 1, 7))
-    with pytest.raises(AssertionError, match=r"conv_transpose1d, .*\), looks 15 ahead$"):
+    with pytest.raises(AssertionError, match=r"'1' \(conv_transpose1d\), looks 15 ahead$"):
         assert_causal(nn.Sequential(encoder(), nn.ConvTranspose1d(1, 1, 16, 16)), (1, 1, 64))
     with pytest.raises(AssertionError, match="looks 1 ahead"):
         assert_causal(nn.Upsample(scale_factor=2, mode="linear"), (1, 1, 7))

@@ -22,7 +22,7 @@ from rfgraph.capture.formulas import ASKED, is_tensor
 from rfgraph.capture.lowering import Bound, Result
 from rfgraph.capture.memory import Traced, storage_of
 from rfgraph.capture.recurrent import in_few_steps
-from rfgraph.graph.calls import Args, Kwargs
+from rfgraph.graph.calls import Args, Kwargs, name_of
 
 _NUMBERS = frozenset((int, float, bool, type(None)))
 _META = torch.device("meta")
@@ -154,12 +154,26 @@ def called(target: Target, args: Args, kwargs: Kwargs) -> object:
     return target(*args, **kwargs)
 
 
+def _of_all_dims(target: Target, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+    """Sums over no dims are of all; torch's meta kernels of these two take them for sums of nothing."""
+    if name_of(target) not in ("nansum", "nanmean"):
+        return args, kwargs
+    place = "axis" if "axis" in kwargs else "dim"
+    if kwargs.get(place, args[1] if len(args) > 1 else None) not in ((), []):
+        return args, kwargs
+    given: Any = args[0] if args else kwargs["input"]
+    dims = tuple(range(given.dim()))
+    if place in kwargs:
+        return args, {**kwargs, place: dims}
+    return (args[0], dims, *args[2:]), kwargs
+
+
 def on_meta(target: Target, args: Args, kwargs: Kwargs) -> object:
     """The call on meta tensors; a module's own are meta, too. Without warnings: no user made it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not isinstance(target, nn.Module):
-            return called(target, args, kwargs)
+            return called(target, *_of_all_dims(target, args, kwargs))
         state = {**dict(target.named_parameters()), **dict(target.named_buffers())}
         state = {name: tensor.to(_META) for name, tensor in state.items()}
         before = [(vars(module), dict(vars(module))) for module in target.modules()]

@@ -247,7 +247,12 @@ class Step:
 
     def _laid_out(self, sets: Array, labels: Sequence[int | None]) -> Array:
         """The dims in the output's order, size 1 where the output has a dim that the operand lacks."""
-        sets = np.squeeze(sets, tuple(axis for axis, label in enumerate(labels) if label is None))
+        gone = tuple(axis for axis, label in enumerate(labels) if label is None)
+        if any(sets.shape[axis] == 0 for axis in gone):  # of what has no positions, nothing is read
+            sets = self.lattice.empty(
+                *(1 if axis in gone else count for axis, count in enumerate(sets.shape[:-1]))
+            )
+        sets = np.squeeze(sets, gone)
         kept = [label for label in labels if label is not None]
         order = sorted(range(len(kept)), key=lambda axis: kept[axis])
         sets = np.transpose(sets, (*order, sets.ndim - 1))

@@ -307,3 +307,24 @@ def test_a_covariance_of_one_row_has_no_dims() -> None:
 def test_what_was_found_is_held(program: Program) -> None:
     with in_float64():
         assert not held(program, random.Random(0), positions=60).faults
+
+
+@pytest.mark.parametrize("name", ["nansum", "nanmean"])
+def test_a_sum_over_no_dims_is_one_of_all(name: str) -> None:
+    """Torch's meta kernels of these two say otherwise."""
+    for function in (
+        lambda x: getattr(x, name)([], True),
+        lambda x: getattr(torch, name)(input=x, dim=(), keepdim=True),
+    ):
+        assert analysed(function, (3, 2, 4)).output.shape == (1, 1, 1)
+
+
+def test_a_stack_of_nothing_has_figures() -> None:
+    """Of a tensor that lies along a dim without positions, on which its sets do not depend."""
+
+    def function(x: Tensor) -> Tensor:
+        part = torch.nn.CircularPad2d([0, -1, 2, 2])(x.rot90().amax((0,))).narrow(0, 0, 0)
+        return torch.stack((part, part))
+
+    report = analysed(function, (1, 3, 4, 3, 8), axes=(0, 1, 2, 3, 4))
+    assert [report.output.at(axis).size for axis in report.axes]

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from rfgraph.capture.interception import OWN_CALL
 from rfgraph.capture.lowering import PLAIN, Bound, Result
 from rfgraph.graph import Operand
 from rfgraph.graph.calls import is_of_torch
@@ -26,7 +27,7 @@ Key: TypeAlias = tuple[Hashable, ...]
 Layout: TypeAlias = tuple[Any, ...]
 _META = torch.device("meta")
 _VALUES = PLAIN | {complex, type(Ellipsis), torch.dtype, torch.device, torch.memory_format}
-_OF_ALL_MODULES = frozenset(vars(nn.Module()))
+_OF_ALL_MODULES = frozenset((*vars(nn.Module()), OWN_CALL))
 _TENSORS = frozenset((torch.Tensor, nn.Parameter))
 
 

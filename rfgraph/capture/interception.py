@@ -65,7 +65,7 @@ _thread = _Thread()
 _lock = threading.Lock()
 _users = 0
 _original: Callable[..., object] = nn.Module.__call__
-_OWN_CALL = "_compiled_call_impl"
+OWN_CALL = "_compiled_call_impl"
 """The attribute that `nn.Module.__call__` looks for first: what `nn.Module.compile` sets."""
 
 
@@ -104,26 +104,26 @@ def functions(interceptor: Interceptor) -> Iterator[None]:
 @contextmanager
 def _these(modules: Iterable[nn.Module]) -> Iterator[None]:
     owns = [(module, module.__dict__) for module in modules]
-    had = [_OWN_CALL in own for _, own in owns]
+    had = [OWN_CALL in own for _, own in owns]
     missed: list[nn.Module] = []
 
     def look(module: nn.Module, _: object) -> None:
-        if _thread.interceptor is not None and _OWN_CALL not in module.__dict__:
+        if _thread.interceptor is not None and OWN_CALL not in module.__dict__:
             missed.append(module)
             raise OutsideTheTree
 
     hook = register_module_forward_pre_hook(look)
     try:
         for module, own in owns:
-            own[_OWN_CALL] = partial(_call, _without_own_call, module)
+            own[OWN_CALL] = partial(_call, _without_own_call, module)
         yield
     finally:
         hook.remove()
         for (_, own), is_kept in zip(owns, had, strict=True):
             if is_kept:  # the guard has emptied it
-                own[_OWN_CALL] = None
+                own[OWN_CALL] = None
             else:
-                own.pop(_OWN_CALL, None)
+                own.pop(OWN_CALL, None)
     if missed:  # the forward has handled what was raised
         raise OutsideTheTree
 

@@ -209,3 +209,24 @@ def test_threads_are_given_the_same_answers() -> None:
     for thread in threads:
         thread.join()
     assert found == [torch.long] * 4
+
+
+class Turned(nn.Module):
+    """Calls its child on a tensor whose order in memory is another, of which no formula speaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = nn.GELU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inside(x.transpose(1, 2))  # type: ignore[no-any-return]
+
+
+def test_torch_is_asked_once_of_a_module_that_an_analysis_calls(asked: list[str]) -> None:
+    """Also while a capture has given it a call of its own."""
+    model = Turned()
+    rfgraph.analyze(model, (3, 5, 7))
+    first = list(asked)
+    assert "module" in first
+    rfgraph.analyze(model, (3, 5, 7))
+    assert asked == first

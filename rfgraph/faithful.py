@@ -107,7 +107,7 @@ def _doubled(
 ) -> tuple[nn.Module, Graph, Arguments, Tensors]:
     """A copy of the model in float64, its graph, and what both are called with."""
     copies: dict[int, Any] = {}
-    with uncompiled(), untouched(model, training):
+    with untouched(model, training), uncompiled():
         double = copy.deepcopy(model, copies)
     for each in list(copies.values()):  # all that was copied, whoever holds it
         if isinstance(each, torch.Tensor) and _is_short(each):
@@ -163,14 +163,12 @@ class _Beside:
         """How the graph differs from the model; empty where it does not."""
         calls: list[_Call] = []
         args, kwargs = self.arguments.filled({n: t.clone() for n, t in self.tensors.items()})
-        with uncompiled(), untouched(model, self.training), _recorded(calls):
+        with untouched(model, self.training), uncompiled(), _recorded(calls):
             torch.manual_seed(0)  # both draw the same, where they draw
             expected = _tensors_in(model(*args, **kwargs))
         replayed = _Replayed(self.graph)
-        with (
-            uncompiled(),
-            untouched(model, self.training),
-        ):  # anew: the model may have written into its buffers
+        # anew: the model may have written into its buffers
+        with untouched(model, self.training), uncompiled():
             torch.manual_seed(0)
             returned = leaves(replayed.run(*(self.tensors[name] for name in self.graph.inputs)))
         told = replayed.shapes[:1] or self._returned(expected, returned)

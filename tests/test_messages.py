@@ -1,5 +1,8 @@
 """Error text is contract: what, at which node and line, what was expected, what to do next."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -325,3 +328,27 @@ def test_what_a_forward_compiles_is_not_compiled_and_warns_of_nothing(recwarn, c
     made = rfgraph.analyze(forward(lambda m, x: torch.compile(torch.tanh)(x)), SHAPE)
     assert [node.op for node in made.nodes] == ["input", "tanh"]
     assert not recwarn.list and capfd.readouterr() == ("", "")
+
+
+_COMPILES = """
+import sys, threading, torch, rfgraph
+from torch import nn
+
+class Compiles(nn.Module):
+    def forward(self, x):
+        return torch.compile(torch.tanh)(x)
+
+compile_ = torch.compile
+check = lambda: rfgraph.analyze(nn.Conv1d(1, 1, 3), (1, 1, 9), check=True)
+threads = [threading.Thread(target=check) for _ in range(3)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+assert torch.compile is compile_ and "torch._dynamo" not in sys.modules
+assert rfgraph.analyze(Compiles(), (1, 1, 9)).output.rf.size == (1,)
+assert torch.compile is compile_
+"""
+
+
+def test_a_process_that_has_not_compiled_yet_is_as_it_was():
+    """The compiler takes seconds to load: it is not, but where the forward itself asks for it."""
+    done = subprocess.run([sys.executable, "-c", _COMPILES], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

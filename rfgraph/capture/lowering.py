@@ -62,8 +62,6 @@ _WHOLE = frozenset(
     "sections".split()
 )
 """Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
-
-
 _OF_TWO = frozenset(("max", "min"))
 """In the place of a dim, a tensor is a second one to these."""
 
@@ -75,6 +73,13 @@ def _number(value: object) -> object:
     if not isinstance(value, torch.Tensor) or value.ndim or value.is_meta:
         return value
     return value if value.is_floating_point() or value.is_complex() else int(value)
+
+
+def _with_numbers(params: Params) -> Params:
+    """The same arguments, but that whole numbers are Python's."""
+    named = ((name, value) for name, value in params.items() if type(value) not in PLAIN)
+    made = {name: _number(value) for name, value in named if name in _WHOLE}
+    return {**params, **made} if made else params
 
 
 class Lowering:
@@ -128,8 +133,8 @@ class Lowering:
                 return self._unknown(node, f"{known.name} {error}")
             params = self._params(given, operands)
         shapes = tuple([self._shapes[operand] for operand in operands])
-        if known.name not in _OF_TWO and not _WHOLE.isdisjoint(params):
-            params = {**params, **{name: _number(params[name]) for name in _WHOLE & params.keys()}}
+        if known.name not in _OF_TWO:
+            params = _with_numbers(params)
         if known.normalize is not None and operands:
             params = known.normalize(params, shapes)
         return Bound(known.name, params, operands, shapes, known)

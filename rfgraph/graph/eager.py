@@ -1,6 +1,7 @@
 """A forward in which nothing is compiled: what it would compile runs as it is written.
 
-In: nothing. Out: a context. Dynamo would trace the tracer, for a minute, and warn of what it meets there.
+In: nothing. Out: a context, for whoever holds the guard's lock: it changes what all threads see. Dynamo would
+trace the tracer, for a minute, and warn of what it meets there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch
 
@@ -30,7 +30,8 @@ def uncompiled() -> Iterator[None]:
         if "torch._dynamo" in sys.modules:
             stack.enter_context(_eager())
         else:
-            stack.enter_context(patch.object(torch, "compile", eagerly))
+            stack.callback(setattr, torch, "compile", compile_)
+            torch.compile = eagerly
         yield
 
 

@@ -10,9 +10,10 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 
+from tests.float64 import in_float64
 from tests.hostile.drawer import Drawer
 from tests.hostile.oracle import Fault, held
-from tests.hostile.program import Program, in_float64
+from tests.hostile.program import Program
 from tests.hostile.shrink import shrunk
 from tests.hostile.special import draws
 

@@ -6,8 +6,7 @@ In: statements. Out: a module, its source, what each variable holds for an input
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,17 +25,6 @@ torch.set_default_dtype(torch.float64)
 """
 VARIABLE = re.compile(r"\b(?:v\d+|x)\b")
 MEMBER = re.compile(r"\bself\.(m\d+)\b")
-
-
-@contextmanager
-def in_float64() -> Iterator[None]:
-    """Numbers are of float64 in the model and beside it, so that what is small is still seen."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 import rfgraph
 from rfgraph import Axis
 from rfgraph.language.vocabulary import Signature
+from tests.float64 import in_float64
 from tests.hostile.oracle import held
-from tests.hostile.program import Program, Statement, in_float64
+from tests.hostile.program import Program, Statement
 
 Function = Callable[[Tensor], Tensor]
 

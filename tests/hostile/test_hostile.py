@@ -16,10 +16,11 @@ import rfgraph
 from rfgraph import Relation
 from rfgraph.language.reads import along
 from rfgraph.rules import VOCABULARY
+from tests.float64 import in_float64
 from tests.hostile.campaign import Tally, call, graph
 from tests.hostile.names import names
 from tests.hostile.oracle import Found, held
-from tests.hostile.program import Program, Statement, in_float64
+from tests.hostile.program import Program, Statement
 from tests.hostile.shrink import shrunk
 
 CHUNKS = 12

@@ -10,8 +10,8 @@ are worked out from the sets of positions whose change is seen. Where a border i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
@@ -32,6 +32,7 @@ from rfgraph.testing.describe import (
     Loop,
     Recurrent,
 )
+from tests.float64 import in_float64
 from tests.properties.agreement import Inner, inner_of, read_less
 from tests.properties.past import Sets, past_differs
 from tests.properties.replaced import goes_back, smooth, without_past
@@ -208,7 +209,7 @@ def held_by_definition(description: Description) -> Counter[str]:
     left out (`local`); those of parts of the channels, which may say more than is read (`less`);
     those of fewer inner positions than two periods (`short`); those that read the whole axis (`whole`).
     """
-    with _double():
+    with in_float64():
         longer = enlarged(replace(description, layers=smooth(description.layers)))
         counts = _held_by_definition(longer)
         if goes_back(longer.layers):
@@ -229,17 +230,6 @@ def _locally_held(longer: Description) -> int:
             assert mine == (its.relation, its.dims), f"{name!r}, locally: {mine}, without: {its}"
             count += 1
     return count
-
-
-@contextmanager
-def _double() -> Iterator[None]:
-    """Numbers are of double precision, those that a forward makes, too."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _held_by_definition(longer: Description) -> Counter[str]:

@@ -25,7 +25,7 @@ from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph, Operand
 from rfgraph.graph.calls import outputs_of
 from rfgraph.graph.eager import uncompiled
-from rfgraph.graph.guard import lazy, quantised, untouched
+from rfgraph.graph.guard import lazy, quantised, tree, untouched
 from rfgraph.language.vocabulary import Vocabulary
 
 _WANTS_INTEGERS = re.compile(
@@ -96,12 +96,13 @@ def _instead(found: object) -> str:
 
 
 def _refuse(model: nn.Module, inputs: Inputs) -> None:
-    if inputs is None and (path := lazy(model)) is not None:
+    modules = tree(model)
+    if inputs is None and (path := lazy(model, modules)) is not None:
         raise InputError(
             f"{path} is a lazy module without weights yet, so no input shape can be worked out: pass "
             "one, as in analyze(model, (1, 3, 224, 224))"
         )
-    if (path := quantised(model)) is not None:
+    if (path := quantised(model, modules)) is not None:
         raise CaptureError(
             f"{path} is a quantised module, whose operators have no rules: analyse the model as it was "
             "before it was quantised, which reads the same"

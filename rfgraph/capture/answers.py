@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from rfgraph.capture.interception import OWN_CALL
-from rfgraph.capture.lowering import PLAIN, Bound, Result
+from rfgraph.capture.lowering import Bound, Result
 from rfgraph.graph import Operand
-from rfgraph.graph.calls import is_of_torch
+from rfgraph.graph.calls import PLAIN, is_of_torch
 
 _ANSWERS: dict[Key, Layout] = {}
 """Key of a call -> layout of what it returns, which shares memory with nothing."""

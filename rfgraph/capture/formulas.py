@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from rfgraph.capture.lowering import Bound, Result
 from rfgraph.graph import Operand
-from rfgraph.graph.calls import assigned, is_of_torch, outputs_of
+from rfgraph.graph.calls import assigned, is_of_torch
 
 ASKED = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as permute transpose t T swapaxes "
@@ -53,7 +53,7 @@ def formula(call: fx.Node, bound: Bound) -> object:
         return None
     if bound.params.get("return_indices"):  # the second output is of another dtype
         return None
-    if complex in map(type, outputs_of(list(bound.params.values()))):
+    if complex in map(type, bound.params.values()):
         return None
     for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
         if not _alike(value.meta["val"], dtype):

@@ -17,6 +17,7 @@ from torch._ops import OpOverload, OpOverloadPacket
 from rfgraph.graph import Masked, Node, Operand, Shape
 from rfgraph.graph.calls import (
     METHODS,
+    PLAIN,
     REVERSED,
     assigned,
     is_inplace,
@@ -36,8 +37,6 @@ from rfgraph.language.vocabulary import (
 Result: TypeAlias = Any
 """What a call returns: a tensor, tuples and lists of these, a size or a dtype, anything at all."""
 Found: TypeAlias = tuple[Operator, Signature]
-PLAIN = frozenset((type(None), bool, int, float, str))
-"""Classes of arguments that are neither tensors nor hold any."""
 
 
 @dataclass(slots=True)
@@ -62,12 +61,15 @@ _WHOLE = frozenset(
     "sections".split()
 )
 """Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
+_NO_NUMBERS = PLAIN | {Operand}
 _OF_TWO = frozenset(("max", "min"))
 """In the place of a dim, a tensor is a second one to these."""
 
 
 def _number(value: object) -> object:
     """The whole number that a constant without dims is; in a sequence, too."""
+    if type(value) is tuple and PLAIN.issuperset(map(type, value)):
+        return value
     if isinstance(value, list | tuple) and any(isinstance(entry, torch.Tensor) for entry in value):
         return type(value)(map(_number, value))
     if not isinstance(value, torch.Tensor) or value.ndim or value.is_meta:
@@ -77,9 +79,10 @@ def _number(value: object) -> object:
 
 def _with_numbers(params: Params) -> Params:
     """The same arguments, but that whole numbers are Python's."""
-    named = ((name, value) for name, value in params.items() if type(value) not in PLAIN)
-    made = {name: _number(value) for name, value in named if name in _WHOLE}
-    return {**params, **made} if made else params
+    if _NO_NUMBERS.issuperset(map(type, params.values())):
+        return params
+    named = [name for name, value in params.items() if type(value) not in PLAIN]
+    return {**params, **{name: _number(params[name]) for name in named if name in _WHOLE}}
 
 
 class Lowering:
@@ -117,6 +120,8 @@ class Lowering:
         args: tuple[object, ...] = node.args
         if node.op == "call_module":
             given = self._params(signature.bind(args, node.kwargs), operands)
+            if len(args) > 1 or node.kwargs:
+                given = _with_numbers(given)
             params: Params = {
                 **given,
                 **module_params(known, self._attribute(str(node.target))),
@@ -132,9 +137,9 @@ class Lowering:
             except TypeError as error:
                 return self._unknown(node, f"{known.name} {error}")
             params = self._params(given, operands)
+            if known.name not in _OF_TWO:
+                params = _with_numbers(params)
         shapes = tuple([self._shapes[operand] for operand in operands])
-        if known.name not in _OF_TWO:
-            params = _with_numbers(params)
         if known.normalize is not None and operands:
             params = known.normalize(params, shapes)
         return Bound(known.name, params, operands, shapes, known)

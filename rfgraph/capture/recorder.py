@@ -18,7 +18,7 @@ from rfgraph.capture.constants import Constants
 from rfgraph.capture.formulas import ASKED, SAME, formula, hold, writes
 from rfgraph.capture.interception import passed_by
 from rfgraph.capture.known import Call
-from rfgraph.capture.lowering import PLAIN, Bound, Found, Lowering, Result, is_settled
+from rfgraph.capture.lowering import Bound, Found, Lowering, Result, is_settled
 from rfgraph.capture.memory import Step, Traced, is_same, storage_of
 from rfgraph.capture.shapes import Shapes, called, like, tensors_in
 from rfgraph.capture.source import source
@@ -26,7 +26,7 @@ from rfgraph.capture.standing import Standing
 from rfgraph.capture.tensors import rejection
 from rfgraph.errors import CaptureError, RfgraphError
 from rfgraph.graph import Node
-from rfgraph.graph.calls import Args, Kwargs, is_inplace, name_of, outputs_of, readable
+from rfgraph.graph.calls import PLAIN, Args, Kwargs, is_inplace, name_of, outputs_of, readable
 from rfgraph.language.vocabulary import Vocabulary
 
 _untouched = torch._C.DisableTorchFunction

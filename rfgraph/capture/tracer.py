@@ -26,7 +26,7 @@ from rfgraph.capture import aten
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.inputs import paths
 from rfgraph.capture.interception import functions, intercepted, passed_by
-from rfgraph.capture.lowering import PLAIN, Result
+from rfgraph.capture.lowering import Result
 from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
 from rfgraph.capture.recorder import Recorder
@@ -46,7 +46,16 @@ from rfgraph.capture.tensors import (
 )
 from rfgraph.errors import CaptureError
 from rfgraph.graph import Graph
-from rfgraph.graph.calls import Args, Kwargs, assigned, is_inplace, name_of, outputs_of, qualified
+from rfgraph.graph.calls import (
+    PLAIN,
+    Args,
+    Kwargs,
+    assigned,
+    is_inplace,
+    name_of,
+    outputs_of,
+    qualified,
+)
 from rfgraph.graph.guard import is_changed
 
 _untouched = torch._C.DisableTorchFunction

@@ -39,6 +39,8 @@ _OTHERS = {
     "pos": "positive",
     "invert": "bitwise_not",
 }
+PLAIN = frozenset((type(None), bool, int, float, str))
+"""Classes of arguments that are neither tensors nor hold any."""
 METHODS = {
     **{f"__{prefix}{name}__": op for name, op in _BINARY.items() for prefix in ("", "r", "i")},
     **{f"__{name}__": op for name, op in _OTHERS.items()},
@@ -131,6 +133,8 @@ def plain(value: object) -> object:
 
 def written(value: object) -> object:
     """Numbers of numpy as the code would write them."""
+    if type(value) is tuple and PLAIN.issuperset(map(type, value)):
+        return value
     if isinstance(value, tuple | list) and type(value) in (tuple, list):
         entries = map(written, value)
         return list(entries) if isinstance(value, list) else tuple(entries)

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 from rfgraph.graph import Masked, Node, Shape
-from rfgraph.graph.calls import written
+from rfgraph.graph.calls import PLAIN, written
 from rfgraph.language.reads import Reads
 
 Params: TypeAlias = Mapping[str, Any]
@@ -331,8 +331,10 @@ def module_params(operator: Operator, module: object) -> Params:
     if operator.signature is None:
         return {k: v for k, v in attributes.items() if not k.startswith("_") and k != "training"}
     known = operator.signature.known
-    return {
-        **operator.signature.defaults,
-        **{k: written(attributes[k]) for k in known if k in attributes},
-        **{k: v for k, v in attributes["_buffers"].items() if k in known},
-    }
+    params = dict(operator.signature.defaults)
+    for name in known:
+        if name in attributes:
+            value = attributes[name]
+            params[name] = value if type(value) in PLAIN else written(value)
+    params.update((k, buffer) for k, buffer in attributes["_buffers"].items() if k in known)
+    return params

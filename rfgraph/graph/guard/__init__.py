@@ -29,6 +29,7 @@ from rfgraph.graph.guard.refusals import (
     on_meta,
     quantised,
     refuse_without_numbers,
+    tree,
 )
 from rfgraph.graph.guard.shadows import Shadows
 from rfgraph.graph.guard.wrappers import bypass, unwrapped
@@ -39,6 +40,7 @@ __all__ = [
     "on_meta",
     "quantised",
     "refuse_without_numbers",
+    "tree",
     "untouched",
     "unwrapped",
 ]

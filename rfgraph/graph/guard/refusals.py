@@ -28,7 +28,7 @@ def modules_of(model: nn.Module) -> list[nn.Module]:
     Raises:
         InputError: a TorchScript module, whose state is not Python's.
     """
-    modules = _tree(model)
+    modules = tree(model)
     scripted = _first(model, modules, lambda kind: issubclass(kind, torch.jit.ScriptModule))
     if scripted is not None:
         raise InputError(
@@ -38,9 +38,9 @@ def modules_of(model: nn.Module) -> list[nn.Module]:
     return modules
 
 
-def lazy(model: nn.Module) -> str | None:
-    """The first lazy module that has no weights yet."""
-    kinds = set(map(type, _tensors(_tree(model))))
+def lazy(model: nn.Module, modules: list[nn.Module] | None = None) -> str | None:
+    """The first lazy module that has no weights yet; `modules`: those of the tree, where they are known."""
+    kinds = set(map(type, _tensors(modules or tree(model))))
     if not any(issubclass(kind, LAZY) for kind in kinds):
         return None
     named = model.named_modules()
@@ -73,9 +73,9 @@ def refuse_without_numbers(model: object) -> None:
         )
 
 
-def quantised(model: nn.Module) -> str | None:
-    """The first quantised module."""
-    return _first(model, _tree(model), _is_quantised)
+def quantised(model: nn.Module, modules: list[nn.Module] | None = None) -> str | None:
+    """The first quantised module; `modules`: those of the tree, where they are known."""
+    return _first(model, modules or tree(model), _is_quantised)
 
 
 def _is_quantised(kind: type) -> bool:
@@ -83,7 +83,7 @@ def _is_quantised(kind: type) -> bool:
     return name.startswith(_QUANTISED) and not name.startswith(_IN_FLOATS)
 
 
-def _tree(model: nn.Module) -> list[nn.Module]:
+def tree(model: nn.Module) -> list[nn.Module]:
     """As `model.modules()`, at a third of the time."""
     found = {id(model): model}
     stack = [model]

@@ -53,7 +53,8 @@ def formula(call: fx.Node, bound: Bound) -> object:
         return None
     if bound.params.get("return_indices"):  # the second output is of another dtype
         return None
-    if complex in map(type, bound.params.values()):
+    params = bound.params
+    if complex in map(type, (*params.values(), *params.get("operands", ()))):
         return None
     for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
         if not _alike(value.meta["val"], dtype):

@@ -77,10 +77,13 @@ class Standing:
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
         found = outputs_of(made)[number]
-        for kind, where in ((-inf, found <= LOW), (0.0, found == 0)):
-            if bool(where.any()):
-                return Masked(_slim(where), kind)
-        return None
+        low, zero = found <= LOW, found == 0
+        if bool(low.any()):
+            is_least = bool((found[low] == -inf).all())
+            masks = [each.masked for each in operands if each.masked is not None]
+            hides = all(masked.hides for masked in masks)
+            return Masked(_slim(low), -inf if is_least else LOW, is_least or hides)
+        return Masked(_slim(zero), 0.0) if bool(zero.any()) else None
 
     def _numbers(self, value: Any) -> Any:
         """1 for every element, and what is fixed where it is fixed; what is known is itself."""

@@ -6,7 +6,7 @@ In: what a capture found. Out: nodes in topological order, and a `networkx.DiGra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import networkx as nx
@@ -28,11 +28,22 @@ class Masked:
     """Positions whose value the model fixes, whatever the input: they read nothing.
 
     `where` is a boolean tensor that broadcasts to the shape of the tensor it describes. `value` is 0, by
-    which a product reads nothing of its other factor, or -inf, which a softmax turns into 0.
+    which a product reads nothing of its other factor; or -inf, or `LOW` for a number as good as that, which
+    a softmax turns into 0. Such a number, *added* to what is read, hides nothing by itself (not `hides`).
     """
 
     where: Tensor
     value: float
+    hides: bool = True
+
+    @property
+    def is_low(self) -> bool:
+        """True for what is as good as -inf."""
+        return self.value <= LOW
+
+    def at(self, where: Tensor) -> Masked:
+        """The same, of other positions."""
+        return replace(self, where=where)
 
 
 class Axis(NamedTuple):

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from math import inf
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import torch
@@ -25,7 +24,7 @@ from torch.fx.node import map_aggregate
 from rfgraph.graph import Axis, Carry, Graph, Node
 from rfgraph.graph.calls import plain
 from rfgraph.graph.replay import Replay, Unreadable
-from rfgraph.probe.twins.encoding import average
+from rfgraph.probe.twins.encoding import average, lowered
 from rfgraph.probe.twins.twin import Part, Setting, Twin
 
 Carries: TypeAlias = Mapping[str, Sequence[Carry]]
@@ -194,10 +193,10 @@ def _joined(held: object, made: Sequence[_Made]) -> object:
 
 
 def _masked_as(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Values matter where they are 0 or -inf: what is left of a call has these where the call has them."""
-    return (
-        value if value is like else torch.where((like == 0) | (like == -inf), like.detach(), value)
-    )
+    """Values matter where they are 0 or low: what is left of a call is so where the call is."""
+    if value is like:
+        return value
+    return lowered(torch.where(like == 0, torch.zeros_like(value), value), like)
 
 
 def _together(parts: Iterator[Part]) -> Iterator[Part]:

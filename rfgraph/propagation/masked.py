@@ -23,13 +23,13 @@ def masked_dims(node: Node) -> frozenset[int]:
 
 
 def hides(node: Node, dims: Collection[int]) -> bool:
-    """True where what varies along `dims` is another thing for what the model fixes.
+    """True where what varies along `dims` is another thing for what the model fixes, and so hides.
 
     It is none where the same is fixed at every position along them, and something is not (channels of a
     scale that are 0). Whole slices at either end of a dim, as a taper or a table of sines at 0 has them, do
     not count as long as the middle half is free: they lie at the border, of which a closed form says nothing.
     """
-    if node.masked is None:
+    if node.masked is None or not node.masked.hides:
         return False
     where = np.asarray(node.masked.where)
     if not where.any():  # at this size
@@ -64,7 +64,7 @@ def leaves_out(read: Read, operand: Node, node: Node) -> bool:
     if found is None:
         return False
     hidden, dims = found
-    if node.masked is not None:
+    if node.masked is not None and node.masked.hides:
         live = ~_laid_out(np.asarray(node.masked.where), len(node.shape))
         hidden = hidden & live.any(axis=tuple(d for d in range(live.ndim) if d not in dims))
     return not hidden.any()

@@ -49,7 +49,8 @@ def carried_on(
     if any(place.at is not None and len(place.dims) > 1 for place in places):
         sets = _narrowed(sets)  # it may have undone another
         dims = frozenset(dim for dim in dims if sets.shape[dim] > 1) or dims
-    return Part(dims | masked_dims(node) if dims else dims, dims, sets)
+    hiding = masked_dims(node) if node.masked is not None and node.masked.hides else frozenset()
+    return Part(dims | hiding if dims else dims, dims, sets)
 
 
 def _narrowed(sets: Array) -> Array:

@@ -123,6 +123,8 @@ class PeriodicDomain:
         left = self._left(value, read, node)
         found = self._composed(left or value, read, node)
         moving = {digit.dim for scan in found.scans for digit in scan.digits}
+        if node.masked is not None and not node.masked.hides:
+            return replace(found, unmasked=Unmasked(node, found))
         if not moving or not hides(node, moving):
             return found
         digits = tuple(map(Digit, sorted(moving | masked_dims(node))))

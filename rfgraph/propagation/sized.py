@@ -144,7 +144,7 @@ class SizedDomain:
     def _image(self, step: Step, node: Node, sets: Array) -> Array:
         """What the node reads of these sets of its operand, but where the model fixes its value."""
         image = step.image(sets)
-        if node.masked is not None:
+        if node.masked is not None and node.masked.hides:
             image = self._unmasked(image, node.masked)
         self._charge(image)
         return image

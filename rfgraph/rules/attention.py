@@ -15,8 +15,8 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
 from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, up_to, whole
 from rfgraph.language.vocabulary import Params
-from rfgraph.rules.masks import allowed_by, attended
 from rfgraph.rules.registry import rule
+from rfgraph.rules.unmasked import allowed_by, attended
 
 _WHOLE = every("attention")
 

@@ -1,43 +1,67 @@
-"""Constant masks: which positions of a tensor the model fixes, and what is not read because of them.
+"""Constant masks: which positions of a tensor the model fixes.
 
-In: canonical params. Out: `Masked` positions, and reads that leave masked keys out.
+In: canonical params. Out: `Masked` positions; what is read of them is told in `unmasked.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from math import inf
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from rfgraph.algebra.digits import plain
-from rfgraph.algebra.relation import Relation
 from rfgraph.graph import LOW, Masked, Operand, Shape
-from rfgraph.language.reads import Kind, Law, Place, every, table
 from rfgraph.language.vocabulary import Masks, Params
-from rfgraph.rules.bands import band_of
 from rfgraph.rules.common import all_dims
 from rfgraph.rules.zeros import constant, fixed, fixed_high, is_low, is_settled
 
 Where: TypeAlias = "Tensor | None"
 
-_REASON = "a constant mask holds at this size"
+_VANISHING = frozenset("exp exp2 sigmoid expit softplus ndtr".split())
 _LOWS = (LOW, torch.finfo(torch.float32).min, -inf)
 """What stands for -inf: a function of it is known where it is the same for all of these."""
 
 
-def _masked(zero: Where, low: Where) -> Masked | None:
-    """Of positions fixed to 0 and to -inf; a tensor has those of one kind, -inf before 0."""
-    if low is not None:
-        return Masked(low, -inf)
-    return None if zero is None else Masked(zero, 0.0)
+def _zero(where: Where) -> Masked | None:
+    return None if where is None else Masked(where, 0.0)
 
 
-def _either(one: Where, other: Where) -> Where:
+def _some(where: Tensor) -> Where:
+    return where if bool(where.any()) else None
+
+
+def lows(value: Any) -> tuple[Where, Where]:
+    """Where a tensor is fixed to -inf itself, and where to a number as good as that, or to one and more."""
+    low = fixed(value, -inf)
+    if low is None:
+        return None, None
+    masked = of_operand(value, (-inf, LOW))
+    if masked is not None:
+        return (low, None) if masked.value == -inf else (None, low)
+    held = constant(value)
+    assert held is not None
+    least = held.detach().cpu() == -inf
+    return _some(low & least), _some(low & ~least)
+
+
+def _low(least: Where, number: Where, hides: bool = True) -> Masked | None:
+    """Of what `lows` tells: `hides` where nothing has been added to a number."""
+    low = either(least, number)
+    if low is None:
+        return None
+    return Masked(low, -inf) if number is None else Masked(low, LOW, hides)
+
+
+def beside_others(masked: Masked, rank: int, dim: int) -> Tensor:
+    """Where it vanishes beside the others along `dim`: a number does not where all of them are as low."""
+    where = masked.where.reshape((1,) * (rank - masked.where.ndim) + masked.where.shape)
+    return where if masked.value == -inf else where & ~where.all(dim, keepdim=True)
+
+
+def either(one: Where, other: Where) -> Where:
     return one if other is None else other if one is None else one | other
 
 
@@ -62,7 +86,7 @@ def _two(params: Params) -> tuple[Any, Any]:
     return given[0], given[1]
 
 
-def of_operand(value: Any, kinds: Sequence[float] = (0.0, -inf)) -> Masked | None:
+def of_operand(value: Any, kinds: Sequence[float] = (0.0, -inf, LOW)) -> Masked | None:
     """What is fixed in a tensor of the graph, where it is fixed to one of `kinds`."""
     masked = value.masked if isinstance(value, Operand) else None
     return masked if masked is not None and masked.value in kinds else None
@@ -79,8 +103,7 @@ def reshaped(params: Params, shape: Shape) -> Masked | None:
     masked = of_operand(operand)
     if masked is None:
         return None
-    where = masked.where.expand(operand.shape).reshape(shape)
-    return Masked(narrowed(where), masked.value)
+    return masked.at(narrowed(masked.where.expand(operand.shape).reshape(shape)))
 
 
 def permuted(params: Params, shape: Shape) -> Masked | None:
@@ -89,7 +112,7 @@ def permuted(params: Params, shape: Shape) -> Masked | None:
     masked = of_operand(operand)
     if masked is None:
         return None
-    return Masked(masked.where.expand(operand.shape).permute(params["order"]), masked.value)
+    return masked.at(masked.where.expand(operand.shape).permute(params["order"]))
 
 
 def _picked(where: Where, yes: Any, no: Any) -> Masked | None:
@@ -98,16 +121,26 @@ def _picked(where: Where, yes: Any, no: Any) -> Masked | None:
     None: where is computed, and what is fixed is what both sides are fixed to.
     """
 
+    yes, no = (torch.tensor(v) if isinstance(v, int | float | complex) else v for v in (yes, no))
+
     def side(value: Any, chosen: Where, kind: float) -> Where:
-        if isinstance(value, int | float | complex):
-            value = torch.tensor(value)
         own = fixed(value, kind, of_zeros=True)
         return None if own is None else own if chosen is None else _both(own, chosen)
 
     if where is None:
-        return _masked(*(_both(side(yes, None, k), side(no, None, k)) for k in (0.0, -inf)))
-    zero, low = (_either(side(yes, where, k), side(no, ~where, k)) for k in (0.0, -inf))
-    return _masked(zero, low)
+        zero, low = (_both(side(yes, None, k), side(no, None, k)) for k in (0.0, -inf))
+    else:
+        zero, low = (either(side(yes, where, k), side(no, ~where, k)) for k in (0.0, -inf))
+    if low is None:
+        return _zero(zero)
+    is_number = any(lows(value)[1] is not None for value in (yes, no))
+    return _low(None if is_number else low, low if is_number else None, _hide(yes, no))
+
+
+def _hide(*values: Any) -> bool:
+    """False where one is a tensor in which a low number has been added to what is read."""
+    found = [of_operand(value) for value in values]
+    return all(masked is None or masked.hides for masked in found)
 
 
 def _plain(condition: Any) -> Where:
@@ -135,30 +168,41 @@ def _three(params: Params, names: Sequence[str]) -> list[Any]:
 
 
 def summed(params: Params, shape: Shape) -> Masked | None:
-    """A sum: -inf where a term is, 0 where all are."""
+    """A sum: -inf where a term is, 0 where all are. A low number is one more term of what is read."""
     terms = [term for term in _operands(params) if isinstance(term, Operand | Tensor)]
     if params.get("alpha", 1) != 1:
         return None
-    low = reduce(_either, (fixed(term, -inf) for term in terms), None)
+    least, number = (reduce(either, found, None) for found in zip(*map(lows, terms), strict=True))
+    low = _low(least, number, hides=len(terms) < 2 and _hide(*terms))
     if low is not None or len(terms) < 2:
-        return _masked(None, low)
+        return low
     zero = fixed(terms[0], 0.0, of_zeros=True)
     for term in terms[1:]:
         zero = None if zero is None else _both(zero, fixed(term, 0.0, of_zeros=True))
-    return _masked(zero, None)
+    return _zero(zero)
 
 
 def subtracted(params: Params, shape: Shape) -> Masked | None:
-    """A difference: -inf where the first is, or where what is taken off is as good as inf."""
+    """A difference: -inf where the first is, or where what is taken off is as good as inf.
+
+    What is low in both may be any number.
+    """
     one, other = _two(params)
     if params.get("alpha", 1) != 1:
         return None
-    off = constant(other)
+    off, taken = constant(other), fixed(other, -inf)
     high = None if off is None else fixed_high(off)
-    low = _either(fixed(one, -inf), high)
-    if low is not None or not isinstance(other, Operand | Tensor):
-        return _masked(None, low)
-    return _masked(_both(*(fixed(term, 0.0, of_zeros=True) for term in (one, other))), None)
+    least, number = lows(one)
+    if high is not None and off is not None:
+        most = off.detach().cpu() == inf
+        least, number = either(least, _some(high & most)), either(number, _some(high & ~most))
+    if taken is not None:
+        least, number = (w if w is None else _some(w & ~taken) for w in (least, number))
+    is_one = not isinstance(other, Operand | Tensor)
+    low = _low(least, number, hides=is_one and _hide(one))
+    if low is not None or is_one:
+        return low
+    return _zero(_both(*(fixed(term, 0.0, of_zeros=True) for term in (one, other))))
 
 
 def multiplied(params: Params, shape: Shape) -> Masked | None:
@@ -166,15 +210,17 @@ def multiplied(params: Params, shape: Shape) -> Masked | None:
     factors = _operands(params)
     graph = [factor for factor in factors if isinstance(factor, Operand)]
     rest = [factor for factor in factors if not isinstance(factor, Operand)]
-    scaled = len(graph) == 1 and of_operand(graph[0], (-inf,)) is not None
-    low = fixed(graph[0], -inf) if scaled and all(map(_is_positive, rest)) else None
-    return _masked(reduce(_either, (fixed(factor, 0.0) for factor in factors), None), low)
+    low = of_operand(graph[0], (-inf, LOW)) if len(graph) == 1 else None
+    if low is not None and all(map(_is_positive, rest)):
+        return low
+    return _zero(reduce(either, (fixed(factor, 0.0) for factor in factors), None))
 
 
 def divided(params: Params, shape: Shape) -> Masked | None:
     """A quotient: what is 0 stays 0; -inf stays where the divisor is above 0."""
     one, other = _two(params)
-    return _masked(fixed(one, 0.0), fixed(one, -inf) if _is_positive(other) else None)
+    low = of_operand(one, (-inf, LOW))
+    return low if low is not None and _is_positive(other) else _zero(fixed(one, 0.0))
 
 
 def _is_positive(value: Any) -> bool:
@@ -187,14 +233,31 @@ def _is_positive(value: Any) -> bool:
 
 
 def softened(params: Params, shape: Shape) -> Masked | None:
-    """A softmax gives no weight to what is -inf."""
-    masked = of_operand(params["input"], (-inf,))
-    return None if masked is None else Masked(masked.where, 0.0)
+    """A softmax gives no weight to what is -inf, nor to a low number beside others."""
+    masked = of_operand(params["input"], (-inf, LOW))
+    if masked is None:
+        return None
+    return _zero(_some(beside_others(masked, len(shape), params["dim"])))
 
 
 def log_softened(params: Params, shape: Shape) -> Masked | None:
-    """The logarithm of a softmax leaves -inf where it is."""
-    return of_operand(params["input"], (-inf,))
+    """The logarithm of a softmax leaves -inf where it is; to a low number it adds what it reads."""
+    masked = of_operand(params["input"], (-inf, LOW))
+    if masked is None or masked.value == -inf:
+        return masked
+    return _low(None, _some(beside_others(masked, len(shape), params["dim"])), hides=False)
+
+
+def highest(params: Params, shape: Shape) -> Masked | None:
+    """A maximum over a dim, exact or smooth, is low where all that it looks at is."""
+    operand = next(iter(params.values()))  # by whichever name
+    masked, dims = of_operand(operand, (-inf, LOW)), params["dim"]
+    if masked is None or isinstance(dims, Operand | Tensor):  # a maximum of two tensors
+        return None
+    rank = len(operand.shape)
+    where = masked.where.reshape((1,) * (rank - masked.where.ndim) + masked.where.shape)
+    where = _reduced(where, all_dims(dims, rank), params["keepdim"])
+    return masked.at(where) if bool(where.any()) else None
 
 
 def summed_over(params: Params, shape: Shape) -> Masked | None:
@@ -205,15 +268,23 @@ def summed_over(params: Params, shape: Shape) -> Masked | None:
         return None
     rank = len(operand.shape)
     where = masked.where.reshape(*(1,) * (rank - masked.where.ndim), *masked.where.shape)
-    dims = all_dims(params["dim"], rank)
+    return _zero(_some(_reduced(where, all_dims(params["dim"], rank), params["keepdim"])))
+
+
+def _reduced(where: Tensor, dims: Sequence[int], keepdim: bool) -> Tensor:
+    """Where it holds all along some dims."""
     for dim in dims:
         where = where.all(dim, keepdim=True)
-    kept = [size for dim, size in enumerate(where.shape) if params["keepdim"] or dim not in dims]
-    return Masked(where.reshape(kept), 0.0) if bool(where.any()) else None
+    kept = [size for dim, size in enumerate(where.shape) if keepdim or dim not in dims]
+    return where.reshape(kept)
 
 
 def through(function: Callable[..., Tensor]) -> Masks:
-    """The masks of a function of one element: what it makes of 0, or of -inf."""
+    """The masks of a function of one element: what it makes of 0, or of -inf.
+
+    A low number and what it was added to give 0 by what falls off as an exponential does, by no other.
+    """
+    vanishes = getattr(function, "__name__", "") in _VANISHING
 
     def masks(params: Params, shape: Shape) -> Masked | None:
         given = list(params.get("operands", ()))
@@ -229,7 +300,9 @@ def through(function: Callable[..., Tensor]) -> Masks:
             if name not in ("input", "operands", "inplace") and value is not None
         }
         made = _made_of(masked.value, partial(function, **options), given[1:])
-        return None if made is None else Masked(masked.where, made)
+        if made is None or (made == 0.0 and not masked.hides and not vanishes):
+            return None
+        return Masked(masked.where, made, masked.hides or made == 0.0)
 
     return masks
 
@@ -242,7 +315,10 @@ def _made_of(kind: float, function: Callable[..., Tensor], rest: Sequence[Any]) 
         return None
     if made.is_complex() or made.dtype is torch.bool:
         return None
-    return 0.0 if bool((made == 0).all()) else -inf if bool(is_low(made).all()) else None
+    if bool((made == 0).all()):
+        return 0.0
+    least = -inf if kind == -inf and bool(made[-1] == -inf) else LOW
+    return least if bool(is_low(made).all()) else None
 
 
 def triangle(name: str) -> Masks:
@@ -251,51 +327,9 @@ def triangle(name: str) -> Masks:
 
     def masks(params: Params, shape: Shape) -> Masked | None:
         outside = ~cut(torch.ones(shape[-2:], dtype=torch.bool), params["diagonal"])
-        return _masked(_either(outside, fixed(params["input"], 0.0)), None)
+        return _zero(either(outside, fixed(params["input"], 0.0)))
 
     return masks
-
-
-def attended(allowed: Tensor | None, dims: Sequence[int], kind: Kind) -> Place:
-    """All keys; or those that `allowed`, over `dims` of the output and the keys, does not mask out."""
-    if allowed is None or bool(allowed.all()):
-        return every(kind)
-    if allowed.ndim == 1 or not dims:
-        members = allowed.reshape(-1, allowed.shape[-1]).any(0).nonzero().flatten().tolist()
-        return Place(law=Law((), Relation.constant(members)), reason=_REASON)
-    lead = len(dims) - (allowed.ndim - 1)
-    varying = [dim for dim in range(allowed.ndim - 1) if allowed.shape[dim] > 1]
-    rows = allowed.permute(*varying, *(d for d in range(allowed.ndim) if d not in varying))
-    seen = rows.reshape(*(allowed.shape[dim] for dim in varying), allowed.shape[-1]).numpy()
-
-    def at(position: tuple[int, ...]) -> list[int]:
-        keys: list[int] = np.flatnonzero(seen[position]).tolist()
-        return keys
-
-    targets = tuple(dims[lead + dim] for dim in varying)
-    if not targets:  # one mask for all queries is a table along the last of them
-        return table(dims[-1], lambda o: at(()), None, _REASON)
-    band = band_of(seen) if targets == (dims[-1],) else None
-    law = None if band is None else Law(plain(dims[-1]), band.relation, past=band.past)
-    return Place(targets, at, None, kind, _REASON, proposed=law)
-
-
-def left_along(operand: Any, dim: int, targets: Mapping[int, int], kind: Kind) -> Place:
-    """All of a dim; of a masked tensor what the mask leaves, where that may be a law.
-
-    `targets`: the output's dim for each other one of the operand.
-    """
-    masked = of_operand(operand)
-    if masked is None:
-        return every(kind)
-    rank = len(operand.shape)
-    where = narrowed(masked.where.reshape((1,) * (rank - masked.where.ndim) + masked.where.shape))
-    varying = [d for d in range(rank) if where.shape[d] > 1 and d != dim]
-    if where.shape[dim] == 1 or not targets.keys() >= {*varying}:
-        return every(kind)
-    live = ~where.permute(*varying, dim, *(d for d in range(rank) if d not in (*varying, dim)))
-    place = attended(live.flatten(len(varying)), [targets[d] for d in varying], kind)
-    return every(kind) if place.proposed is None else place
 
 
 def narrowed(where: Tensor) -> Tensor:
@@ -304,11 +338,3 @@ def narrowed(where: Tensor) -> Tensor:
         first = where.narrow(dim, 0, 1) if size > 1 else where
         where = first if torch.equal(first.expand_as(where), where) else where
     return where
-
-
-def allowed_by(mask: Any) -> Tensor | None:
-    """Where a constant `attn_mask`, boolean or additive, lets a query see a key; None: everywhere."""
-    if not isinstance(mask, Operand | Tensor):
-        return None
-    where = fixed(mask, 0.0 if mask.dtype is torch.bool else -inf)
-    return None if where is None else ~where

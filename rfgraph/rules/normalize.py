@@ -19,8 +19,9 @@ from rfgraph.graph import Node, Shape
 from rfgraph.language.reads import Kind, Read, Reads, along, broadcast, every, mixed, same, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, dim_of, unchanged
-from rfgraph.rules.masks import left_along, log_softened, softened
+from rfgraph.rules.masks import log_softened, softened
 from rfgraph.rules.registry import rule, spellings
+from rfgraph.rules.unmasked import left_along
 
 
 def _element_and(node: Node, dims: Sequence[int], kind: Kind) -> Reads:
@@ -213,7 +214,8 @@ def softmax(node: Node) -> Reads:
     """
     rank, dim = len(node.shape), node.params["dim"]
     kept = {d: d for d in range(rank) if d != dim}
-    left = left_along(node.params["input"], dim, kept, "softmax")
+    weighs = node.op != "softmin"
+    left = left_along(node.params["input"], dim, kept, "softmax", weighs)
     return same(rank), Read(0, tuple(left if d == dim else along(d) for d in range(rank)))
 
 

@@ -16,8 +16,8 @@ from rfgraph.graph import Masked, Node, Operand, Shape
 from rfgraph.language.reads import Kind, Place, Read, Reads, along, broadcast, every, fixed, whole
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import broadcast_shapes
-from rfgraph.rules.masks import attended
 from rfgraph.rules.registry import rule, spellings
+from rfgraph.rules.unmasked import attended
 from rfgraph.rules.zeros import fixed as zeros_in
 
 Labels: TypeAlias = Sequence[object]

@@ -29,8 +29,9 @@ from rfgraph.language.reads import (
 )
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import all_dims, moved, nonnegative, reduced
-from rfgraph.rules.masks import left_along, summed_over
+from rfgraph.rules.masks import highest, summed_over
 from rfgraph.rules.registry import rule, spellings
+from rfgraph.rules.unmasked import left_along
 
 
 def _normalize_reduction(params: Params, shapes: Sequence[Shape]) -> Params:
@@ -71,11 +72,12 @@ def reduction(node: Node, kind: Kind = "pooling") -> Reads:
         (dim,) = dims
         kept = {d: place.dims[0] for d, place in enumerate(read) if d != dim}
         operand = next(iter(node.params.values()))  # by whichever name
-        left = left_along(operand, dim, kept, kind)
+        left = left_along(operand, dim, kept, kind, weighs=node.op in _HIGHEST)
         read = *read[:dim], left, *read[dim + 1 :]
     return (Read(0, read),)
 
 
+_HIGHEST = frozenset(("amax", "max", "logsumexp"))
 _SUMS = frozenset(("mean", "sum", "nansum", "nanmean"))
 _DIM = "input, dim=None, keepdim=False, **options"
 for _name in ("mean", "sum", "amax", "amin", "nansum", "nanmean", "logsumexp"):
@@ -85,7 +87,7 @@ for _name in ("mean", "sum", "amax", "amin", "nansum", "nanmean", "logsumexp"):
         signature=_DIM,
         normalize=_normalize_reduction,
         infer=_infer_reduction,
-        masks=summed_over if _name in _SUMS else None,
+        masks=summed_over if _name in _SUMS else highest if _name in _HIGHEST else None,
     )(reduction)
 for (
     _name
@@ -95,6 +97,7 @@ for (
         name=_name,
         signature="input, dim=-1, keepdim=False, **options" if _name == "mode" else _DIM,
         normalize=_normalize_reduction,
+        masks=highest if _name in _HIGHEST else None,
     )(reduction)
 _SPREAD = "input, dim=None, unbiased=True, keepdim=False, **options"
 for _name, _signature in {

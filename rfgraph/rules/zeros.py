@@ -62,7 +62,7 @@ def fixed(value: Any, kind: float, of_zeros: bool = False) -> Tensor | None:
     A constant that is 0 everywhere counts as one that is yet to be filled, unless `of_zeros`.
     """
     masked = value.masked if isinstance(value, Operand) else None
-    if masked is not None and masked.value == kind:
+    if masked is not None and (masked.is_low if kind == -inf else masked.value == kind):
         return masked.where
     value = constant(value)
     if value is None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rfgraph
@@ -164,3 +166,31 @@ def test_parts_that_are_taken_for_one_are_noticed(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(SizedDomain, "join", united)
     assert "matmul_1" in differing(models.Attention(), TOKENS, (1,))
+
+
+class PoolsAll(nn.Module):
+    """A pool of all of a tensor that has been asked for its size: one that is cropped, beside one that is not."""
+
+    def __init__(self, pool: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        resized = F.interpolate(x.cummax(3).values, size=2)
+        joined = torch.cat([x[:, :, 3:, :2], resized], 1)
+        return F.interpolate(self.pool(joined), size=joined.shape[2:])
+
+
+POOLS: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": lambda x: F.max_pool2d(x, 2),
+    "max, with indices": lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+    "average": lambda x: F.avg_pool2d(x, 2),
+    "power": lambda x: F.lp_pool2d(x, 2.0, 2),
+    "adaptive": lambda x: F.adaptive_max_pool2d(x, 1),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_pool_of_all_is_whole_to_the_probe_too(name: str) -> None:
+    check = rfgraph.verify(PoolsAll(POOLS[name]), (1, 2, 5, 4))
+    assert check.agrees, str(check)

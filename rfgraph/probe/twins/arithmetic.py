@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rfgraph.graph.origins import origin_of
 from rfgraph.probe.twins.constants import encoded, kept
-from rfgraph.probe.twins.encoding import average, encoded_number, without_low
+from rfgraph.probe.twins.encoding import SUMMED, average, is_low, lowered, without_low
 from rfgraph.probe.twins.twin import Called, Operand, Twin, traced, twin
 
 _REFLECTED = frozenset(("__rsub__", "rsub", "__rdiv__", "__rtruediv__", "__rfloordiv__"))
@@ -30,38 +30,58 @@ def added(call: Called, a: Operand, b: Operand, *args: object, **kwargs: Any) ->
     """A sum. A constant that is fixed to neither 0 nor -inf makes 0 something else."""
     if kwargs.get("alpha", 1) != 1:
         return average(*map(without_low, traced((a, b)))) + 1.0
-    return _summed([_term(a), _term(b)], average(*traced((a, b))))
+    return _summed([_term(a), _term(b)], average(*traced((a, b))), _is_one(a, b))
 
 
 @twin("sub subtract rsub")
 def subtracted(call: Called, a: Operand, b: Operand, *args: object, **kwargs: Any) -> Tensor:
-    """A difference: -inf, too, where a constant that is as good as inf is taken off."""
+    """A difference: -inf, too, where a constant that is as good as inf is taken off.
+
+    What is low in both may be any number.
+    """
     a, b = _in_order(call, a, b)
-    values = [a.value] if isinstance(a, Twin) else []
+    values = [_lifted(a.value, b)] if isinstance(a, Twin) else []
     values += [without_low(b.value)] if isinstance(b, Twin) else []
     if kwargs.get("alpha", 1) != 1:
         return average(*map(without_low, values)) + 1.0
-    return _summed([_term(a), _taken_off(b)], average(*values))
+    return _summed([_term(a), _taken_off(b)], average(*values), _is_one(a, b))
 
 
-def _summed(constants: list[Tensor | float | None], value: Tensor) -> Tensor:
+def _summed(constants: list[Tensor | float | None], value: Tensor, is_one: bool) -> Tensor:
+    """`is_one`: nothing but one tensor is read, and what is fixed in it stays so."""
     for constant in constants:
         value = value if constant is None else value + constant
-    return value.masked_fill(value == -inf, -inf)  # nothing is read there
+    value = value.masked_fill(value == -inf, -inf)  # nothing is read there
+    low = is_low(value) & (value != -inf)
+    if is_one or not bool(low.any()):
+        return value
+    return lowered(value, torch.full_like(value, SUMMED).where(low, value.detach()))
+
+
+def _is_one(*terms: Operand) -> bool:
+    return sum(isinstance(term, Tensor) for term in terms) < 2
+
+
+def _lifted(value: Tensor, other: Operand) -> Tensor:
+    """Not low where what is taken off is."""
+    if not isinstance(other, Tensor):
+        return value
+    taken = is_low(other.value if isinstance(other, Twin) else encoded(other))
+    return torch.where(taken, without_low(value), value) if bool(taken.any()) else value
 
 
 def _term(term: Operand) -> Tensor | float | None:
     """What a constant adds; None for a tensor of the graph."""
     if isinstance(term, Twin):
         return None
-    return encoded(term) if isinstance(term, Tensor) else encoded_number(term)
+    return encoded(term) if isinstance(term, Tensor) else float(term != 0)
 
 
 def _taken_off(term: Operand) -> Tensor | float | None:
     if isinstance(term, Twin):
         return None
     if not isinstance(term, Tensor):
-        return encoded_number(-term)
+        return float(term != 0)
     if (
         isinstance(term, nn.Parameter)
         or origin_of(term) is not None
@@ -94,11 +114,11 @@ def divided(call: Called, a: Operand, b: Operand, *args: object, **kwargs: Any) 
 
 
 def _scaled(value: Tensor, by: Operand | None) -> Tensor:
-    """-inf stays where it is scaled by what is above 0; else it is some number."""
-    low = value == -inf
+    """What is low stays so where it is scaled by what is above 0; else it is some number."""
+    low = is_low(value)
     if not bool(low.any()) or _is_positive(by):
         return value
-    return value.masked_fill(low, 1.0)
+    return torch.where(low, without_low(value) + 1.0, value)
 
 
 def _is_positive(value: Operand | None) -> bool:

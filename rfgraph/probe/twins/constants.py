@@ -6,6 +6,7 @@ made again, of twins of them, in which nothing cancels: what is 0 there is 0 wha
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from rfgraph.graph.origins import Origin, origin_of
 from rfgraph.graph.replay import UnreadableError
-from rfgraph.probe.twins.encoding import numbers, ones, settled
+from rfgraph.probe.twins.encoding import is_low, numbers, ones, settled
 from rfgraph.probe.twins.twin import Setting, Twin, mapped
 
 
@@ -25,7 +26,9 @@ def encoded(value: Tensor) -> Tensor:
     found = numbers(value)
     if bool((found == 1).all()):
         return found
-    return found.where(found == _made_again(origin), ones(value))
+    made = _made_again(origin)
+    is_number = is_low(found) & is_low(made) & (made != -inf)
+    return found.where((found == made) | is_number, ones(value))
 
 
 def _made_again(origin: Origin) -> Tensor:

@@ -12,18 +12,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rfgraph.probe.twins.encoding import MINUS_INFINITY
+from rfgraph.probe.twins.encoding import MINUS_INFINITY, is_fixed_low, is_low, lowered
 from rfgraph.probe.twins.twin import Called, Twin, leaves
 
+_VANISHING = frozenset("exp exp2 sigmoid expit softplus ndtr".split())
 _LOWS = (MINUS_INFINITY, -3e38, -inf)
 
 
 def at_fixed(call: Called, value: Tensor, made: Tensor) -> Tensor:
-    """`made`, the twin of a function of `value`, right where `value` is fixed."""
-    for kind, samples in ((0.0, (0.0,)), (-inf, _LOWS)):
-        where = value == kind
-        if bool(where.any()):
-            made = torch.where(where, torch.full_like(made, _made_of(call, samples)), made)
+    """`made`, the twin of a function of `value`, right where `value` is fixed.
+
+    Of a low number and what it was added to, only an exponential makes 0.
+    """
+    zero, low = value == 0, is_low(value)
+    if bool(zero.any()):
+        made = torch.where(zero, torch.full_like(made, _made_of(call, (0.0,))), made)
+    if bool(low.any()):
+        of_low = _made_of(call, _LOWS)
+        where = low if of_low == 0 and call.name in _VANISHING else is_fixed_low(value)
+        made = torch.where(where, torch.full_like(made, float(of_low != 0)), made)
+        made = (
+            lowered(made, torch.where(low, value, torch.ones_like(value))) if of_low < 0 else made
+        )
     return made
 
 

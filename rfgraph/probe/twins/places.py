@@ -294,6 +294,8 @@ def _pooled(call: Called, p: Named) -> Tensor:
     "max_pool3d_with_indices"
 )
 def max_pool(call: Called, *args: object, **kwargs: object) -> Result:
+    if call.setting.cut:  # all of a tensor whose size the forward has asked for
+        return nothing(call)
     p = arguments("input, kernel_size, stride=None, padding=0, dilation=1", args, kwargs)
     made = _pooled(call, p)
     return made if isinstance(call.shapes(), Tensor) else (made, made)
@@ -301,6 +303,8 @@ def max_pool(call: Called, *args: object, **kwargs: object) -> Result:
 
 @twin("lp_pool1d lp_pool2d lp_pool3d")
 def lp_pool(call: Called, *args: object, **kwargs: object) -> Tensor:
+    if call.setting.cut:
+        return nothing(call)
     p = arguments("input, norm_type, kernel_size, stride=None", args, kwargs)
     return _pooled(call, {**p, "padding": 0, "dilation": 1})
 

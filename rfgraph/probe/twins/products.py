@@ -10,7 +10,6 @@ of that other, which let nothing through.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rfgraph.probe.twins.constants import encoded, kept
-from rfgraph.probe.twins.encoding import average, mean, without_low
+from rfgraph.probe.twins.encoding import average, mean, outweighed, without_low
 from rfgraph.probe.twins.twin import Called, Named, Result, Twin, arguments, nothing, traced, twin
 
 _CONV = "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1"
@@ -191,7 +190,7 @@ def allowed_by(mask: object, causal: bool, queries: int, keys: int, device: torc
     if causal:
         allowed = allowed.tril()
     if isinstance(mask, Twin):
-        return allowed & (mask.value != -inf)
+        return allowed & ~outweighed(mask.value, -1)
     if isinstance(mask, Tensor):
         return allowed & _seen_by(mask)
     return allowed
@@ -199,7 +198,7 @@ def allowed_by(mask: object, causal: bool, queries: int, keys: int, device: torc
 
 def _seen_by(mask: Tensor) -> Tensor:
     """Where a constant mask, boolean or additive, lets a query see a key."""
-    return kept(mask) != 0 if mask.dtype is torch.bool else encoded(mask) != -inf
+    return kept(mask) != 0 if mask.dtype is torch.bool else ~outweighed(encoded(mask), -1)
 
 
 def attended(allowed: Tensor, per_key: Tensor) -> Tensor:
@@ -299,5 +298,5 @@ def _seen(p: Named, queries: int, keys: int, device: torch.device) -> Tensor:
 
 def _not_masked(mask: Tensor, device: torch.device) -> Tensor:
     if isinstance(mask, Twin):
-        return mask.value != -inf
+        return ~outweighed(mask.value, -1)
     return (~mask if mask.dtype is torch.bool else _seen_by(mask)).to(device)

@@ -6,7 +6,6 @@ In: calls on twins. Out: plain float64 tensors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from typing import Any
 
 import torch
@@ -15,7 +14,18 @@ from torch import Tensor
 
 from rfgraph.probe.metadata import valued
 from rfgraph.probe.twins.constants import encoded, plain
-from rfgraph.probe.twins.encoding import average, encoded_number, mean, without_low
+from rfgraph.probe.twins.encoding import (
+    average,
+    encoded_number,
+    highest,
+    is_low,
+    lowered,
+    mean,
+    mean_where,
+    outweighed,
+    read_from,
+    without_low,
+)
 from rfgraph.probe.twins.fixed import at_fixed
 from rfgraph.probe.twins.twin import (
     Called,
@@ -66,7 +76,7 @@ def activation(call: Called, value: Twin, *args: object, **kwargs: object) -> Te
     """Functions of one element that map 0 to 0; a slope may be computed."""
     rest = traced((args, kwargs))
     made = average(without_low(value.value), *map(without_low, rest))
-    return at_fixed(call, value.value, made) if bool((value.value == -inf).any()) else made
+    return at_fixed(call, value.value, made) if bool(is_low(value.value).any()) else made
 
 
 @twin(
@@ -133,9 +143,10 @@ def where(call: Called, condition: Tensor, yes: Operand, no: Operand) -> Tensor:
     values = map(without_low, traced((condition, yes, no)))
     made = average(*values).expand(call.shape()) + 1.0
     one, other = side(yes), side(no)
-    for kind in (0.0, -inf):  # both sides are fixed to the same: the condition is not read there
-        made = torch.where((one == kind) & (other == kind), torch.full_like(made, kind), made)
-    return made
+    # Where both sides are fixed to the same, the condition is not read.
+    made = torch.where((one == 0) & (other == 0), torch.zeros_like(made), made)
+    lower = torch.maximum(one.detach(), other.detach())
+    return lowered(made, lower) if bool(is_low(lower).any()) else made
 
 
 @twin("masked_fill")
@@ -231,12 +242,14 @@ def softmax(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, dim=None", args, kwargs)
     value = p["input"].value
     dim = p["dim"] if p["dim"] is not None else 0 if value.ndim in (0, 1, 3) else 1
-    low = value == -inf
+    low = outweighed(value, dim)
     if call.name == "softmin":
         value, low = without_low(value), torch.zeros_like(low)
-    made = value if call.setting.cut else average(without_low(value), mean(value, [dim]))
-    nothing = torch.full_like(made, -inf if call.name == "log_softmax" else 0.0)
-    return torch.where(low, nothing, made + 1.0)
+    own = without_low(value)
+    made = own if call.setting.cut else average(own, mean_where(~low, value, [dim]))
+    if call.name == "log_softmax":
+        return lowered(made + 1.0, read_from(value).where(low, torch.ones_like(value)))
+    return torch.where(low, torch.zeros_like(made), made + 1.0)
 
 
 @twin("cosine_similarity pairwise_distance")
@@ -287,7 +300,13 @@ def reduction(call: Called, value: Any, *args: Any, **kwargs: Any) -> Result:
         dim = None
     if call.setting.cut:
         return nothing(call)
-    return _fit(mean(value.value, _dims(dim, value.ndim)), call)
+    dims = _dims(dim, value.ndim)
+    if call.name in _HIGHEST and len(dims) == 1:
+        return _fit(highest(value.value, dims[0]), call)
+    return _fit(mean(value.value, dims), call)
+
+
+_HIGHEST = frozenset(("amax", "max", "logsumexp"))
 
 
 @twin("quantile nanquantile")

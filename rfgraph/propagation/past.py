@@ -19,6 +19,7 @@ from rfgraph.language.reads import Place
 from rfgraph.propagation.scans import Scan, Step
 
 TURNED = "an operator turns round what is read up to a position"
+WRAPPED = "what is read up to a position begins at the other end"
 SPLIT = "a reshape splits what is read up to a position"
 
 
@@ -77,3 +78,18 @@ def ends(relation: Relation) -> Relation:
     )
     sets = (Positions.of(range(low + 1, high + 1)) for low, high in pairwise(highest))
     return Relation(period, advance, sets)
+
+
+def wraps_round(place: Place, size: int) -> bool:
+    """Does the first output read from the other end, as by circular padding and a cyclic shift?"""
+    if place.law is None or len(place.dims) != 1:
+        return False
+    near = set(place.law.at((0,), place.dims))
+    return any(2 * i >= size and i not in near for i in place.positions((0,)))
+
+
+def unbounded(step: Step, wraps: object) -> Step:
+    """A past read that begins: of what wraps round, it reads the other end ever after."""
+    if not wraps or step.scan is None:
+        return step
+    return replace(step, scan=replace(step.scan, relation=None))

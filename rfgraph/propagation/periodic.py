@@ -19,6 +19,7 @@ from rfgraph.propagation.composition import Composition
 from rfgraph.propagation.crops import both, cropped_alike, within
 from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.masked import hides, leaves_out, masked_dims
+from rfgraph.propagation.past import WRAPPED, unbounded, wraps_round
 from rfgraph.propagation.scans import TOO_LONG, Scan, are_too_long
 from rfgraph.propagation.trail import Trail, extend, merge
 
@@ -40,6 +41,7 @@ class Periodic:
         marks: what it rests on beside rules: laws inferred from measurements.
         reshapes: since which nodes a reshape spreads the axis over dims; None where it lies along one.
         meetings: since which nodes there are scans that move in different ways; None where all move alike.
+        wraps: since which nodes what lies before the beginning is read from the other end; None: none is.
         unmasked: of a tensor that a mask of the model hides positions of, what the others read; else None.
     """
 
@@ -51,6 +53,7 @@ class Periodic:
     marks: Trail | None = None
     reshapes: Trail | None = None
     meetings: Trail | None = None
+    wraps: Trail | None = None
     unmasked: Unmasked | None = None
 
     @property
@@ -60,8 +63,9 @@ class Periodic:
 
     @property
     def trails(self) -> tuple[Trail | None, ...]:
-        """Whole reads, past reads, limits, marks, reshapes, meetings."""
-        return self.whole, self.since, self.limits, self.marks, self.reshapes, self.meetings
+        """Whole reads, past reads, limits, marks, reshapes, meetings, wraps."""
+        told = self.whole, self.since, self.limits, self.marks
+        return (*told, self.reshapes, self.meetings, self.wraps)
 
     @property
     def why_sized(self) -> tuple[Trail | None, ...]:
@@ -140,9 +144,11 @@ class PeriodicDomain:
         whole, since, limits, marks = value.whole, value.since, value.limits, value.marks
         operand, growth, places = read.operand, self._growth, read.dims
         own = partial(growth.own, node.operands[operand]) if growth else tuple
-        step_of = Composition(places, node.operand_shapes[operand], node.shape, own).step
+        sizes = node.operand_shapes[operand]
+        step_of = Composition(places, sizes, node.shape, own).step
         kinds = {(scan.digits, scan.past) for scan in value.scans}
         told = len(kinds) < len(value.scans)  # of branches' rates
+        wraps = value.wraps
         for scan in value.scans:
             crops = scan.crop is not None
             for digit in scan.digits:
@@ -150,20 +156,24 @@ class PeriodicDomain:
                 crops = crops or place.bounded
                 if place.mark:
                     marks = extend(marks, node.name, place.mark)
+                if place.at is not None and wraps_round(place, sizes[digit.dim]):
+                    wraps = extend(wraps, node.name, WRAPPED)
             step = step_of(scan)
             if crops:
-                shapes = node.operand_shapes[operand], node.shape
-                step = within(scan, step, places, shapes, partial(self._growing, node, operand))
+                step = within(
+                    scan, step, places, (sizes, node.shape), partial(self._growing, node, operand)
+                )
             if step.whole:
                 whole = extend(whole, node.name, step.whole)
             if step.past:
                 since = extend(since, node.name, step.past)
+                step, limits = unbounded(step, wraps), merge(limits, wraps)
             if step.limit:
                 limits = extend(limits, node.name, step.limit)
             if step.scan is not None and step.scan not in scans:
                 clash = _absorb(scans, step.scan)
                 limits = extend(limits, node.name, clash) if clash and not told else limits
-        trails = whole, since, limits, marks, value.reshapes, value.meetings
+        trails = whole, since, limits, marks, value.reshapes, value.meetings, wraps
         return _since(Periodic(*_apart(scans), *trails), node)
 
     def _growing(self, node: Node, operand: int) -> Collection[int]:
@@ -192,7 +202,8 @@ def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, bool]:
     for scan in other.scans:
         if scan not in scans:
             clash = _absorb(scans, scan) or clash
-    whole, since, limits, marks, reshapes, meetings = map(merge, one.trails, other.trails)
+    trails = map(merge, one.trails, other.trails)
+    whole, since, limits, marks, reshapes, meetings, wraps = trails
     if clash:
         limits = extend(limits, node.name, clash)
     too_many = len(scans) > _MOST_SCANS
@@ -204,9 +215,9 @@ def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, bool]:
             for past in {scan.past for scan in scans}
         ]
         limits = extend(limits, node.name, "too many differently moving branches meet")
-    trails = whole, since, limits, marks, reshapes, meetings
+    told = whole, since, limits, marks, reshapes, meetings, wraps
     unmasked, begins = _join_unmasked(one, other, node)
-    joined = _since(Periodic(*_apart(scans), *trails, unmasked), node)
+    joined = _since(Periodic(*_apart(scans), *told, unmasked), node)
     meets = meetings is None and joined.meetings is not None
     is_one = joined.scans == one.scans and all(map(is_, joined.trails, one.trails))
     return (one if is_one and not unmasked else joined), clash != "" or too_many or meets or begins

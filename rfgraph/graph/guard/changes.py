@@ -34,10 +34,8 @@ class Modules:
         before = self._before.get(id(own))
         if before is None:
             return False
-        added = len(own) - len(before)
-        if added and (added != 1 or _OWN_CALL not in own or _OWN_CALL in before):
-            return True
-        if own.get("training") is not self._training:
+        added = _OWN_CALL in own and _OWN_CALL not in before
+        if len(own) != len(before) + added or own.get("training") is not self._training:
             return True
         others = sum(map(is_not, own.values(), before.values()))  # what was added is not met
         if others and others + added != sum(

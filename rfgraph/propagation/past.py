@@ -15,6 +15,7 @@ from itertools import accumulate, pairwise
 from rfgraph.algebra.digits import Digit, plain
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
+from rfgraph.graph import Shape
 from rfgraph.language.reads import Place
 from rfgraph.propagation.scans import Scan, Step
 
@@ -80,9 +81,12 @@ def ends(relation: Relation) -> Relation:
     return Relation(period, advance, sets)
 
 
-def wraps_round(place: Place, size: int) -> bool:
-    """Does the first output read from the other end, as by circular padding and a cyclic shift?"""
-    if place.law is None or len(place.dims) != 1:
+def wraps_round(place: Place, size: int, shape: Shape) -> bool:
+    """Does the first output read the other end, as by circular padding and a cyclic shift?
+
+    `size`: of what is read; `shape`: of the output.
+    """
+    if place.law is None or len(place.dims) != 1 or not size or not shape[place.dims[0]]:
         return False
     near = set(place.law.at((0,), place.dims))
     return any(2 * i >= size and i not in near for i in place.positions((0,)))

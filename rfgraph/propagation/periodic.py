@@ -156,7 +156,7 @@ class PeriodicDomain:
                 crops = crops or place.bounded
                 if place.mark:
                     marks = extend(marks, node.name, place.mark)
-                if place.at is not None and wraps_round(place, sizes[digit.dim]):
+                if place.at is not None and wraps_round(place, sizes[digit.dim], node.shape):
                     wraps = extend(wraps, node.name, WRAPPED)
             step = step_of(scan)
             if crops:

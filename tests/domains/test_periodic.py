@@ -411,7 +411,8 @@ def test_nothing_joined_reads_nothing() -> None:
 def test_a_table_with_a_law_keeps_the_law_and_its_reason() -> None:
     law = Relation.window(2, 2)
     table = Table(2, law.at, law, "pooling to 4 holds at this size (8)")
-    value = DOMAIN.compose(moving(WINDOW), keep(3, {2: table}), node((1, 8, 8), name="pool"))
+    pool = node((1, 8, 8), name="pool", shape=(1, 8, 4))
+    value = DOMAIN.compose(moving(WINDOW), keep(3, {2: table}), pool)
     assert value.local == (Scan(law.compose(WINDOW), plain(2)),)
     assert origins(value.limits) == [("pool", "pooling to 4 holds at this size (8)")]
 

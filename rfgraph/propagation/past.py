@@ -18,6 +18,7 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Shape
 from rfgraph.language.reads import Place
 from rfgraph.propagation.scans import Scan, Step
+from rfgraph.propagation.trail import Trail
 
 TURNED = "an operator turns round what is read up to a position"
 WRAPPED = "what is read up to a position begins at the other end"
@@ -92,7 +93,7 @@ def wraps_round(place: Place, size: int, shape: Shape) -> bool:
     return any(2 * i >= size and i not in near for i in place.positions((0,)))
 
 
-def unbounded(step: Step, wraps: object) -> Step:
+def unbounded(step: Step, wraps: Trail | None) -> Step:
     """A past read that begins: of what wraps round, it reads the other end ever after."""
     if not wraps or step.scan is None:
         return step

@@ -66,10 +66,9 @@ def left_along(
         return every(kind)
     live = ~where.permute(*varying, dim, *(d for d in range(rank) if d not in (*varying, dim)))
     place = attended(live.flatten(len(varying)), [targets[d] for d in varying], kind)
-    is_hidden = (
-        masked.hides and place.proposed is None
-    )  # there, all but what is hidden reads nothing
-    return every(kind) if is_hidden else place
+    if masked.hides and place.proposed is None:  # what is hidden reads nothing, so all may be read
+        return every(kind)
+    return place
 
 
 def allowed_by(mask: Any) -> Tensor | None:

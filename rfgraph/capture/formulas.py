@@ -16,6 +16,7 @@ from torch import fx, nn
 from rfgraph.capture.lowering import Bound, Result
 from rfgraph.graph import Operand
 from rfgraph.graph.calls import assigned, is_of_torch
+from rfgraph.language.vocabulary import Infer
 
 ASKED = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as permute transpose t T swapaxes "
@@ -27,44 +28,57 @@ SAME = frozenset(
 )
 """Operators that return their operand itself, where they do nothing."""
 
-_HELD: set[object] = set()
-"""Calls of which torch said the same as the formula, in this process."""
+_HELD: dict[object, Result] = {}
+"""Calls of which torch said the same as the formula, in this process: the shapes of what they return."""
 _META = torch.device("meta")
 _MOST_HELD = 1 << 16
 _NO_KEYS = frozenset((torch.Tensor, nn.Parameter, slice, list))
 
 
-def formula(call: fx.Node, bound: Bound) -> object:
-    """Meta tensors by the operator's own formula; None where torch has to be asked.
+def formula(call: fx.Node, bound: Bound, target: object, ask: Callable[[], object]) -> object:
+    """Meta tensors by the operator's own formula, which torch confirms; None where torch has to be asked.
 
     A formula knows shapes. The dtype is the operands' where all are of one floating dtype, and the strides
     are torch's default where all of theirs are.
+
+    Args:
+        target: what is called.
+        ask: makes the call on meta tensors; see `hold`.
+
+    Raises:
+        ValueError: torch says something else.
     """
     known = bound.known
     if known is None or known.infer is None:
         return None
-    own = bound.operands[0].meta["val"]
-    dtype = own.dtype
-    if known.name in ASKED:
-        return _indexed(bound) if known.name == "getitem" else None
-    if does_nothing(bound):
-        return own.detach()
-    if not dtype.is_floating_point or bound.params.get("dtype") is not None:
-        return None
-    if bound.params.get("return_indices"):  # the second output is of another dtype
-        return None
+    name, params = known.name, bound.params
+    if name in ASKED:
+        if name != "getitem" or not any(map(is_tensor, params["index"])):
+            return None
+        dtype = params["input"].dtype  # a meta kernel might ask for the values of the index
+    else:
+        own = bound.operands[0].meta["val"]
+        dtype = own.dtype
+        if does_nothing(bound):
+            return own.detach()
+        if not _is_of(dtype, call, bound):
+            return None
+    return _tensors(hold(known.infer, dtype, target, bound, ask), dtype)
+
+
+def _is_of(dtype: torch.dtype, call: fx.Node, bound: Bound) -> bool:
+    """True for a call whose result is of its operands' floating dtype, with torch's default strides."""
     params = bound.params
-    if complex in map(type, (*params.values(), *params.get("operands", ()))):
-        return None
+    if not dtype.is_floating_point or params.get("dtype") is not None:
+        return False
+    if params.get("return_indices"):  # the second output is of another dtype
+        return False
+    if complex in map(type, params.values()) or complex in map(type, params.get("operands", ())):
+        return False
     for value in call.all_input_nodes if call.op != "call_module" else bound.operands:
         if not _alike(value.meta["val"], dtype):
-            return None
-    shapes: Result = known.infer(bound.params, bound.shapes)
-    if shapes is None:
-        return None
-    if shapes and isinstance(shapes[0], tuple):
-        return tuple(None if shape is None else _fresh(shape, dtype) for shape in shapes)
-    return _fresh(shapes, dtype)
+            return False
+    return True
 
 
 def does_nothing(bound: Bound) -> bool:
@@ -75,15 +89,6 @@ def does_nothing(bound: Bound) -> bool:
 def writes(bound: Bound) -> bool:
     """True for a call that is asked to write into its operand, as activations are by `inplace=True`."""
     return bound.params.get("inplace") is True and not does_nothing(bound)
-
-
-def _indexed(bound: Bound) -> torch.Tensor | None:
-    """What an index tensor picks, whose values a meta kernel might ask for; None for a plain index."""
-    known, index = bound.known, bound.params["index"]
-    if known is None or known.infer is None or not any(map(is_tensor, index)):
-        return None
-    shape: Result = known.infer(bound.params, bound.shapes)
-    return None if shape is None else _fresh(shape, bound.params["input"].dtype)
 
 
 def is_tensor(entry: object) -> bool:
@@ -100,63 +105,94 @@ def _alike(value: object, dtype: torch.dtype) -> bool:
     return value.is_contiguous() and (value.dtype is dtype or not value.dtype.is_floating_point)
 
 
+def _tensors(shapes: Result, dtype: torch.dtype) -> object:
+    """A tensor, or one for each of several shapes."""
+    if shapes and isinstance(shapes[0], tuple):
+        return tuple(None if shape is None else _fresh(shape, dtype) for shape in shapes)
+    return None if shapes is None else _fresh(shapes, dtype)
+
+
 def _fresh(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(shape, dtype=dtype, device=_META)
 
 
-def hold(metas: object, target: object, bound: Bound, ask: Callable[[], object]) -> None:
-    """Compare what a formula says with what torch's meta kernels say.
+def hold(
+    infer: Infer,
+    dtype: torch.dtype,
+    target: object,
+    bound: Bound,
+    ask: Callable[[], object],
+) -> Result:
+    """The shapes that a formula gives, compared with what torch's meta kernels say.
 
-    Held are operators of torch's own, but in modules with hooks, which would run: what the others do with
-    meta tensors is not known.
+    Compared are operators of torch's own, but in modules with hooks, which would run: what the others do
+    with meta tensors is not known. What torch has confirmed is not worked out again.
 
     Args:
-        metas: by the formula.
+        infer: the formula.
+        dtype: of what is returned.
         ask: makes the call on meta tensors; may raise what torch says of arguments that it refuses.
 
     Raises:
         ValueError: they differ in shapes or dtypes.
     """
-    params = bound.params.values()
-    claimed = _layout(metas)  # by which writes differ from what returns a new tensor
-    own: list[object] = []
-    if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
-        own = [None if w is None else w.shape for w in target._parameters.values()]
-    spelled = None if isinstance(target, nn.Module) else target
-    key = (
-        bound.op,
-        spelled,
-        claimed,
-        *[_kind(v) if type(v) in _NO_KEYS else v for v in params],
-        *own,
-    )
-    if _is_held(key):
-        return
+    key = _key(dtype, target, bound)
+    shapes = _held(key)
+    if shapes is not None:
+        return shapes
     key = tuple(map(_kind, key))  # there may be tensors, lists and slices in a tuple
-    if _is_held(key):
-        return
-    if not (is_of_torch(target) or target is assigned) or _has_hooks(target):
-        return
+    shapes = _held(key)
+    if shapes is not None:
+        return shapes
+    shapes = infer(bound.params, bound.shapes)
+    if (
+        shapes is None
+        or not (is_of_torch(target) or target is assigned)
+        or _has_hooks(target)
+        or not _is_confirmed(_layout(_tensors(shapes, dtype)), ask)
+    ):
+        return shapes
+    if len(_HELD) < _MOST_HELD and not _holds_tensor(key):
+        with suppress(TypeError):
+            _HELD[key] = shapes
+    return shapes
+
+
+def _key(dtype: torch.dtype, target: object, bound: Bound) -> tuple[object, ...]:
+    """What the shapes can depend on."""
+    params = bound.params
+    values = params.values()
+    given = [_kind(value) if type(value) in _NO_KEYS else value for value in values]
+    if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
+        given += [None if w is None else w.shape for w in target._parameters.values()]
+        target = None
+    return bound.op, target, dtype, bound.shapes, tuple(params), *given
+
+
+def _is_confirmed(claimed: object, ask: Callable[[], object]) -> bool:
+    """True where torch says the same as a formula, False where it cannot say.
+
+    Raises:
+        ValueError: it says something else.
+    """
     try:
         said = _layout(ask())
     except RuntimeError as error:
         if isinstance(error, NotImplementedError) or "meta tensor" in str(error):
-            return  # it has no meta kernel, or one that asks for values
+            return False  # it has no meta kernel, or one that asks for values
         raise
     if said != claimed:
         raise ValueError(
             f"torch returns {said}, and rfgraph's formula says {claimed}; please report this"
         )
-    if len(_HELD) < _MOST_HELD and not _holds_tensor(key):
-        with suppress(TypeError):
-            _HELD.add(key)
+    return True
 
 
-def _is_held(key: object) -> bool:
+def _held(key: object) -> Result:
     try:
-        return key in _HELD
+        return _HELD.get(key)
     except TypeError:  # an argument of a class that has no hash
-        return False
+        return None
 
 
 def _kind(value: object) -> object:

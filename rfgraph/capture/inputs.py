@@ -68,16 +68,17 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
 
 def paths(model: nn.Module) -> dict[str, nn.Module]:
     """The modules of the tree by path, as `model.named_modules()` has them, at a third of the time."""
-    found: dict[str, nn.Module] = {}
-    seen: set[int] = set()
+    found = {"": model}
+    seen = {id(model)}
 
-    def visit(module: nn.Module, path: str) -> None:
-        if id(module) not in seen:
-            seen.add(id(module))
-            found[path] = module
-            for name, child in module._modules.items():
-                if child is not None:
-                    visit(child, f"{path}.{name}" if path else name)
+    def visit(module: nn.Module, prefix: str) -> None:
+        for name, child in module._modules.items():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                path = prefix + name
+                found[path] = child
+                if child._modules:
+                    visit(child, f"{path}.")
 
     visit(model, "")
     return found

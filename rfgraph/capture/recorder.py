@@ -6,6 +6,7 @@ comes by the tracer, which is one.
 
 import operator
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -163,13 +164,14 @@ class Recorder(fx.Tracer):
         """Meta tensors for what the call returns; True where they share memory with nothing."""
         target, args, kwargs = call
         try:
-            own = like(self._traced[id(args[0])].tensor) if inplace else None
-            metas = formula(node, bound) if own is None else own
-            if metas is not None and bound.op in SAME and not inplace:
-                return metas, False
+            ask = partial(self._apart, target, args, kwargs)
+            if inplace:
+                own = like(self._traced[id(args[0])].tensor)
+                hold(lambda *_: tuple(own.shape), own.dtype, target, bound, ask)
+                return own, True
+            metas = formula(node, bound, target, ask)
             if metas is not None:
-                hold(metas, target, bound, lambda: self._apart(target, args, kwargs))
-                return metas, True
+                return metas, bound.op not in SAME
             if bound.op in ASKED and bound.known is not None:  # a view, which writes nothing
                 return self._asked(target, args, kwargs, bound), False
             if writes(bound):  # on the stand-ins themselves it would write unseen

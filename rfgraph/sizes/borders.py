@@ -15,7 +15,7 @@ from rfgraph.graph import Axis, Node
 from rfgraph.language.reads import Place, Read
 from rfgraph.propagation.periodic import Periodic
 from rfgraph.propagation.trail import extend
-from rfgraph.sizes.look import Look
+from rfgraph.sizes.look import Look, rows
 
 ENDS = "reads from the other end, which another size moves"
 
@@ -26,6 +26,8 @@ class _UntoldError(Exception):
 
 def bordered(one: Look) -> Look:
     """The look in which what is read at given positions leaves out the paddings on the way."""
+    if not any(_is_picked(value) for row in rows(one) for value in row.values()):
+        return one
     order = list(one.graph)
     values = dict(one.values)
     for place, node in enumerate(order):

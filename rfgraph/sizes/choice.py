@@ -15,7 +15,7 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Axis, Graph, Node, Shape
 from rfgraph.propagation.periodic import Periodic
 from rfgraph.sizes.compare import is_to_a_size, sites, twins
-from rfgraph.sizes.look import Look
+from rfgraph.sizes.look import Look, rows
 
 Larger: TypeAlias = Callable[[int, int], int]
 """A size and the grid -> a larger size."""
@@ -75,7 +75,10 @@ def asks(first: Look) -> bool:
     """True where what a graph is, or a parameter in it, may come from the size of a tracked axis."""
     if any(_may_vary(first, name, dim) for name, dim in first.graph.asked):
         return True
-    return any(_counts(first, node) for node in first.graph)
+    if any(_counts(first, node) for node in first.graph):
+        return True
+    own = (value for row in rows(first) for value in row.values())
+    return any(len(scan.digits) > 1 for value in own for scan in value.local)
 
 
 def _may_vary(first: Look, name: str, dim: int | None) -> bool:
@@ -100,13 +103,11 @@ def _counts(first: Look, node: Node) -> bool:
     """True for what is by itself another thing at another size, though no one asks for the size."""
     if is_to_a_size(node):
         return True
-    if node.op in _PIECES:
-        dim = int(node.params.get("dim", 0)) % len(node.operand_shapes[0])
-        before = first.values[node.operands[0]].values()
-        return any(dim in carrying(value, -1) for value in before)
-    return any(
-        len(scan.digits) > 1 for value in first.values[node.name].values() for scan in value.local
-    )
+    if node.op not in _PIECES:
+        return False
+    dim = int(node.params.get("dim", 0)) % len(node.operand_shapes[0])
+    before = first.values[node.operands[0]].values()
+    return any(dim in carrying(value, -1) for value in before)
 
 
 # --- which shapes ---------------------------------------------------------------------------------

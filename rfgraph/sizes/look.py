@@ -5,7 +5,7 @@ In: the readings of a graph, the tracked axes. Out: the abstract values of its n
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rfgraph.graph import Axis, Graph, Shape
@@ -53,6 +53,11 @@ class Look:
     def graph(self) -> Graph:
         """The graph, with the sizes that it was captured at."""
         return self.readings.graph
+
+
+def rows(one: Look) -> Collection[Mapping[Axis, Periodic]]:
+    """What the nodes read, each once: pointwise nodes share what they read with what they read it of."""
+    return {id(row): row for row in one.values.values()}.values()
 
 
 def look(readings: Readings, axes: Sequence[Axis]) -> Look:

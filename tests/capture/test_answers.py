@@ -18,7 +18,7 @@ from rfgraph.rules import VOCABULARY
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "_ANSWERS", {})
-    monkeypatch.setattr(formulas, "_HELD", set())
+    monkeypatch.setattr(formulas, "_HELD", {})
 
 
 @pytest.fixture

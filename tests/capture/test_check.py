@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import rfgraph
 from rfgraph import gallery
-from rfgraph.capture import formulas, memory, recorder, shapes
+from rfgraph.capture import formulas, memory, shapes
 from rfgraph.graph import Node
 
 GALLERY = {
@@ -80,18 +80,18 @@ def test_a_lost_write_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _one_longer(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     """A model of a conv1d, whose formula says 8 positions where it returns 7."""
-    formula = recorder.formula
+    hold = formulas.hold
 
-    def longer(call: Any, bound: Any) -> Any:
-        found = formula(call, bound)
-        return torch.empty(2, 4, 8, device="meta") if bound.op == "conv1d" else found
+    def longer(infer: Any, dtype: Any, target: Any, bound: Any, ask: Any) -> Any:
+        wrong = infer if bound.op != "conv1d" else lambda *_: (2, 4, 8)
+        return hold(wrong, dtype, target, bound, ask)
 
-    monkeypatch.setattr(recorder, "formula", longer)
+    monkeypatch.setattr(formulas, "hold", longer)
     return nn.Sequential(nn.Conv1d(2, 4, 3, padding=1, dilation=1, bias=False), nn.ReLU())
 
 
 def test_a_wrong_formula_is_noticed_by_every_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formulas, "_HELD", set())
+    monkeypatch.setattr(formulas, "_HELD", {})
     model = _one_longer(monkeypatch)
     for _ in range(2):  # what was wrong once is asked again
         with pytest.raises(
@@ -103,7 +103,7 @@ def test_a_wrong_formula_is_noticed_by_every_analysis(monkeypatch: pytest.Monkey
 
 
 def test_torch_is_asked_once_for_equal_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formulas, "_HELD", set())
+    monkeypatch.setattr(formulas, "_HELD", {})
     asked: list[str] = []
     apart = shapes.Shapes.apart
 
@@ -149,7 +149,8 @@ def test_a_hook_is_not_run_to_ask_for_a_shape() -> None:
 
 
 def test_a_wrong_shape_is_told_at_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "hold", lambda *given: None)
+    monkeypatch.setattr(formulas, "_HELD", {})
+    monkeypatch.setattr(formulas, "_is_confirmed", lambda *given: True)
     model = _one_longer(monkeypatch)
     with pytest.raises(
         rfgraph.CaptureError,

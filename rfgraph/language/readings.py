@@ -7,7 +7,7 @@ which every walk composes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rfgraph.errors import RfgraphError, UnsupportedOperatorError
 from rfgraph.graph import Graph, Node
@@ -19,10 +19,16 @@ _NONE: Mapping[str, Reads] = {}
 
 @dataclass(frozen=True)
 class Readings(Mapping[str, Reads]):
-    """The reads of every node of `graph`, by the node's name."""
+    """The reads of every node of `graph`, by the node's name.
+
+    Attributes:
+        bounded: those in which slices that end with their tensor go on where it is longer, as they are where
+            such a slice has as many positions at any size.
+    """
 
     graph: Graph
     _reads: Mapping[str, Reads]
+    bounded: Mapping[str, Reads] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Reads:
         return self._reads[name]
@@ -67,9 +73,11 @@ def readings(
         for node in graph
         if node.op != "input"
     }
-    if graph.asked:
-        asked.update((name, _opened(reads, graph[name])) for name, reads in asked.items())
-    return Readings(graph, asked)
+    if not graph.asked:
+        return Readings(graph, asked)
+    found = {name: _opened(reads, graph[name]) for name, reads in asked.items()}
+    bounded = {name: reads for name, reads in asked.items() if found[name] is not reads}
+    return Readings(graph, found, bounded)
 
 
 def _opened(reads: Reads, node: Node) -> Reads:
@@ -80,7 +88,8 @@ def _opened(reads: Reads, node: Node) -> Reads:
     for read in reads:
         for place in read.dims:
             if place.bounded:
-                return tuple(_open_ended(read, node) for read in reads)
+                found = tuple(_open_ended(read, node) for read in reads)
+                return reads if found == tuple(reads) else found
     return reads
 
 

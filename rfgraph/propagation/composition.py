@@ -205,16 +205,23 @@ def _move(digit: Digit, law: Law, shape: Shape) -> tuple[Sequence[Digit], Positi
     if law.extent is not None:
         parts = stretch(digit, law.digits, law.weight, law.extent, shape)
         return None if parts is None else (parts, _ORIGIN)
-    if law.past or law.relation.period != 1 or len(law.digits) != 1 or not law.digits[0].is_index:
+    if law.past or law.relation.period != 1 or not all(each.is_index for each in law.digits):
         return None
-    reads, ((target, scale, *_),) = law.relation.sets[0], law.digits
+    reads, advance = law.relation.sets[0], law.relation.advance
     if digit.is_index:
-        coefficient = digit.coefficient
-        moved = Digit(target, coefficient * law.relation.advance * scale, *digit[2:])
-        return ([moved], reads.scale(coefficient)) if law.relation.advance else None
-    if law.relation.advance == scale == 1 and reads.length == 1:
+        moved = [_times(digit, advance * each.coefficient, each) for each in law.digits]
+        return (moved, reads.scale(digit.coefficient)) if advance else None
+    ((target, scale, *_), *others) = law.digits
+    if advance == scale == 1 and reads.length == 1 and not others:
         return [digit._replace(dim=target, shift=digit.shift - reads.lo)], _ORIGIN
     return None
+
+
+def _times(digit: Digit, scale: int, moved: Digit) -> Digit:
+    """An index in steps of which another one moves, along that one's dim."""
+    bounded, sized = digit.bounded or moved.bounded, digit.sized or moved.sized
+    coefficient = digit.coefficient * scale
+    return Digit(moved.dim, coefficient, bounded=bounded, sized=sized)
 
 
 def _repeated(digit: Digit, law: Law | None) -> tuple[Sequence[Digit], Positions] | None:

@@ -60,6 +60,8 @@ def within(
         return Step(None)  # positions put before the axis, such as class tokens
     limit = "" if all(d.is_index for d in scan.digits if places[d.dim].bounded) else REGROUPED
     crop = _clipped(crop, scan.crop or EMPTY)
+    if crop.length and all(shapes[1][digit.dim] == 1 for digit in step.scan.digits):
+        return replace(step, scan=Scan(Relation.constant(crop.members()), ()))  # at any size
     return replace(step, scan=replace(step.scan, crop=crop), limit=step.limit or limit)
 
 

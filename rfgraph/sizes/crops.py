@@ -5,12 +5,12 @@ In: looks. Out: the same, in which such a crop is none, so that reading it whole
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from rfgraph.language.readings import Readings
-from rfgraph.language.reads import Read, opened
+from rfgraph.graph import Graph
+from rfgraph.language.reads import Read, Reads, opened
 from rfgraph.sizes.compare import Twins
 from rfgraph.sizes.look import Look, look_again
 
@@ -34,26 +34,32 @@ def uncropped(first: Look, second: Look | None, other: Twins) -> tuple[Look, Loo
 
     Where there is no second, what ends at a size that the forward had asked for by then.
     """
-    mine = _crops(first.readings)
     if second is None:
-        asked = _asked(first, {crop.node for crop in mine})
-        grown = {c for c, ends in mine.items() if not asked[c.node].isdisjoint(ends)}
-        return _without(first, grown), None
-    its = _crops(second.readings)
-    twin = {crop: crop._replace(node=other.get(crop.node, crop.node)) for crop in mine}
-    alike = [c for c in mine if twin[c] in its and its[twin[c]].length == mine[c].length]
+        crops = _crops(first.graph, first.readings)
+        asked = _asked(first, {crop.node for crop in crops})
+        grown = {c for c, ends in crops.items() if not asked[c.node].isdisjoint(ends)}
+        return _without(first, grown, first.readings), None
+    mine, its = map(_bounded, (first, second))
+    own, there = _crops(first.graph, mine), _crops(second.graph, its)
+    twin = {crop: crop._replace(node=other.get(crop.node, crop.node)) for crop in own}
+    alike = [c for c in own if twin[c] in there and there[twin[c]].length == own[c].length]
     kept = {twin[crop] for crop in alike}
-    return _without(first, mine.keys() - {*alike}), _without(second, its.keys() - kept)
+    return _without(first, own.keys() - {*alike}, mine), _without(second, there.keys() - kept, its)
 
 
-def _crops(readings: Readings) -> dict[_Crop, _Ends]:
-    """The crops of a graph."""
+def _bounded(one: Look) -> Mapping[str, Reads]:
+    """The reads in which a slice that ends with its tensor has as many positions at any size."""
+    return {**one.readings, **one.readings.bounded}
+
+
+def _crops(graph: Graph, reads: Mapping[str, Reads]) -> dict[_Crop, _Ends]:
+    """The crops among the reads of a graph."""
     found: dict[_Crop, _Ends] = {}
-    for name, reads in readings.items():
-        for read in reads:
+    for name in reads:
+        for read in reads[name]:
             for dim, place in enumerate(read.dims):
                 if place.bounded:
-                    length = readings.graph[name].shape[place.dims[0]]
+                    length = graph[name].shape[place.dims[0]]
                     last = max(place.positions((length - 1,))) if length else -1
                     found[_Crop(name, dim)] = _Ends(length, last + 1)
     return found
@@ -76,13 +82,12 @@ def _asked(one: Look, names: Collection[str]) -> dict[str, set[int]]:
     return found
 
 
-def _without(one: Look, crops: Collection[_Crop]) -> Look:
-    """The look in which these are no crops."""
-    if not crops:
-        return one
-    names = {crop.node for crop in crops}
-    reads = {name: [_opened(name, read, crops) for read in one.readings[name]] for name in names}
-    return look_again(one, reads)
+def _without(one: Look, crops: Collection[_Crop], reads: Mapping[str, Reads]) -> Look:
+    """The look with these reads, in which these are no crops."""
+    names = {crop.node for crop in crops} | one.readings.bounded.keys()
+    found = {name: tuple(_opened(name, read, crops) for read in reads[name]) for name in names}
+    other = {name: each for name, each in found.items() if each != tuple(one.readings[name])}
+    return look_again(one, other) if other else one
 
 
 def _opened(name: str, read: Read, crops: Collection[_Crop]) -> Read:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
 import pytest
 import torch
@@ -122,6 +123,45 @@ def test_what_is_no_crop_is_the_whole_axis_or_says_why_it_holds_at_this_size(nam
             seen = rows[..., place, :] if reads.dims else rows
             union = seen.reshape(-1, length).any(0).nonzero()[0].tolist()
             assert reads.members(dict.fromkeys(reads.dims, place)).tolist() == union
+
+
+# One position, however long the axis is: what it reads, by hand.
+ONE_POSITION: dict[str, tuple[Function, list[int]]] = {
+    "a slice": (lambda self, x: x[..., 1:2], [1]),
+    "narrow": (lambda self, x: x.narrow(-1, 2, 1), [2]),
+    "split": (lambda self, x: x.split([1, x.shape[-1] - 1], -1)[0], [0]),
+    "an index": (lambda self, x: x[..., [2]], [2]),
+    "a crop of a crop": (lambda self, x: x[..., 1:4][..., 1:2], [2]),
+    "a window of it": (lambda self, x: F.avg_pool1d(x[..., 1:4], 3), [1, 2, 3]),
+    "a padded window of it": (lambda self, x: self.three(x[..., 2:3]), [2]),
+    "a stride": (lambda self, x: x[..., 1:4][..., ::3], [1]),
+    "of a cumulative sum": (lambda self, x: x.cumsum(-1)[..., 2:3], [0, 1, 2]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_POSITION)
+def test_one_position_of_a_crop_is_the_same_whatever_it_is_joined_with(name: str) -> None:
+    """Along an axis of 5, four positions on are one, too: at that size, nothing tells which is repeated."""
+    function, expected = ONE_POSITION[name]
+
+    def joined(self: Any, x: Tensor) -> Tensor:
+        return function(self, x) + x[..., 4:]
+
+    for length in (5, 6, 9):
+        alone = analysed(function, length)
+        assert (alone.dims, alone.closed_form) == ((), True)
+        assert alone.relation is not None and list(alone.relation.at(0)) == expected
+        reads = analysed(joined, length)
+        assert not reads.closed_form
+        for place in range(length - 4):
+            assert reads.members(dict.fromkeys(reads.dims, place)).tolist() == [
+                *expected,
+                place + 4,
+            ]
+        rows = changed(lambda: built(joined), (1, 2, length), 2)
+        for place in range(length - 4):
+            union = rows[..., place, :].reshape(-1, length).any(0).nonzero()[0].tolist()
+            assert union == [*expected, place + 4]
 
 
 @pytest.mark.parametrize("name", [*WHOLE_CROPS, *NO_CROPS])

@@ -24,6 +24,7 @@ from rfgraph.testing.describe import Conv, Description, Flip, Layer, Patches, Po
 from tests.properties.kinds import ASKED, EVERY, SMALL, Kind
 from tests.properties.other_sizes import Shapes, held_at_other_sizes, other_reports, unclaimed
 from tests.published.test_oracles import LAYOUTS, WRITTEN_OUT
+from tests.sized.poison import Apply
 from tests.verify.mutants import taught
 
 KINDS: dict[str, Kind] = {
@@ -73,6 +74,21 @@ def test_so_do_those_where_such_layers_are_drawn(kind: str) -> None:
     assert rows > 0
 
 
+@pytest.mark.parametrize("size", range(5, 14))
+def test_patches_of_patches_are_the_same_whatever_is_left_over(size: int) -> None:
+    """What two windows of two leave over is cut off: 7 positions without the last are 3 windows, and 1 of these."""
+
+    def patched(self: nn.Module, x: Tensor) -> Tensor:
+        x = x[..., :-1]
+        for _ in range(2):
+            x = x.unfold(2, 2, 2).transpose(2, 3).flatten(1, 2)
+        return x
+
+    (row,) = rfgraph.analyze(Apply(patched), (1, 1, size)).output.rf
+    assert (row.closed_form, row.dims, row.size, row.stride, row.halo) == (True, (2,), 4, 4, (0, 0))
+    assert held(Apply(patched), {"x": (1, 1, size)})
+
+
 @pytest.mark.parametrize("how", ["slices", "reshape", "unflatten", "unfold"])
 @pytest.mark.parametrize(
     ("factors", "size"), [((3,), 3), ((3,), 9), ((2, 2), 4), ((2, 2), 8), ((3, 2), 6)]
@@ -105,7 +121,7 @@ def test_a_part_of_one_position_may_be_of_more_at_another_size() -> None:
             return y
 
     row = rfgraph.analyze(Rows(), (1, 1, 3, 4)).output.at(("x", 2))
-    assert not row.closed_form and "of this size" in row.limits[0].reason
+    assert not row.closed_form and "in different ways" in row.limits[0].reason
     assert held(Rows(), (1, 1, 3, 4)) > 0 and held(Rows(), (1, 1, 5, 4)) > 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -300,6 +300,7 @@ def read(chain: Chain, length: int) -> tuple[Sets, bool]:
 
 
 @given(CHAINS.map(within_crops))
+@example([("stride", 1, 2), ("window", 3, 0), ("stride", 3, 2), ("window", 2, 1), ("crop", 3, 8)])
 def test_a_mean_over_any_chain(chain: Chain) -> None:
     sets, cropped = read(chain, 48)
     if not any(sets) or len(read(chain, 40)[0]) == 0:
@@ -310,7 +311,8 @@ def test_a_mean_over_any_chain(chain: Chain) -> None:
     assert reads.whole != cropped and reads.closed_form
     if cropped:
         assert reads.relation is not None
-        assert [i for i in reads.relation.at(0) if 0 <= i < 48] == expected, chain
+        longer = frozenset().union(*read(chain, 96)[0])  # where no crop ends at a border
+        assert [i for i in reads.relation.at(0) if i >= 0] == sorted(longer), chain
 
 
 # --- faults ---------------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ class Place:
         mark: what it rests on where that is no rule: it reaches every row that builds on it.
         total: there is no output position that reads nothing.
         bounded: as many positions at any size, as of a slice with fixed ends.
+        settled: what `at` says of a position holds at any size, as where indices count from the beginning.
         proposed: what `at` is a law of at this size, and at any where a second size has the same.
     """
 
@@ -108,6 +109,7 @@ class Place:
     mark: str = ""
     total: bool = False
     bounded: bool = False
+    settled: bool = False
     proposed: Law | None = None
 
     @property

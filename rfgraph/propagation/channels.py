@@ -102,12 +102,14 @@ class Channels(Generic[Value]):
             return value
         parts: list[Value] = []
         is_less = False
+        sized: set[int] = set()
         for read in self._readings[name]:
             operand = node.operands[read.operand]
             own = self._values[operand].get(axis)
             if own is None:
                 continue
             there = _read_of(read, node, some, self._domain.carrying(own))
+            sized.update(_of_this_size(read, node, some))
             if there is None:
                 is_less = True
                 continue
@@ -116,7 +118,8 @@ class Channels(Generic[Value]):
             part = None if found is None else self._domain.compose(found, read, node)
             if part is not None:
                 parts.append(part)
-        return self._domain.join(parts, node) if is_less else value
+        value = self._domain.join(parts, node) if is_less else value
+        return self._domain.of_this_size(value, node, sized) if sized and value else value
 
     def _apart_in(self, name: str) -> frozenset[int]:
         """The dims of a node along which positions may read what others do not: of tensors side by side."""
@@ -157,6 +160,27 @@ def _read_of(read: Read, node: Node, some: Some, carrying: Collection[int]) -> S
     if not dims or not carrying.isdisjoint(dims):
         return _EVERY
     return _taken(read, dims, node, some)
+
+
+def _of_this_size(read: Read, node: Node, some: Some) -> Iterator[int]:
+    """The node's dims along which no law says which of some of its positions read anything."""
+    for place, size in zip(read.dims, node.operand_shapes[read.operand], strict=True):
+        dims = set(place.dims).intersection(some.dims)
+        if dims and not (place.at is None or place.settled or _is_by_law(place, some, size)):
+            yield from dims
+
+
+def _is_by_law(place: Place, some: Some, size: int) -> bool:
+    law = place.law
+    if law is None or place.reason or len(place.dims) > 1:
+        return False
+    others = tuple(n for n, dim in enumerate(some.dims) if dim not in place.dims)
+    here = np.flatnonzero(some.marks.any(others)).tolist()
+    at_borders = (set(place.positions((o,))) for o in here)
+    return all(
+        own == {i for i in law.at((o,), place.dims) if 0 <= i < size}
+        for o, own in zip(here, at_borders, strict=True)
+    )
 
 
 def _apart(read: Read, dims: Sequence[int], carrying: Collection[int]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 from rfgraph.graph import Node
@@ -33,3 +33,6 @@ class United(Domain[Value], Protocol[Value]):
 
     def carrying(self, value: Value) -> frozenset[int]:
         """The dims of a tensor along which it reads the axis."""
+
+    def of_this_size(self, value: Value, node: Node, dims: Collection[int]) -> Value:
+        """The value of positions that are picked along `dims` of a node, as the analysed size has them."""

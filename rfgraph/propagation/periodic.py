@@ -82,6 +82,8 @@ class Unmasked(NamedTuple):
 
 _SOURCES = {dim: Periodic((Scan(Relation.identity(), plain(dim)),)) for dim in range(8)}
 
+PICKED = "positions are picked of what the analysed size has there"
+
 
 class PeriodicDomain:
     """Composes reads into periodic relations (`docs/theory.md`).
@@ -97,6 +99,12 @@ class PeriodicDomain:
     def carrying(self, value: Periodic) -> frozenset[int]:
         """The dims of a tensor along which it reads the axis."""
         return frozenset(digit.dim for scan in value.scans for digit in scan.digits)
+
+    def of_this_size(self, value: Periodic, node: Node, dims: Collection[int]) -> Periodic:
+        """Another size has others there, where a dim is longer with an axis; channels are the model's."""
+        if self._growth is None or self._growth.growing(node.name).isdisjoint(dims):
+            return value
+        return replace(value, limits=extend(value.limits, node.name, PICKED))
 
     def initial(self, node: Node, dim: int) -> Periodic:
         return _SOURCES.get(dim) or Periodic((Scan(Relation.identity(), plain(dim)),))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from math import prod
 from typing import Any, NamedTuple
@@ -103,6 +104,13 @@ def _reaches_the_end(entry: object) -> bool:
     return (entry.start or 0) >= 0 and (entry.stop is None or entry.stop < 0)
 
 
+def _from_the_beginning(entry: object, size: int) -> bool:
+    """It selects the same positions at any size, as long as there are these."""
+    if isinstance(entry, slice):
+        return (entry.start or 0) >= 0 and entry.stop is not None and 0 <= entry.stop <= size
+    return isinstance(entry, int) and entry >= 0
+
+
 def _elsewhere(entries: Sequence[object], chosen: Sequence[range], shape: Shape) -> list[Read]:
     """All but the box that was assigned to: for each of its dims, what lies outside along that one."""
     rank = len(shape)
@@ -115,7 +123,7 @@ def _elsewhere(entries: Sequence[object], chosen: Sequence[range], shape: Shape)
             return () if o in inside else (o,)
 
         if not _reaches_the_end(kept[dim]):
-            return table(dim, at, None, _REASON)
+            return _at(dim, at, kept[dim], shape[dim])
         step, first = inside.step, inside.start % inside.step
         sets = (Positions.of(() if o == first else (o,)) for o in range(step))
         return table(dim, at, Relation(step, step, sets))
@@ -146,7 +154,8 @@ def _assigned(
     ]
     bound = {target for target in targets if target is not None}
     unbound = [d for d, c in enumerate(chosen) if len(c) < shape[d] and d not in bound]
-    return tuple(_where(reads, targets, {d: chosen[d] for d in unbound}))
+    settled = all(_from_the_beginning(plain[d], shape[d]) for d in unbound)
+    return tuple(_where(reads, targets, {d: chosen[d] for d in unbound}, settled))
 
 
 def _placed(
@@ -164,13 +173,25 @@ def _placed(
     def at(o: int) -> tuple[int, ...]:
         return () if o not in inside else (0,) if repeated else ((o - inside.start) // step,)
 
-    return table(target, at, None, _REASON)
+    return _at(target, at, entries[target], length)
+
+
+def _at(dim: int, at: Callable[[int], Iterable[int]], entry: object, size: int) -> Place:
+    """What is read along a dim of `size` that `entry` selects a part of."""
+    place = table(dim, at, None, _REASON)
+    return replace(place, settled=_from_the_beginning(entry, size))
 
 
 def _where(
-    reads: Sequence[Place], targets: Sequence[int | None], inside: Mapping[int, range]
+    reads: Sequence[Place],
+    targets: Sequence[int | None],
+    inside: Mapping[int, range],
+    settled: bool,
 ) -> Iterable[Place]:
-    """The reads, the first of them only where the output lies `inside` along further dims."""
+    """The reads, the first of them only where the output lies `inside` along further dims.
+
+    `settled`: as it does at any size.
+    """
     if not inside or not reads:
         return reads
     first, target = reads[0], targets[0]
@@ -182,7 +203,8 @@ def _where(
             return ()
         return first.positions(position[: len(first.dims)])
 
-    return (lookup(dims, at, _REASON), *reads[1:])
+    is_settled = settled and (first.at is None or first.settled)
+    return (replace(lookup(dims, at, _REASON), settled=is_settled), *reads[1:])
 
 
 def indexed(node: Node) -> Reads:

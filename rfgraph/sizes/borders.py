@@ -14,6 +14,7 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Axis, Node
 from rfgraph.language.reads import Place, Read
 from rfgraph.propagation.periodic import Periodic
+from rfgraph.propagation.scans import Scan
 from rfgraph.propagation.trail import extend
 from rfgraph.sizes.look import Look, rows
 
@@ -39,9 +40,9 @@ def bordered(one: Look) -> Look:
 
 
 def _is_picked(value: Periodic) -> bool:
-    """Its local reads are of given positions alone, at any size."""
+    """Its local reads are of given positions alone, or of none, at any size."""
     is_fixed = all(scan.relation is not None and not scan.digits for scan in value.local)
-    return value.limits is None and bool(value.local) and is_fixed
+    return value.limits is None and value.whole is None and not value.past and is_fixed
 
 
 def _at_border(one: Look, before: list[Node], axis: Axis) -> Periodic:
@@ -59,7 +60,8 @@ def _at_border(one: Look, before: list[Node], axis: Axis) -> Periodic:
     members = found.members if found.folded else found.members & law
     if members == {i for i in law if i >= 0}:
         return value
-    scans = (replace(value.local[0], relation=Relation.constant(members)),)
+    scan = next(iter(value.local), Scan(None, ()))
+    scans = (replace(scan, relation=Relation.constant(members)),)
     return replace(value, local=scans if members else ())
 
 
@@ -119,15 +121,20 @@ class _Way:
         if not law.digits:
             return law.relation.sets[0].members()
         dim = _dim(self.look.values[node.name][self.axis])
+        if dim is None and len(place.dims) == 1 and node.shape[place.dims[0]] == 1:
+            dim = place.dims[0]  # one position of a crop
         if dim is None or law.digits != plain(dim):
             raise _UntoldError
         found: set[int] = set()
         for output in self.needed[node.name]:
             reads = set(law.at((output,), (dim,)))
-            if place.at is not None and _is_folded(place, output, size, node.shape[dim]):
-                reads = set(place.positions((output,)))
-                self.folded = True
-                self.ends += [node.name] * any(2 * i >= size for i in reads)
+            if place.at is not None and place.dims == (dim,) and output < node.shape[dim]:
+                if _is_folded(place, output, size):
+                    reads = set(place.positions((output,)))
+                    self.folded = True
+                    self.ends += [node.name] * any(2 * i >= size for i in reads)
+                elif not reads.issuperset(place.positions((output,))):  # near the end, at this size
+                    self.ends.append(node.name)
             found |= reads
         return found
 
@@ -147,17 +154,17 @@ def _dim(value: Periodic) -> int | None:
     return digits[0].dim
 
 
-def _is_folded(place: Place, output: int, size: int, count: int) -> bool:
+def _is_folded(place: Place, output: int, size: int) -> bool:
     """Does a position, and all before it, read other positions than its law says, as near a beginning?
 
     Or more often: what padding folds onto a position that is read anyway folds elsewhere at another size.
     """
-    if output >= count or len(place.dims) > 1:
-        return False
+    return not any(_is_by_law(place, o, size) for o in range(output + 1))
+
+
+def _is_by_law(place: Place, output: int, size: int) -> bool:
+    """A position reads what its law says of a dim of `size`."""
     law = place.law
-    assert law is not None
-    return all(
-        sorted(place.positions((o,)))
-        != sorted({i for i in law.at((o,), place.dims) if 0 <= i < size})
-        for o in range(output + 1)
-    )
+    assert law is not None and len(place.dims) == 1
+    told = {i for i in law.at((output,), place.dims) if 0 <= i < size}
+    return sorted(place.positions((output,))) == sorted(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,6 +152,39 @@ def test_along_both_axes_of_an_image() -> None:
     model = Cross().eval()
     assert rfgraph.analyze(model, (1, 2, 9, 11)).output.rf.size == (1, 3)
     assert rfgraph.verify(model, (1, 2, 9, 11)).exact
+
+
+# What is written into the columns of a map, which of them are picked, and whether that holds at any size: told at 2, at 5.
+COLUMNS: dict[str, tuple[Any, Any, tuple[bool, bool]]] = {
+    "all but the last, the second": (slice(None, -1), slice(1, 2), (False, True)),
+    "all but the last, the first": (slice(None, -1), slice(0, 1), (False, True)),
+    "the last, the second": (slice(-1, None), 1, (False, False)),
+    "the last, by its number": (-1, slice(1, 2), (False, False)),
+    "the second": (1, slice(1, 2), (True, True)),
+    "a slice, the second": (slice(0, 1), 1, (True, True)),
+    "from the second on": (slice(1, None), 1, (False, True)),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_that_are_picked_of_what_this_size_has(name: str) -> None:
+    """Rows read through a column: of two columns, the second is the last, and of more it is not."""
+    where, picked, closed = COLUMNS[name]
+
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        y = F.avg_pool2d(x, (3, 1), 1, (1, 0))
+        y[..., where] = x[..., where] * 2
+        return y[..., picked]
+
+    sizes = []
+    for width in (2, 5):
+        model = Apply(forward)
+        row = rfgraph.analyze(model, (1, 1, 7, width)).output.at(rfgraph.Axis("x", 2))
+        sizes.append((row.size, row.closed_form))
+        check = rfgraph.verify(model, (1, 1, 7, width))
+        assert check.exact, str(check)
+    assert tuple(told for _, told in sizes) == closed
+    assert len({size for size, told in sizes if told}) < 2
 
 
 def test_what_reads_nothing_along_one_axis_reads_nothing_along_any() -> None:

@@ -73,6 +73,10 @@ PICKED: dict[str, tuple[Function, list[int]]] = {
     "reflected": (lambda x: F.pad(x, (2, 2), mode="reflect")[..., 0], [2]),
     "of what is reflected": (lambda x: folded(x[..., 1:], "reflect")[..., 0], [1, 2]),
     "of what is replicated": (lambda x: folded(x[..., 1:], "replicate")[..., 0], [1, 2]),
+    "a slice of one": (lambda x: three(x[..., 1:])[..., 0:1], [1, 2]),
+    "the next": (lambda x: three(x[..., 1:]).narrow(-1, 1, 1), [1, 2, 3]),
+    "a slice of what is folded": (lambda x: folded(x[..., 1:], "reflect")[..., 0:1], [1, 2]),
+    "a window of a slice of one": (lambda x: three(three(x[..., 1:])[..., 0:1]), [1, 2]),
     "behind what is folded": (lambda x: folded(x[..., 1:], "circular")[..., 1], [1, 2, 3]),
 }  # fmt: skip
 
@@ -114,6 +118,19 @@ def test_the_other_end_is_of_this_size() -> None:
         assert [limit.reason for limit in reads.limits] == [borders.ENDS]
         assert reads.members({}).tolist() == [1, 2, length - 1]
     assert rfgraph.verify(model, (1, 2, LENGTHS[0])).exact
+
+
+@pytest.mark.parametrize(
+    "picked", [lambda y: y[..., 0:1], lambda y: y[..., 8:9], lambda y: y[..., 8]]
+)
+def test_so_it_is_of_a_slice_of_one_and_near_the_end(picked: Function) -> None:
+    """Of 9 positions, the last reads the first one, too; of 10, the ninth does not."""
+    model = Apply(lambda self, x: picked(folded(x, "circular")))
+    (reads,) = rfgraph.analyze(model, (1, 2, 9)).output.rf
+    assert [limit.reason for limit in reads.limits] == [borders.ENDS]
+    rows = rows_reaching(model, (1, 2, 9), 2).reshape(-1, 9).any(0)
+    assert reads.members({}).tolist() == rows.nonzero()[0].tolist()
+    assert len(reads.members({})) == 3 and rfgraph.verify(model, (1, 2, 9)).exact
 
 
 def test_counted_from_the_end_it_holds_at_this_size() -> None:

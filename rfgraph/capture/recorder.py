@@ -64,6 +64,7 @@ class Recorder(fx.Tracer):
         self._modules: list[tuple[str, nn.Module, Stack]] = []
         self._paths: dict[int, str] = {}
         self.asked: set[tuple[fx.Node, int | None]] = set()
+        self.assumed: dict[str, None] = {}  # what the graph rests on, in order
 
     def mark(self) -> Callable[[], None]:
         """Where the graph stands: what it gives forgets all that is recorded from now on."""

@@ -72,6 +72,11 @@ def source_in(stack_trace: str) -> str:
     return f"{_shown(frames[-1][0])}:{frames[-1][1]}" if frames else ""
 
 
+def is_ours(file: str) -> bool:
+    """A file of this package, but for the models that it holds."""
+    return file.startswith(_LIBRARIES[1:])
+
+
 @cache
 def _shown(file: str) -> str:
     """The bare name of a file of the model's own code; "" for libraries, and for what is no file."""

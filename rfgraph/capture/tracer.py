@@ -24,6 +24,7 @@ from torch.overrides import is_tensor_method_or_property
 
 from rfgraph.capture import aten
 from rfgraph.capture.arguments import Arguments
+from rfgraph.capture.assertions import passing
 from rfgraph.capture.inputs import paths
 from rfgraph.capture.interception import functions, intercepted, passed_by
 from rfgraph.capture.lowering import Result
@@ -176,7 +177,11 @@ class Tracer(Recorder):
             with _untouched():
                 return function(*args, **kwargs)
         if name in VALUE_READERS:
-            raise needs_values(self._name(found), name, self.at_source())
+            truth = passing() if name == "__bool__" and found.tensor.numel() == 1 else None
+            if truth is None:
+                raise needs_values(self._name(found), name, self.at_source())
+            self.assumed[f"taken to hold: an assertion about values{self.at_source()}"] = None
+            return truth
         if name == "get_device":
             return -1 if found.device.index is None else found.device.index
         if name in SHOWN:
@@ -367,6 +372,7 @@ class Tracer(Recorder):
         graph.add(*[n for n in self._nodes.values() if n.output == 0 or n.name in read])
         graph.names = {value: name for value, name in names.items() if name in graph}
         graph.attributes = self._constants.values
+        graph.note = "; ".join(self.assumed)
         graph.asked = frozenset((names.get(node, ""), dim) for node, dim in self.asked)
         return graph
 

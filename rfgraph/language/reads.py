@@ -84,6 +84,16 @@ class ByLaw:
 
 
 @dataclass(frozen=True, slots=True)
+class Onward:
+    """`Place.at` of a position and all behind it, of a dim of `size`: at any size, a whole read."""
+
+    size: int
+
+    def __call__(self, index: tuple[int, ...]) -> Iterable[int]:
+        return range(index[0], self.size)
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """What is read along one operand dim. Positions outside of the operand are padding.
 
@@ -114,8 +124,13 @@ class Place:
 
     @property
     def is_whole(self) -> bool:
-        """Every position is read, whatever the output position."""
-        return self.at is None and self.law is None
+        """Every position is read, whatever the output position, or from it on."""
+        return self.law is None and (self.at is None or self.is_onward)
+
+    @property
+    def is_onward(self) -> bool:
+        """A position is read, and all behind it."""
+        return isinstance(self.at, Onward)
 
     @property
     def exact(self) -> ByLaw | None:
@@ -219,6 +234,11 @@ def up_to(dim: int, kind: Kind, relation: Relation = _IDENTITY) -> Place:
     """A past read, at any size: output `o` along `dim` reads `relation(o)` and all positions before."""
     law = Law(plain(dim), relation, past=True)
     return Place((dim,), lambda index: range(relation.at(index[0])[-1] + 1), law, kind)
+
+
+def from_here(dim: int, size: int, kind: Kind) -> Place:
+    """Output `o` along `dim` reads `o` of `size` positions and all behind it, which is whole at any size."""
+    return Place((dim,), Onward(size), kind=kind)
 
 
 def opened(place: Place) -> Place:

@@ -74,7 +74,7 @@ class Step:
 
     def _along(self, sets: Array, axis: int, place: Place, size: int) -> Array:
         """The dim at `axis` replaced by one output dim, or by size 1."""
-        if place.is_whole:
+        if place.is_whole and place.at is None:
             united: Array = self.lattice.union.reduce(sets, axis=axis, keepdims=True)
             return united
         if place.dims and place is unmoved(place.dims[0]) and size == self.shape[place.dims[0]]:
@@ -96,6 +96,9 @@ class Step:
         law = place.law
         if place.is_past and law is not None and law.digits == plain(place.dims[0]):
             return self._passed(front, law.relation, count)
+        if place.is_onward:
+            behind: Array = self.lattice.union.accumulate(front[::-1], axis=0)[::-1]
+            return behind
         if place.at is not None or law is None or law.digits != plain(place.dims[0]):
             return self._rows(read_at(place, np.arange(count)[None], front.shape[0]), front)
         result = self.lattice.empty(count, *front.shape[1:-1])

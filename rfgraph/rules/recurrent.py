@@ -9,57 +9,87 @@ import torch
 from torch import nn
 
 from rfgraph.graph import Node, Operand
-from rfgraph.language.reads import Place, Read, Reads, along, every, mixed, same, up_to, whole
+from rfgraph.language.reads import (
+    Place,
+    Read,
+    Reads,
+    along,
+    every,
+    from_here,
+    mixed,
+    same,
+    table,
+    up_to,
+    whole,
+)
 from rfgraph.language.vocabulary import Spelling
 from rfgraph.rules.registry import rule
 
-_WHOLE = every("recurrent")
+_WHOLE, _FEATURES = every("recurrent"), every("linear")
 
 
 def recurrent(node: Node) -> Reads:
     """LSTM, GRU and RNN over a sequence.
 
-    Reads:      its own step, and every step before it, of its own sample; all steps in both directions
-                together, and for the last states; all features; all of the sample's initial states.
-    Formula:    R(o) = {0 .. o} along time.
+    Reads:      its own step, and every step before it, of its own sample; of two directions, the features of
+                the second read every step behind it; in several layers of two directions, and for the last
+                states, all steps; all features; all of the sample's initial states.
+    Formula:    R(o) = {0 .. o} along time; {o .. n - 1} for the features of a second direction.
     Example:    5 steps, one direction: output step 2 reads steps 0, 1, 2.
-    Precision:  exact for the sequence, all its features together. Conservative for one feature of two
-                directions, which goes one way, and for states, which read no initial state of later layers.
+    Precision:  exact for the sequence, all its features together. Conservative in the closed form of a second
+                direction, which is a whole read, and for states, which read no initial state of later layers.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
     """
     params = node.params
     sequence = params["input"]
-    batched = len(sequence.shape) == 3
+    rank, batched = len(sequence.shape), len(sequence.shape) == 3
     time = 1 if batched and params["batch_first"] else 0
-    states = node.output > 0
-    own: Place = _WHOLE  # last states, and outputs of both directions together
-    if not states and not params["bidirectional"]:
-        own = up_to(time, "recurrent")
-    sample = along(1 if states else 1 - time)
+    sample = along(1 if node.output else 1 - time)
 
-    def step(place: Place) -> Read:
-        dims: list[Place] = [every("linear")] * len(sequence.shape)
+    def step(place: Place, features: Place = _FEATURES) -> Read:
+        dims: list[Place] = [features] * rank
         dims[time] = place
         if batched:
             dims[1 - time] = sample
         return Read(sequence.index, tuple(dims))
 
-    reads = [step(own)] if states else [step(along(time)), step(own)]
     initial = params["hx"] if isinstance(params["hx"], tuple | list) else (params["hx"],)
-    for state in initial:
-        if isinstance(state, Operand):
-            kept: list[Place] = [_WHOLE] * len(state.shape)
-            if batched:
-                kept[1] = sample
-            reads.append(Read(state.index, tuple(kept)))
-    return tuple(reads)
+    states = [_initial(each, sample, batched) for each in initial if isinstance(each, Operand)]
+    if node.output:
+        return (step(_WHOLE), *states)
+    there = up_to(time, "recurrent")
+    if not params["bidirectional"]:
+        return (step(along(time)), step(there), *states)
+    if params["num_layers"] > 1:  # the second reads both directions of the first
+        return (step(along(time)), step(_WHOLE), *states)
+    count, size = node.shape[-1] // 2, sequence.shape[-1]
+    first, second = (_half(rank - 1, count, size, is_second) for is_second in (False, True))
+    back = from_here(time, sequence.shape[time], "recurrent")
+    return (step(along(time)), step(there, first), step(back, second), *states)
+
+
+def _half(dim: int, count: int, size: int, is_second: bool) -> Place:
+    """All of a dim of `size`, for the first `count` outputs along `dim`, or for the others."""
+    return table(
+        dim,
+        lambda o: range(size) if (o >= count) == is_second else (),
+        None,
+        "one of two directions",
+    )
+
+
+def _initial(state: Operand, sample: Place, batched: bool) -> Read:
+    kept: list[Place] = [_WHOLE] * len(state.shape)
+    if batched:
+        kept[1] = sample
+    return Read(state.index, tuple(kept))
 
 
 for _name, _module in {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}.items():
     rule(
         _module,
         name=_name,
-        signature="input, hx=None, *, batch_first=False, bidirectional=False",
+        signature="input, hx=None, *, batch_first=False, bidirectional=False, num_layers=1",
     )(recurrent)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 import rfgraph
 from rfgraph.algebra.relation import Relation
 from rfgraph.propagation.past import ends
+from rfgraph.rules import recurrent
 from rfgraph.testing import assert_causal
 from tests.relation.strategies import FORWARD, relations
 
@@ -160,3 +162,53 @@ def test_the_ends_of_a_relation_pass_all_that_lies_before(relation: Relation) ->
         own = tops[output + 150]
         end = before if own is None else own
         assert set(ends(relation).at(output)) == set(range(before + 1, end + 1))
+
+
+# --- two directions -------------------------------------------------------------------------------
+
+
+class Half(nn.Module):
+    """One half of what a layer of two directions says, behind a window of three."""
+
+    def __init__(self, layer: type[nn.RNNBase], second: bool, **options: Any) -> None:
+        super().__init__()
+        self.window = nn.Conv1d(4, 4, 3, padding=1)
+        self.layer = layer(4, 3, batch_first=True, bidirectional=True, **options)
+        self.second = second
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs, _ = self.layer(self.window(x).mT)
+        return outputs.chunk(2, -1)[self.second].mT
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU, nn.RNN])
+def test_each_half_of_two_directions_reads_one_side(layer: type[nn.RNNBase]) -> None:
+    for second, sides in ((False, (inf, 1)), (True, (inf, inf))):
+        model = Half(layer, second)
+        (reads,) = rfgraph.analyze(model, (1, 4, LENGTH)).output.rf
+        assert (reads.closed_form, reads.reach, reads.whole) == (True, sides, second)
+        assert reads.local is not None and reads.local.size == 3
+        for place in (0, 9, LENGTH - 1):
+            here = (
+                [*range(max(place - 1, 0), LENGTH)] if second else [*range(min(place + 2, LENGTH))]
+            )
+            assert reads.members({2: place}).tolist() == here
+        check = rfgraph.verify(model, (1, 4, LENGTH))
+        assert check.exact, str(check)
+
+
+def test_a_second_layer_of_two_directions_reads_all_of_both() -> None:
+    for second in (False, True):
+        model = Half(nn.LSTM, second, num_layers=2)
+        (reads,) = rfgraph.analyze(model, (1, 4, LENGTH)).output.rf
+        assert reads.whole and len(reads.members({2: 3})) == LENGTH
+        assert rfgraph.verify(model, (1, 4, LENGTH)).exact
+
+
+def test_a_half_that_reads_the_other_side_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = recurrent._half
+    monkeypatch.setattr(
+        recurrent, "_half", lambda dim, count, size, second: half(dim, count, size, not second)
+    )
+    check = rfgraph.verify(Half(nn.GRU, False), (1, 4, LENGTH))
+    assert not check.agrees and check.mismatches[0].kind == "understated"

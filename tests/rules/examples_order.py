@@ -17,7 +17,6 @@ from tests.rules.examples import Example, ex, w
 
 _EDGES = torch.tensor([-0.5, 0.0, 0.5])
 _AT = torch.tensor([[2, 0, 1], [1, 1, 0]])
-_ONE_WAY = "each half of the features goes through time in one direction"
 _CHOSEN = "what is not chosen counts as read"
 
 
@@ -273,9 +272,10 @@ def _recurrent() -> dict[str, list[Example]]:
             ex(
                 _Recurrent(nn.LSTM(2, 1, batch_first=True, bidirectional=True)),
                 (2, 3, 2),
-                conservative=_ONE_WAY,
             ),
             ex(_Recurrent(nn.LSTM(2, 2, num_layers=2)), (4, 2)),
+            ex(_Recurrent(nn.LSTM(2, 3, proj_size=2, bidirectional=True)), (4, 2)),
+            ex(_Recurrent(nn.LSTM(2, 1, num_layers=2, bidirectional=True)), (3, 1, 2)),
             ex(_Recurrent(nn.LSTM(2, 1, batch_first=True), 1), (2, 3, 2)),
             ex(_Recurrent(nn.LSTM(2, 1)), (3, 2, 2), (1, 2, 1), (1, 2, 1)),
         ],
@@ -289,7 +289,6 @@ def _recurrent() -> dict[str, list[Example]]:
             ex(
                 _Recurrent(nn.RNN(2, 1, batch_first=True, bidirectional=True)),
                 (2, 3, 2),
-                conservative=_ONE_WAY,
             ),
         ],
     }

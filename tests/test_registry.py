@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rfgraph.algebra.digits import plain
 from rfgraph.algebra.relation import Relation
-from rfgraph.capture import recorder
+from rfgraph.capture import formulas
 from rfgraph.graph import Node
 from rfgraph.language.reads import Law, Read, Reads, along, every
 from rfgraph.language.vocabulary import Operator, Rule, Vocabulary
@@ -289,7 +289,8 @@ def test_a_wrong_rule_is_caught(wrong: Callable[[Node], Reads], expected: list[s
 
 
 def test_a_wrong_shape_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "hold", lambda *given: None)  # which would refuse it
+    monkeypatch.setattr(formulas, "_HELD", {})
+    monkeypatch.setattr(formulas, "_is_confirmed", lambda *given: True)  # which would refuse it
     vocabulary = VOCABULARY.copy()
     known = vocabulary.operators["relu"]
     wrong = Operator("relu", known.rule, known.signature, None, lambda params, shapes: (2, 2))

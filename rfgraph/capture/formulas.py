@@ -28,6 +28,9 @@ SAME = frozenset(
 )
 """Operators that return their operand itself, where they do nothing."""
 
+REAL = frozenset(("istft",))
+"""Operators that return real numbers of complex ones, unless they are asked for complex ones."""
+
 _HELD: dict[object, Result] = {}
 """Calls of which torch said the same as the formula, in this process: the shapes of what they return."""
 _META = torch.device("meta")
@@ -61,7 +64,9 @@ def formula(call: fx.Node, bound: Bound, target: object, ask: Callable[[], objec
         dtype = own.dtype
         if does_nothing(bound):
             return own.detach()
-        if not _is_of(dtype, call, bound):
+        if name in REAL:
+            dtype = dtype if params["return_complex"] else dtype.to_real()
+        elif not _is_of(dtype, call, bound):
             return None
     return _tensors(hold(known.infer, dtype, target, bound, ask), dtype)
 

@@ -150,7 +150,7 @@ def overcounted(
         return "a product in a short dtype may share a NaN, as some processors do many at once"
     if "fft" in name:
         return "a transform of several lines at once may share a NaN"
-    if name == "stft":
+    if name in ("stft", "istft"):
         return "a window may hold zeros"
     operands = [values[name] for name in graph.operands((args, kwargs))]
     held = [option for option in options if _is_held(option)]

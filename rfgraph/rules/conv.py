@@ -1,4 +1,4 @@
-"""Convolutions and transposed convolutions, 1 to 3 spatial dims.
+"""Convolutions and transposed convolutions, 1 to 3 spatial dims, and `conv_tbc`.
 
 In: nodes of `conv*d` and `conv_transpose*d`. Out: reads. Params are bound to `kernel_size`, `stride`,
 `dilation` (a tuple per spatial dim), `padding` (a (left, right) pair per spatial dim) and `groups`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -235,3 +236,37 @@ for _dims in (1, 2, 3):
         normalize=_normalize_transposed,
         infer=_infer_transposed,
     )(conv_transpose)
+
+
+def _infer_tbc(params: Params, shapes: Sequence[Shape]) -> Shape:
+    steps, samples, _ = params["input"].shape
+    kernel, _, outputs = params["weight"].shape
+    return (steps + 2 * int(params["pad"]) - kernel + 1, samples, outputs)
+
+
+@rule(torch.conv_tbc, name="conv_tbc", signature="input, weight, bias, pad=0", infer=_infer_tbc)
+def conv_tbc(node: Node) -> Reads:
+    """Convolution over the steps of (time, batch, channels).
+
+    Reads:      a window of steps of its own sample; all channels.
+    Formula:    R(o) = {o - pad + t : 0 <= t < kernel_size}.
+    Example:    kernel_size 3, pad 1: output 5 reads {4, 5, 6}.
+    Precision:  exact, also where the model fixes weights to 0. Conservative for a weight or bias that is
+                computed from the input: it is read whole.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.conv_tbc.html
+    """
+    params, reads = node.params, []
+    weight, source = params["weight"], params["input"]
+    kernel, channels, outputs = weight.shape
+    if isinstance(source, Operand):
+        zero = fixed(weight, 0.0)
+        live = None if zero is None else ~zero.expand(tuple(weight.shape)).permute(2, 1, 0)
+        every_tap = Taps(None, (tuple(range(kernel)),))
+        for taps in (every_tap,) if live is None else taps_of(live):
+            window = _sliding((kernel, 1, 1, int(params["pad"])), taps.places[0])
+            mixed = _mixed(channels, outputs, 1, taps.pairs, 2)
+            reads.append(Read(source.index, (along(0, window), along(1), mixed)))
+    for each in (weight, params["bias"]):
+        if isinstance(each, Operand):
+            reads.append(Read(each.index, (every("linear"),) * len(each.shape)))
+    return tuple(reads)

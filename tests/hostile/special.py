@@ -55,6 +55,29 @@ def _conv(g: Drawer, name: str) -> str:
     return f"{made}({v})"
 
 
+@special("conv_tbc")
+def _conv_tbc(g: Drawer, name: str) -> str:
+    v = g.v(3)
+    kernel, outs = g.rng.randint(1, 3), g.rng.randint(1, 2)
+    weight, bias = g.const((kernel, g.of(v).shape[2], outs)), g.const((outs,))
+    return f"torch.conv_tbc({v}, {weight}, {bias}{_keywords(g, pad=g.one_of('0', '1', '2'))})"
+
+
+@special("istft")
+def _istft(g: Drawer, name: str) -> str:
+    v = g.v(g.rng.randint(2, 3))
+    bins = g.of(v).shape[-2]
+    n_fft = g.rng.choice([max(2 * bins - 2, 1), 2 * bins - 1]) if bins else 1
+    options = _keywords(
+        g,
+        hop_length=g.one_of("1", "2", "3"),
+        window=g.const((n_fft,)),
+        center=g.one_of("True", "False"),
+        length=g.one_of("3", "8"),
+    )
+    return f"torch.complex({v}, {v}).istft({n_fft}{options})"
+
+
 @special("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def _conv_transpose(g: Drawer, name: str) -> str:
     n = int(name[-2])

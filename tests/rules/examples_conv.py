@@ -107,7 +107,25 @@ def _conv_transpose3d() -> list[Example]:
     ]
 
 
+def _conv_tbc() -> list[Example]:
+    kernel = w(3, 2, 4).double()
+    holes = kernel.clone()
+    holes[1] = 0.0
+    bias = torch.zeros(4, dtype=torch.float64)
+    return [
+        ex(lambda x: torch.conv_tbc(x, kernel, bias, 1), (6, 2, 2)),
+        ex(lambda x: torch.conv_tbc(input=x, weight=kernel, bias=bias, pad=0), (5, 1, 2)),
+        ex(lambda x: torch.conv_tbc(x, holes, bias, pad=2), (4, 1, 2)),
+        ex(
+            lambda x, k, b: torch.conv_tbc(x, k, b, 1),
+            *((4, 1, 2), (2, 2, 3), (3,)),
+            conservative=_WEIGHT,
+        ),
+    ]
+
+
 EXAMPLES: dict[str, list[Example]] = {
+    "conv_tbc": _conv_tbc(),
     "conv1d": _conv1d(),
     "conv2d": _conv2d(),
     "conv3d": _conv3d(),

@@ -178,8 +178,29 @@ def _stft() -> list[Example]:
     ]
 
 
+def _istft() -> list[Example]:
+    hann = torch.hann_window(8, dtype=torch.float64)
+    hamming = torch.hamming_window(5, dtype=torch.float64)
+    ones = torch.ones(6, dtype=torch.float64)
+
+    def both(x: torch.Tensor) -> torch.Tensor:
+        return torch.istft(x, 6, 2, window=ones, onesided=False, return_complex=True)
+
+    def by_method(x: torch.Tensor) -> torch.Tensor:
+        return x.istft(n_fft=7, hop_length=3, win_length=5, window=hamming)
+
+    return [
+        ex(lambda x: torch.istft(x, 8, 2, window=hann), (2, 5, 6), draw="complex"),
+        ex(by_method, (4, 5), draw="complex"),
+        ex(lambda x: torch.istft(x, 4, window=ones[:4], length=13), (1, 3, 5), draw="complex"),
+        ex(lambda x: torch.istft(x, 6, 4, center=False, window=ones), (4, 3), draw="complex"),
+        ex(both, (6, 5), draw="complex"),
+    ]
+
+
 EXAMPLES: dict[str, list[Example]] = {
     "stft": _stft(),
+    "istft": _istft(),
     "batch_norm": _batch(),
     **_instance(),
     **_channels(),

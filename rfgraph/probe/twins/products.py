@@ -77,6 +77,22 @@ def conv_transpose(call: Called, *args: object, **kwargs: object) -> Tensor:
     return biased(made, _wide(p["bias"], int(call.name[-2])))
 
 
+@twin("conv_tbc")
+def conv_tbc(call: Called, *args: object, **kwargs: object) -> Tensor:
+    """Over the last dim of (batch, channels, time), and back."""
+    p = arguments("input, weight, bias, pad=0", args, kwargs)
+    x, weight = p["input"], p["weight"]
+
+    def product(value: Tensor, kernel: Tensor) -> Tensor:
+        made = F.conv1d(value.permute(1, 2, 0), kernel.permute(2, 1, 0), padding=p["pad"])
+        return made.permute(2, 0, 1)
+
+    if isinstance(weight, Twin):
+        return biased(multilinear(product, x, weight), p["bias"])
+    positive = call.setting.weights(weight.shape, [0, 1], x.value.device)
+    return biased(product(without_low(x.value), positive * kept(weight)), p["bias"])
+
+
 def _convolved(call: Called, product: Callable[..., Tensor], p: Named) -> Tensor:
     x, weight = p["input"], p["weight"]
     if isinstance(weight, Twin):

@@ -31,12 +31,16 @@ def _is_split(place: Place) -> bool:
 
 @dataclass(frozen=True)
 class Step:
-    """One read, applied to arrays of sets over the operand's dims."""
+    """One read, applied to arrays of sets over the operand's dims.
+
+    `untold`: output dims over which what does not vary in the operand need not be told apart.
+    """
 
     lattice: Lattice
     places: tuple[Place, ...]
     operand_shape: Shape
     shape: Shape
+    untold: frozenset[int] = frozenset()
 
     def image(self, sets: Array) -> Array:
         """The sets over the output's dims: each dim of the operand is replaced in turn."""
@@ -217,7 +221,7 @@ class Step:
         probe = Step(ones, (), (), self.shape)
         reached = probe._gathered(np.broadcast_to(ones.singletons(), (size, 1)), place)
         nothing = ones.is_empty(reached)
-        if not nothing.any():
+        if not nothing.any() or (not nothing.all() and place.dims[0] in self.untold):
             return front
         result = np.repeat(front, len(nothing), axis=0)
         result[nothing] = self.lattice.empty(*front.shape[1:-1])

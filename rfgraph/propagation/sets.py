@@ -14,6 +14,7 @@ import numpy as np
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Axis, Carry, Indices, Position, Shape
 from rfgraph.language.readings import Readings
+from rfgraph.language.reads import Place, unmoved
 from rfgraph.propagation.growth import Growth
 from rfgraph.propagation.lattice import WORD, Array, Lattice
 from rfgraph.propagation.periodic import Periodic
@@ -74,6 +75,14 @@ def _one(lattice: Lattice, sets: Array, position: Position) -> Array:
     return found
 
 
+def _is_lost(place: Place, size: int, shape: Shape, untold: frozenset[int]) -> bool:
+    """All of a dim of `size` is read together: by each output, or along a dim that is untold itself."""
+    if place.is_whole or not place.dims:
+        return place.is_whole
+    target = place.dims[0]
+    return target in untold and place is unmoved(target) and shape[target] == size
+
+
 class AtSize:
     """Answers per position, one walk an axis: exact sets, or hulls where those exceed the budget.
 
@@ -93,8 +102,9 @@ class AtSize:
         self._tables = tables
         self._budget = budget
         self.origins = Origins()
-        self._windows: dict[Axis, tuple[Lattice, Walk[Sized]]] = {}
-        self._walks: dict[Axis, tuple[Lattice, Walk[Sized]]] = {}
+        # By axis, and whether all positions are told apart.
+        self._windows: dict[tuple[Axis, bool], tuple[Lattice, Walk[Sized]]] = {}
+        self._walks: dict[tuple[Axis, bool], tuple[Lattice, Walk[Sized]]] = {}
 
     def length(self, axis: Axis) -> int:
         """How many positions an axis has."""
@@ -117,38 +127,67 @@ class AtSize:
         """The number of each node in the order of the model."""
         return {node.name: number for number, node in enumerate(self._readings.graph)}
 
-    def sets(self, name: str, axis: Axis, local: bool = False) -> tuple[Lattice, Array] | None:
+    @cached_property
+    def _untold(self) -> Mapping[str, frozenset[int]]:
+        """Of each node, the dims that carry no axis and that are read whole in the end, as features are.
+
+        Over these, positions are told apart where somebody asks for one.
+        """
+        nodes = list(self._readings.graph)
+        every = {node.name: frozenset(range(len(node.shape))) for node in nodes}
+        untold = {name: every[name] - set(self._growth.growing(name)) for name in every}
+        for node in reversed(nodes):
+            for read in () if node.op == "input" else self._readings[node.name]:
+                operand = node.operands[read.operand]
+                places = enumerate(zip(read.dims, node.operand_shapes[read.operand], strict=True))
+                own = untold[node.name] if node.masked is None else frozenset[int]()
+                untold[operand] -= {
+                    d for d, (p, n) in places if not _is_lost(p, n, node.shape, own)
+                }
+        return untold
+
+    def sets(
+        self, name: str, axis: Axis, local: bool = False, dims: Collection[int] | None = None
+    ) -> tuple[Lattice, Array] | None:
         """What each position of a node reads along an axis; None where it reads nothing.
 
         The array has the node's dims, of size 1 where the sets do not vary, and one for the set.
-        `local` leaves whole-axis reads out.
+        `local` leaves whole-axis reads out. `dims`: those along which positions are told apart; None: all.
         """
-        lattice, walk = self._walk(name, axis)
+        lattice, walk = self._walk(name, axis, self._is_told(name, dims))
         value = walk.values[name].get(axis)
         if value is None:
             return None
         sets = value.local(lattice) if local else value.sets(lattice)
         return None if sets is None else (lattice, sets)
 
+    def _is_told(self, name: str, dims: Collection[int] | None) -> bool:
+        """Are positions along dims asked for over which a walk need not tell them apart?"""
+        untold = self._untold[name]
+        return bool(untold) if dims is None else not untold.isdisjoint(dims)
+
     def carries(self, axis: Axis) -> dict[str, tuple[Carry, ...]]:
         """What every node makes of the parts of its operands."""
-        _, walk = self._walk(None, axis)
+        _, walk = self._walk(None, axis, told=False)
         values = {name: value.get(axis) for name, value in walk.values.items()}
         return {name: value.carries for name, value in values.items() if value is not None}
 
-    def _walk(self, name: str | None, axis: Axis) -> tuple[Lattice, Walk[Sized]]:
-        """The walk of an axis, which has come as far as the node (None: to the end): in sets, or in hulls."""
+    def _walk(self, name: str | None, axis: Axis, told: bool) -> tuple[Lattice, Walk[Sized]]:
+        """The walk of an axis, which has come as far as the node (None: to the end): in sets, or in hulls.
+
+        `told`: all positions are told apart.
+        """
         try:
-            return self._walked(name, axis, exact=True)
+            return self._walked(name, axis, told, exact=True)
         except MemoryError:  # of the budget, or of what there is; the sets go with the error
-            del self._walks[axis]
-        return self._walked(name, axis, exact=False)
+            del self._walks[axis, told]
+        return self._walked(name, axis, told, exact=False)
 
     def sets_at(
         self, name: str, axis: Axis, position: Position, local: bool = False
     ) -> tuple[Lattice, Array] | None:
         """What one position reads: united over the dims that it leaves out."""
-        everywhere = self.sets(name, axis, local)
+        everywhere = self.sets(name, axis, local, position)
         if everywhere is None:
             return None
         lattice, sets = everywhere
@@ -168,30 +207,33 @@ class AtSize:
         if lattice.exact:
             return lattice.members(sets)
         lo, hi = (int(end) for end in lattice.hull(sets))
-        step = self._stretch(axis)
+        told = self._is_told(name, position)
+        step = self._stretch(axis, told)
         if lo > hi:
             return _NOWHERE
         if not step or hi // step - lo // step >= _MOST_STRETCHES:
             return None
         stretches = (range(n * step, (n + 1) * step) for n in range(lo // step, hi // step + 1))
-        return np.concatenate([self._within(name, axis, position, local, w) for w in stretches])
+        parts = [self._within(name, axis, position, local, each, told) for each in stretches]
+        return np.concatenate(parts)
 
-    def _stretch(self, axis: Axis) -> int:
+    def _stretch(self, axis: Axis, told: bool) -> int:
         """Of how many positions the sets of all tensors fit into the budget, by the hulls of these; or 0."""
-        values = (value[axis] for value in self._walks[axis][1].values.values() if axis in value)
+        walk = self._walks[axis, told][1]
+        values = (value[axis] for value in walk.values.values() if axis in value)
         count = sum(part.sets.size // 2 for value in values for part in value.parts)
         return self._budget // (8 * max(count, 1)) * WORD
 
     def _within(
-        self, name: str, axis: Axis, position: Position, local: bool, window: range
+        self, name: str, axis: Axis, position: Position, local: bool, window: range, told: bool
     ) -> Indices:
         """All that one position reads of one stretch."""
         window = range(window.start, min(window.stop, self.length(axis)))
-        if axis not in self._windows or self._windows[axis][0].window != window:
+        key = axis, told
+        if key not in self._windows or self._windows[key][0].window != window:
             lattice = Lattice(self.length(axis), True, window)
-            domain = SizedDomain(lattice, None, self._tables, self._growth.growing)
-            self._windows[axis] = lattice, Walk(self._readings, [axis], domain)
-        lattice, walk = self._windows[axis]
+            self._windows[key] = lattice, self._started(axis, lattice, None, told)
+        lattice, walk = self._windows[key]
         self._visit(walk, name)
         value = walk.values[name][axis]
         sets = value.local(lattice) if local else value.sets(lattice)
@@ -201,7 +243,7 @@ class AtSize:
         self, name: str, axis: Axis, dims: Collection[int], local: bool = False
     ) -> tuple[Lattice, Array] | None:
         """What each position over `dims` reads: united over all others, such as channels."""
-        everywhere = self.sets(name, axis, local)
+        everywhere = self.sets(name, axis, local, dims)
         if everywhere is None:
             return None
         lattice, sets = everywhere
@@ -229,16 +271,21 @@ class AtSize:
         sets = np.squeeze(sets, others)
         return np.stack([lattice.holds(sets, row) for row in rows]), lattice.exact
 
-    def _walked(self, name: str | None, axis: Axis, exact: bool) -> tuple[Lattice, Walk[Sized]]:
-        if axis not in self._walks:
+    def _walked(
+        self, name: str | None, axis: Axis, told: bool, exact: bool
+    ) -> tuple[Lattice, Walk[Sized]]:
+        key = axis, told
+        if key not in self._walks:
             lattice = Lattice(self.length(axis), exact)
-            domain = SizedDomain(
-                lattice, self._budget if exact else None, self._tables, self._growth.growing
-            )
-            walk = Walk(self._readings, [axis], domain)
-            self._walks[axis] = (lattice, walk)
-        self._visit(self._walks[axis][1], name)
-        return self._walks[axis]
+            budget = self._budget if exact else None
+            self._walks[key] = lattice, self._started(axis, lattice, budget, told)
+        self._visit(self._walks[key][1], name)
+        return self._walks[key]
+
+    def _started(self, axis: Axis, lattice: Lattice, budget: int | None, told: bool) -> Walk[Sized]:
+        untold = {} if told else self._untold
+        domain = SizedDomain(lattice, budget, self._tables, self._growth.growing, untold)
+        return Walk(self._readings, [axis], domain)
 
     def _visit(self, walk: Walk[Sized], name: str | None) -> None:
         """Let a walk come as far as a node; None: to the end."""

@@ -55,6 +55,7 @@ class Sized:
 
 
 _NO_TABLES: Mapping[str, frozenset[int]] = {}
+_NO_DIMS: frozenset[int] = frozenset()
 
 
 class SizedDomain:
@@ -66,6 +67,7 @@ class SizedDomain:
         tables: the nodes that put positions that were picked one by one side by side, and the dims along
             which, which carry the axis from there on.
         growing: the dims of a node that are longer where an axis is.
+        untold: the dims of nodes over which positions need not be told apart.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class SizedDomain:
         budget: int | None = None,
         tables: Mapping[str, frozenset[int]] = _NO_TABLES,
         growing: Callable[[str], Collection[int]] = lambda name: (),
+        untold: Mapping[str, frozenset[int]] = _NO_TABLES,
     ) -> None:
         self.lattice = lattice
+        self._untold = untold
         self._growing = growing
         self._left = budget
         self._tables = tables
@@ -94,7 +98,9 @@ class SizedDomain:
         return False  # each node's value says what it is carried by
 
     def compose(self, value: Sized, read: Read, node: Node) -> Sized | None:
-        step = Step(self.lattice, read.dims, node.operand_shapes[read.operand], node.shape)
+        untold = _NO_DIMS if node.masked is not None else self._untold.get(node.name, _NO_DIMS)
+        shapes = node.operand_shapes[read.operand], node.shape
+        step = Step(self.lattice, read.dims, *shapes, untold)
         image = partial(self._image, step, node)
         whole = value.whole
         added = [] if value.added is None else [image(value.added)]

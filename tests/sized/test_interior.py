@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -104,8 +105,8 @@ def test_by_hulls_where_sets_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None
     assert reads.interior == (3, 11)
 
 
-def _in_hulls(self: object, name: str | None, axis: rfgraph.Axis, exact: bool) -> object:
-    return _WALKED(self, name, axis, False)  # type: ignore[arg-type]
+def _in_hulls(self: Any, name: str | None, axis: rfgraph.Axis, told: bool, exact: bool) -> object:
+    return _WALKED(self, name, axis, told, False)
 
 
 _WALKED = AtSize._walked

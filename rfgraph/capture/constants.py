@@ -298,4 +298,7 @@ def _tensors(value: object) -> list[torch.Tensor]:
 def _storage(tensor: torch.Tensor) -> int:
     """What tensors that share memory have in common."""
     with _untouched():
-        return 0 if tensor.is_meta else tensor.untyped_storage().data_ptr()
+        if tensor.is_meta:
+            return 0
+        memory = tensor.untyped_storage()
+        return memory.data_ptr() or int(memory._cdata)  # tensors of no elements all begin at 0

@@ -89,7 +89,8 @@ def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
                 f"{size + left + right}"
             )
         sizes.append(room // s + 1)
-    return (*shapes[0][: -spatial - 1], params["out_channels"], *sizes)
+    channels = params["out_channels"] if shapes[0][-spatial - 1] else 0  # torch gives none of none
+    return (*shapes[0][: -spatial - 1], channels, *sizes)
 
 
 def _reads(

@@ -329,3 +329,19 @@ def test_a_stack_of_nothing_has_figures() -> None:
 
     report = analysed(function, (1, 3, 4, 3, 8), axes=(0, 1, 2, 3, 4))
     assert [report.output.at(axis).size for axis in report.axes]
+
+
+def test_tensors_of_no_elements_share_no_memory() -> None:
+    """All of them begin at address 0: another one was taken for a view of what had been written into."""
+
+    def function(x: Tensor) -> Tensor:
+        made = torch.rsqrt(x[..., :0], out=torch.empty(1, 2, 0, dtype=x.dtype))
+        return made.reshape_as(torch.ones(2, 0)) + torch.ones(2, 0)
+
+    assert analysed(function, (1, 2, 4)).output.shape == (2, 0)
+
+
+def test_a_convolution_of_no_channels_gives_none() -> None:
+    weight = torch.zeros(3, 0, 2, 2)
+    report = analysed(lambda x: F.conv2d(x[:, :0], weight), (1, 2, 5, 4))
+    assert report.output.shape == F.conv2d(torch.zeros(1, 0, 5, 4), weight).shape == (1, 0, 4, 3)

@@ -81,6 +81,8 @@ CASES = {
     "a value": (forward(lambda m, x: x * x.max().item()), SHAPE, rfgraph.CaptureError, r"needs the values of 'max' \(item\(\)"),
     "a count": (forward(lambda m, x: range(int(x.sum()))), SHAPE, rfgraph.CaptureError, r"needs the values of 'sum' \(int\(\)"),
     "an array": (forward(lambda m, x: x.detach().cpu().numpy()), SHAPE, rfgraph.CaptureError, r"needs the values of 'cpu' \(numpy\(\)"),
+    "classes": (forward(lambda m, x: torch.nn.functional.one_hot(x.long())), SHAPE, rfgraph.CaptureError, r"one_hot asks for values that are computed from an input, at test_messages.py:\d+, .* such as num_classes"),
+    "repeats": (forward(lambda m, x: x.repeat_interleave(x[0, 0, 0].long(), 3)), SHAPE, rfgraph.CaptureError, "repeat_interleave asks for values .* or output_size"),
     "a mask": (forward(lambda m, x: x[x > 0]), SHAPE, rfgraph.CaptureError, "the shape of what getitem returns depends on the data"),
     "a write where elements share memory": (
         forward(lambda m, x: x[:, :1].expand(1, 3, 9, 8).add_(1)),

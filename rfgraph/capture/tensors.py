@@ -73,6 +73,11 @@ def rejection(op: str, shapes: Sequence[object], at: str, error: Exception) -> C
             f"{op} is a quantised operator{at}, which has no rule: analyse the model as it was before it was "
             "quantised, which reads the same"
         )
+    if "item() cannot be called on meta" in text or "without output_size" in text:
+        return DataDependentError(
+            f"{op} asks for values that are computed from an input{at}, which a capture does not have: give "
+            "it a number, such as num_classes of one_hot or output_size of repeat_interleave"
+        )
     if "nonzero" in text or isinstance(error, NotImplementedError):
         return DataDependentError(f"the shape of what {op} returns depends on the data{at}")
     return CaptureError(f"{op} failed{on}{at}: {text}")

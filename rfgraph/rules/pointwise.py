@@ -228,14 +228,14 @@ def _masks_of(name: str) -> Masks | None:
     return through(getattr(torch, name, None) or getattr(torch.special, name))
 
 
-for _name in "add sub mul div floor_divide remainder pow neg abs".split():
+for _name in "add sub mul div floor_divide remainder pow neg abs clamp clip".split():
     rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_masks_of(_name))(
         pointwise
     )
 
 for _name in (
     "eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
-    "bitwise_right_shift clamp clip clamp_min clamp_max multiply subtract divide true_divide rsub "
+    "bitwise_right_shift clamp_min clamp_max multiply subtract divide true_divide rsub "
     "fmod maximum minimum fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp "
     "logaddexp2 logical_and logical_or logical_xor logical_not exp exp2 expm1 log log2 log10 "
     "log1p logit sqrt rsqrt square reciprocal sign sgn sin cos tan asin acos atan sinh cosh "

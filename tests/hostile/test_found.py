@@ -345,3 +345,12 @@ def test_a_convolution_of_no_channels_gives_none() -> None:
     weight = torch.zeros(3, 0, 2, 2)
     report = analysed(lambda x: F.conv2d(x[:, :0], weight), (1, 2, 5, 4))
     assert report.output.shape == F.conv2d(torch.zeros(1, 0, 5, 4), weight).shape == (1, 0, 4, 3)
+
+
+def test_a_bound_may_be_computed_beside_a_number() -> None:
+    """Torch takes it for a number then, and asks for its value."""
+    for function in (lambda x: torch.clamp(x, x.min(), 2), lambda x: x.clip(0.5, x[0, 0, 0])):
+        report = analysed(function, (1, 2, 3))
+        assert report.output.shape == (1, 2, 3)
+        assert rfgraph.verify(Calls(function), (1, 2, 3)).agrees
+    assert reads(report, 2, 0, 1, 2) == [0, 2]

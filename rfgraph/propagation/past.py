@@ -16,7 +16,7 @@ from rfgraph.algebra.digits import Digit, plain
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Shape
-from rfgraph.language.reads import Place
+from rfgraph.language.reads import Law, Place
 from rfgraph.propagation.scans import Scan, Step
 from rfgraph.propagation.trail import Trail
 
@@ -89,8 +89,18 @@ def wraps_round(place: Place, size: int, shape: Shape) -> bool:
     """
     if place.law is None or len(place.dims) != 1 or not size or not shape[place.dims[0]]:
         return False
-    near = set(place.law.at((0,), place.dims))
-    return any(2 * i >= size and i not in near for i in place.positions((0,)))
+    outputs = range(min(2, shape[place.dims[0]]))
+    first = [o for o in outputs if any(i < 0 for i in place.law.at((o,), place.dims))]
+    return bool(first) and all(_goes_round(place, place.law, output, size) for output in first)
+
+
+def _goes_round(place: Place, law: Law, output: int, size: int) -> bool:
+    """Is what lies before the first of `size` positions read as far before the last one?
+
+    A fold at the beginning stays near it; the other end may be a position that is read anyway.
+    """
+    told, read = set(law.at((output,), place.dims)), list(place.positions((output,)))
+    return any(read.count(i + size) > (i + size in told) for i in told if i < 0)
 
 
 def unbounded(step: Step, wraps: Trail | None) -> Step:

@@ -6,6 +6,7 @@ The oracle is the model: each entry of its input is changed, in float64, and wha
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -87,3 +88,25 @@ def test_what_folds_near_the_beginning_keeps_its_closed_form(name: str) -> None:
     rf = rfgraph.analyze(Model(forward), (1, 1, SIZE)).output.rf[0]
     assert rf.closed_form
     assert rf.lookahead == ahead
+
+
+@pytest.mark.parametrize(
+    ("mode", "size"),
+    [*product(["replicate", "zeros"], [4, 6, 7, 16]), ("reflect", 7), ("reflect", 8)],
+)
+def test_what_folds_at_a_border_does_not_go_round(mode: str, size: int) -> None:
+    """Of 7 positions, the first one's kernel reaches the last one, as it does at no larger size."""
+    conv = nn.Conv1d(1, 1, 5, padding=6, dilation=3, padding_mode=mode)
+    model = Model(lambda model, x: conv(x).cummax(2).values)
+    (row,) = rfgraph.analyze(model, (1, 1, size)).output.rf
+    assert (row.closed_form, row.unbounded, row.lookahead) == (True, "past", 6)
+    assert rfgraph.verify(model, (1, 1, size)).exact
+
+
+@pytest.mark.parametrize("size", [6, 7, 12])
+def test_what_goes_round_does_so_where_its_position_is_read_anyway(size: int) -> None:
+    """Of 6 positions, the kernel of five reads 0 and 3 alone, and each from both sides."""
+    conv = nn.Conv1d(1, 1, 5, padding=6, dilation=3, padding_mode="circular")
+    model = Model(lambda model, x: conv(x).cummax(2).values)
+    (row,) = rfgraph.analyze(model, (1, 1, size)).output.rf
+    assert not row.closed_form and rfgraph.verify(model, (1, 1, size)).exact

@@ -333,7 +333,8 @@ def _starts(params: Params, size: int) -> tuple[Sequence[int], bool, bool]:
     named = ("split_sizes", "split_size_or_sections", "split_size")
     sizes: int | Sequence[int] = next(params[name] for name in named if name in params)
     if isinstance(sizes, int):
-        return range(0, max(size, 1), sizes), True, True
+        is_part = not size or size % sizes > 0  # which is longer where there is more
+        return range(0, max(size, 1), sizes), True, is_part
     return [sum(sizes[:i]) for i in range(len(sizes))], True, False
 
 

@@ -76,16 +76,25 @@ def demoted(first: Look, second: Look, other: Twins) -> Look:
             own, twin = first.shown(node.name, axis), other.get(node.name)
             if own is None or not own.is_closed or inputs[axis.input].shape[axis.dim] == 1:
                 continue
-            if twin is not None and is_alike(own, second.shown(twin, axis)):
+            is_twin = twin is not None and is_alike(own, second.shown(twin, axis))
+            if is_twin and not _is_picked(own):
                 continue
             trail = None
             for name in node.operands:
                 trail = merge(trail, since.get((name, axis)))
+            if is_twin and trail is None:
+                continue
             trail = trail or extend(None, node.name, _reason(node, twin))
             since[node.name, axis] = trail
             row[axis] = replace(value, limits=merge(value.limits, trail))
         values[node.name] = row
     return replace(first, values=values)
+
+
+def _is_picked(own: Shown) -> bool:
+    """Given positions are read, which may be those of two sizes by luck, where what they are of is not."""
+    value = own.value
+    return value.whole is None and not any(scan.digits for scan in own.scans)
 
 
 def _is_alike(own: Shown, there: Shown | None) -> bool:

@@ -130,6 +130,7 @@ ONE_POSITION: dict[str, tuple[Function, list[int]]] = {
     "a slice": (lambda self, x: x[..., 1:2], [1]),
     "narrow": (lambda self, x: x.narrow(-1, 2, 1), [2]),
     "split": (lambda self, x: x.split([1, x.shape[-1] - 1], -1)[0], [0]),
+    "a piece of one": (lambda self, x: x.split(1, -1)[4], [4]),
     "an index": (lambda self, x: x[..., [2]], [2]),
     "a crop of a crop": (lambda self, x: x[..., 1:4][..., 1:2], [2]),
     "a window of it": (lambda self, x: F.avg_pool1d(x[..., 1:4], 3), [1, 2, 3]),
@@ -154,14 +155,13 @@ def test_one_position_of_a_crop_is_the_same_whatever_it_is_joined_with(name: str
         reads = analysed(joined, length)
         assert not reads.closed_form
         for place in range(length - 4):
-            assert reads.members(dict.fromkeys(reads.dims, place)).tolist() == [
-                *expected,
-                place + 4,
-            ]
+            assert reads.members(dict.fromkeys(reads.dims, place)).tolist() == sorted(
+                {*expected, place + 4}
+            )
         rows = changed(lambda: built(joined), (1, 2, length), 2)
         for place in range(length - 4):
             union = rows[..., place, :].reshape(-1, length).any(0).nonzero()[0].tolist()
-            assert union == [*expected, place + 4]
+            assert union == sorted({*expected, place + 4})
 
 
 @pytest.mark.parametrize("name", [*WHOLE_CROPS, *NO_CROPS])

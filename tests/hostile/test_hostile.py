@@ -56,7 +56,8 @@ def test_random_graphs_are_not_understated(chunk: int) -> None:
         tally.add(graph(seed, own))
     assert not tally.faults, _shown(tally)
     assert tally.counts["positions"] > 200
-    assert tally.counts["refused"] < 0.3 * tally.counts["graphs"], tally.refused
+    # Of a few graphs, luck decides.
+    assert tally.counts["refused"] < 0.3 * tally.counts["graphs"] + 3, tally.refused
 
 
 def test_the_reasons_name_operators() -> None:

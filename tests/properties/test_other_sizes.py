@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import pytest
+import torch.nn.functional as F
 from hypothesis import given, settings
 from torch import Tensor, nn
 
@@ -109,6 +110,17 @@ def test_one_window_of_columns_varies_along_both_dims() -> None:
         description = Description(shape=(1, 2, size), layers=(Patches(factor=3, how="F.unfold"),))
         row = rfgraph.analyze(description.build(), description.shape).output.at(("x", 2))
         assert (row.dims, row.size, row.closed_form) == ((1, 2), 1, False)
+
+
+def test_one_position_of_what_is_resampled_to_a_size_holds_at_this_size() -> None:
+    """The first of two reads the first of any number; that it does is of two sizes, and no law."""
+
+    def first(self: nn.Module, x: Tensor) -> Tensor:
+        return F.interpolate(x, size=2, mode="nearest")[..., :1, :]
+
+    row = rfgraph.analyze(Apply(first), (1, 1, 4, 4)).output.at(("x", 2))
+    assert not row.closed_form and row.members({}).tolist() == [0]
+    assert rfgraph.verify(Apply(first), (1, 1, 4, 4)).exact
 
 
 def test_a_part_of_one_position_may_be_of_more_at_another_size() -> None:

@@ -168,11 +168,11 @@ def clipped_only_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = AtSize.sets
 
     def wrong(
-        self: AtSize, name: str, axis: Axis, local: bool = False
+        self: AtSize, name: str, axis: Axis, local: bool = False, dims: Any = None
     ) -> tuple[Lattice, Array] | None:
         values = propagate(self._readings, [axis], PeriodicDomain())
         value = values[name].get(axis)
-        found = plain(self, name, axis, local)
+        found = plain(self, name, axis, local, dims)
         if value is None or found is None or len(value.local) != 1:
             return found
         (scan,) = value.local

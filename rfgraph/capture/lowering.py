@@ -63,7 +63,8 @@ _WHOLE = frozenset(
 """Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
 _NO_NUMBERS = PLAIN | {Operand}
 _OF_TWO = frozenset(("max", "min"))
-"""In the place of a dim, a tensor is a second one to these."""
+"""In the place of a dim, a tensor is a second one to these, unless more is said of a dim."""
+_OF_A_DIM = frozenset(("dim", "keepdim"))
 
 
 def _number(value: object) -> object:
@@ -137,7 +138,8 @@ class Lowering:
             except TypeError as error:
                 return self._unknown(node, f"{known.name} {error}")
             params = self._params(given, operands)
-            if known.name not in _OF_TWO:
+            is_dim = len(args) > 2 or not _OF_A_DIM.isdisjoint(node.kwargs)
+            if is_dim or known.name not in _OF_TWO:
                 params = _with_numbers(params)
         shapes = tuple([self._shapes[operand] for operand in operands])
         if known.normalize is not None and operands:

@@ -189,6 +189,9 @@ def test_a_tensor_without_dims_has_a_dim_0_for_who_asks(function: Function) -> N
 def test_a_tensor_in_the_place_of_a_dim_is_compared_with() -> None:
     report = analysed(lambda x: torch.max(x, torch.tensor(1)), (2, 3), (0, 1))
     assert report.output.shape == (2, 3) and reads(report, 1, 0, 2) == [2]
+    dim = torch.tensor(1)
+    for call in (lambda x: torch.min(x, dim, False)[0], lambda x: x.max(dim=dim).values):
+        assert analysed(call, (2, 3), (0, 1)).output.shape == (2,)
 
 
 def test_pieces_of_nothing_are_as_many_as_were_asked_for() -> None:

@@ -30,6 +30,7 @@ GROUP = "reads a group of positions whole, as many as the analysed size has"
 SPLIT = (
     "a reshape splits this axis into a fixed number of parts, whose length the analysed size has"
 )
+MERGED = "a position is picked of merged axes, which is another at another size"
 _ORIGIN = Positions.progression(0, 1, 1)
 
 
@@ -39,12 +40,14 @@ class Composition(NamedTuple):
     Attributes:
         places: what is read, dim by dim, of a tensor of `operand_shape`, by one of `shape`.
         own: the operand's dims that the axis has for itself.
+        merged: those that grow with several axes.
     """
 
     places: tuple[Place, ...]
     operand_shape: Shape
     shape: Shape
     own: Callable[[], Collection[int]]
+    merged: Callable[[], Collection[int]]
 
     def step(self, scan: Scan) -> Step:
         """What becomes of a scan."""
@@ -93,7 +96,9 @@ class Composition(NamedTuple):
                 return Step(None)  # a position put before the axis, such as a class token
             spread = spread.plus(added)
             kinds += [place.kind] * place.is_whole
-            if digit is grows:  # the others are as many at any size
+            if self.picks_of_merged(digit, place):
+                limits.append(place.reason or MERGED)
+            elif digit is grows:  # the others are as many at any size
                 limits.append(GROUP if place.is_whole else place.reason)
             elif digit.sized and not is_cropped and added != _ORIGIN:
                 limits.append(SPLIT)
@@ -111,6 +116,12 @@ class Composition(NamedTuple):
             return Step(Scan(Relation.constant(relation.at(0)), ()), limit=limit)
         step = self.step(folded(relation, kept))
         return replace(step, limit=limit or step.limit)
+
+    def picks_of_merged(self, digit: Digit, place: Place) -> bool:
+        """Does it pick of merged axes? The first position is the first of each of them, at any size."""
+        if digit.is_index or place.law is None or digit.dim not in self.merged():
+            return False
+        return place.law.relation.sets[0].hi > digit.shift
 
     def moved(self, relation: Relation, digits: Digits) -> Step:
         """Digits that the output moves along: each is renamed, moved or split by itself."""

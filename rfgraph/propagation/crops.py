@@ -14,6 +14,7 @@ from rfgraph.algebra.positions import EMPTY, Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Shape
 from rfgraph.language.reads import Place
+from rfgraph.propagation.composition import MERGED, Composition
 from rfgraph.propagation.past import passed
 from rfgraph.propagation.scans import Scan, Step
 
@@ -35,18 +36,12 @@ def bounds(
 
 
 def within(
-    scan: Scan,
-    step: Step,
-    places: Sequence[Place],
-    shapes: tuple[Shape, Shape],
-    growing: Callable[[], Collection[int]],
+    scan: Scan, step: Step, composition: Composition, growing: Callable[[], Collection[int]]
 ) -> Step:
-    """The step of a scan that a crop bounds: before the node, or there.
-
-    `shapes`: of the operand and of the node. `growing`: see `bounds`.
-    """
+    """The step of a scan that a crop bounds: before the node, or there. `growing`: see `bounds`."""
+    places, shape = composition.places, composition.shape
     if scan.crop is not None and step.whole:
-        return Step(_all(scan, shapes[0]))
+        return Step(_all(scan, composition.operand_shape))
     if scan.crop is not None and step.past:
         moving = sorted({dim for digit in scan.digits for dim in places[digit.dim].dims})
         step = Step(Scan(None, tuple(map(Digit, moving))), limit=ACCUMULATED)
@@ -55,13 +50,16 @@ def within(
     dims = {digit.dim for digit in scan.digits}
     if scan.crop is None and not bounds(dims, places, growing):
         return step
-    crop = _extent(step.scan, shapes[1])
+    crop = _extent(step.scan, shape)
     if crop is None:
         return Step(None)  # positions put before the axis, such as class tokens
-    limit = "" if all(d.is_index for d in scan.digits if places[d.dim].bounded) else REGROUPED
+    cropped = [digit for digit in scan.digits if places[digit.dim].bounded]
+    limit = "" if all(digit.is_index for digit in cropped) else REGROUPED
     crop = _clipped(crop, scan.crop or EMPTY)
-    if crop.length and all(shapes[1][digit.dim] == 1 for digit in step.scan.digits):
-        return replace(step, scan=Scan(Relation.constant(crop.members()), ()))  # at any size
+    if crop.length and all(shape[digit.dim] == 1 for digit in step.scan.digits):  # at any size
+        picks = any(composition.picks_of_merged(digit, places[digit.dim]) for digit in cropped)
+        one = Scan(Relation.constant(crop.members()), ())
+        return replace(step, scan=one, limit=step.limit or MERGED * picks)
     return replace(step, scan=replace(step.scan, crop=crop), limit=step.limit or limit)
 
 

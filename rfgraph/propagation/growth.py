@@ -46,6 +46,10 @@ class Growth:
         """The dims of a node that grow with any axis."""
         return frozenset(d for d, each in enumerate(self._factors_of(name)) if each)
 
+    def merged(self, name: str) -> frozenset[int]:
+        """The dims of a node that grow with several axes, as tokens do."""
+        return frozenset(d for d, each in enumerate(self._factors_of(name)) if len(each) > 1)
+
     def _factors_of(self, name: str) -> tuple[Factors, ...]:
         """Of each dim of a node."""
         while name not in self._factors:

@@ -5,11 +5,11 @@ In: reads. Out: `Periodic` values: the local relation of the axis, whole reads, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import is_
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from rfgraph.algebra.digits import Digit, is_plain, plain
 from rfgraph.algebra.relation import Relation
@@ -71,6 +71,10 @@ class Periodic:
     def why_sized(self) -> tuple[Trail | None, ...]:
         """Why this holds at the analysed size only, and where that began."""
         return self.limits, self.reshapes, self.meetings
+
+
+Dims: TypeAlias = Callable[[], Collection[int]]
+"""Asked for where they are needed alone."""
 
 
 class Unmasked(NamedTuple):
@@ -150,14 +154,11 @@ class PeriodicDomain:
     def _composed(self, value: Periodic, read: Read, node: Node) -> Periodic:
         scans: list[Scan] = []
         whole, since, limits, marks = value.whole, value.since, value.limits, value.marks
-        operand, growth, places = read.operand, self._growth, read.dims
-        own = partial(growth.own, node.operands[operand]) if growth else tuple
+        operand, places, before, wraps = read.operand, read.dims, value.scans, value.wraps
         sizes = node.operand_shapes[operand]
-        step_of = Composition(places, sizes, node.shape, own).step
-        kinds = {(scan.digits, scan.past) for scan in value.scans}
-        told = len(kinds) < len(value.scans)  # of branches' rates
-        wraps = value.wraps
-        for scan in value.scans:
+        composition = Composition(places, sizes, node.shape, *self._grown(node, operand))
+        told = _rates_clash(before)
+        for scan in before:
             crops = scan.crop is not None
             for digit in scan.digits:
                 place = places[digit.dim]
@@ -166,11 +167,9 @@ class PeriodicDomain:
                     marks = extend(marks, node.name, place.mark)
                 if place.at is not None and wraps_round(place, sizes[digit.dim], node.shape):
                     wraps = extend(wraps, node.name, WRAPPED)
-            step = step_of(scan)
+            step = composition.step(scan)
             if crops:
-                step = within(
-                    scan, step, places, (sizes, node.shape), partial(self._growing, node, operand)
-                )
+                step = within(scan, step, composition, partial(self._growing, node, operand))
             if step.whole:
                 whole = extend(whole, node.name, step.whole)
             if step.past:
@@ -183,6 +182,13 @@ class PeriodicDomain:
                 limits = extend(limits, node.name, clash) if clash and not told else limits
         trails = whole, since, limits, marks, value.reshapes, value.meetings, wraps
         return _since(Periodic(*_apart(scans), *trails), node)
+
+    def _grown(self, node: Node, operand: int) -> tuple[Dims, Dims]:
+        """The dims of an operand that the axis has for itself, and those that several axes share."""
+        if self._growth is None:
+            return tuple, tuple
+        name = node.operands[operand]
+        return partial(self._growth.own, name), partial(self._growth.merged, name)
 
     def _growing(self, node: Node, operand: int) -> Collection[int]:
         """The dims of an operand that are longer where an axis is."""
@@ -202,6 +208,11 @@ class PeriodicDomain:
                         self._joined[pair] = joined
                 result = joined
         return result
+
+
+def _rates_clash(scans: Sequence[Scan]) -> bool:
+    """Do some move alike, which are apart since their rates differ?"""
+    return len(scans) > 1 and len({(scan.digits, scan.past) for scan in scans}) < len(scans)
 
 
 def _join(one: Periodic, other: Periodic, node: Node) -> tuple[Periodic, bool]:

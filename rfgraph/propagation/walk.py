@@ -6,6 +6,7 @@ In: readings, the tracked axes, a domain. Out: for every node the abstract value
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from rfgraph.graph import Axis, Node
@@ -30,9 +31,13 @@ class Walk(Generic[Value]):
         self._readings = readings
         self._axes = axes
         self._domain = domain
-        self._channels = (
-            Channels(readings, self.values, domain) if isinstance(domain, United) else None
-        )
+
+    @cached_property
+    def _channels(self) -> Channels[Value] | None:
+        """Asked for by what picks of channels alone."""
+        if isinstance(self._domain, United):
+            return Channels(self._readings, self.values, self._domain)
+        return None
 
     def visit(self, names: Container[str] | None = None) -> None:
         """Visit the nodes called `names` (None: all), which must include what they read."""

@@ -100,11 +100,7 @@ def _reads(
     shape = node.operand_shapes[0]
     window, groups = node.params["kernel_size"], node.params["groups"]
     lead = len(shape) - len(window) - 1
-    taps = (
-        [Taps(None, tuple(tuple(range(size)) for size in window))]
-        if live is None
-        else taps_of(live)
-    )
+    taps = [Taps(None, tuple(map(range, window)))] if live is None else taps_of(live)
     inputs = [
         Read(
             0,

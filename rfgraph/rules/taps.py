@@ -7,7 +7,7 @@ it is the union of several.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,7 @@ class Taps:
     """
 
     pairs: Tensor | None
-    places: tuple[tuple[int, ...], ...]
+    places: tuple[Sequence[int], ...]
 
 
 def taps_of(live: Tensor) -> list[Taps]:

@@ -83,7 +83,7 @@ def _covers(look: Look, nodes: Sequence[Node]) -> bool:
             continue
         for read in look.readings[node.name]:
             for dim, place in enumerate(read.dims):
-                if place.law is not None and not place.law.digits:
+                if not place.dims and not place.is_whole:
                     of = node.operands[read.operand], dim
                     picked.setdefault(of, set()).update(place.positions(()))
                     sizes[of] = node.operand_shapes[read.operand][dim]

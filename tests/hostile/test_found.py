@@ -357,3 +357,53 @@ def test_a_bound_may_be_computed_beside_a_number() -> None:
         assert report.output.shape == (1, 2, 3)
         assert rfgraph.verify(Calls(function), (1, 2, 3)).agrees
     assert reads(report, 2, 0, 1, 2) == [0, 2]
+
+
+# --- closed forms -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.flatten(2)[..., 5],
+        lambda x: x.flatten(2)[..., 5:6],
+        lambda x: x.flatten(2)[..., [5]],
+        lambda x: x.flatten(2).narrow(-1, 3, 1),
+        lambda x: x.flatten(2).index_select(-1, torch.tensor([5])),
+        lambda x: x.mT.reshape(3, 2, -1).select(2, 5),
+        lambda x: x.view(-1)[5],
+        lambda x: x.amax(0).flatten(1)[:, 5],
+        lambda x: torch.cat([torch.zeros(3, 2, 1), x.flatten(2)], -1)[..., 6],
+    ],
+)
+def test_a_position_of_merged_axes_is_another_at_another_size(function: Function) -> None:
+    """Position 5 of a map 4 wide is row 1; of one 6 wide, row 0."""
+    report = analysed(function, (3, 2, 3, 4))
+    for axis in report.axes:
+        row = report.output.at(axis)
+        assert not row.closed_form and row.relation is not None
+        assert ["merged axes" in limit.reason for limit in row.limits] == [True]
+
+
+def test_the_first_of_merged_axes_is_the_same_at_any_size() -> None:
+    """So is any position of windows, which one axis has for itself."""
+    for function in (
+        lambda x: x.flatten(2)[..., 0],
+        lambda x: torch.cat([torch.zeros(3, 2, 1), x.flatten(2)], -1)[..., 1:2],
+        lambda x: x.unfold(3, 2, 2).flatten(3)[..., 3],
+    ):
+        report = analysed(function, (3, 2, 3, 4))
+        assert all(report.output.at(axis).closed_form for axis in report.axes)
+    assert report.output.at(Axis("x", 3)).relation == rfgraph.Relation.constant([3])
+
+
+def test_nodes_that_look_up_what_another_size_has_as_a_constant_are_no_loop() -> None:
+    """Two from one line, where the forward asks for a size and takes no second one."""
+
+    def function(x: Tensor) -> Tensor:
+        row = F.avg_pool2d(x, [3, 2], stride=[3, 1], padding=1)
+        assert row.shape[2] == 1 and x.shape[3] == 6
+        first, second = (F.unfold(row * factor, 1) for factor in (1.0, 2.0))
+        return first + second
+
+    assert reads(analysed(function, (2, 4, 2, 6)), 3, 0, 0, 3) == [2, 3]

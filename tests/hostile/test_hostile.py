@@ -56,12 +56,21 @@ def test_random_graphs_are_not_understated(chunk: int) -> None:
         tally.add(graph(seed, own))
     assert not tally.faults, _shown(tally)
     assert tally.counts["positions"] > 200
-    # Of a few graphs, luck decides.
-    assert tally.counts["refused"] < 0.3 * tally.counts["graphs"] + 3, tally.refused
+    # How many may be refused is held of 1,000 graphs, by `benchmarks/hostile.py`: of ten, luck decides.
 
 
 def test_the_reasons_name_operators() -> None:
     assert NOT_DRAWN.keys() <= set(names())
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_what_torch_reads_wrong_is_no_fault(mode: str) -> None:
+    """An antialiased map of one column, and what is behind it; the column beside it is held."""
+    resized = "F.interpolate(x, size=({}), mode='{}', antialias=True)"
+    found = _held(_program(resized.format("2, 1", mode), "v0 * 2", shape=(1, 1, 7, 4)))
+    assert not found.faults and not found.counts["positions"]
+    found = _held(_program(resized.format("2, 2", mode), "v0 * 2", shape=(1, 1, 7, 4)))
+    assert not found.faults and found.counts["positions"]
 
 
 # --- the generator can fail -------------------------------------------------------------------------

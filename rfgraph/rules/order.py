@@ -13,7 +13,7 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
 from rfgraph.language.reads import Place, Read, Reads, along, every, mixed, same, up_to
 from rfgraph.language.vocabulary import Params
-from rfgraph.rules.common import data_dependent, nonnegative
+from rfgraph.rules.common import nonnegative
 from rfgraph.rules.registry import rule, spellings
 
 
@@ -131,21 +131,6 @@ def affine_grid(node: Node) -> Reads:
     """
     rank = len(node.operand_shapes[0])
     return (mixed(rank, range(1, rank), "linear"),)
-
-
-def chosen_by_data(node: Node) -> Reads:
-    """Operators whose reads the data choose: taking by an index.
-
-    Reads:      everything.
-    Formula:    R(o) = every position.
-    Example:    torch.take(x, index): output 3 may read any element of x.
-    Precision:  conservative.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.take.html
-    """
-    return data_dependent(node)
-
-
-rule(*spellings("take"), signature="input, *operands, **options")(chosen_by_data)
 
 
 @rule(*spellings("bucketize"), signature="input, boundaries, *, out_int32=None, right=None")

@@ -530,6 +530,9 @@ def _of_the_model(g: Drawer, name: str) -> str:
     rank = 1 if name == "index_select" else 2
     index = f"({v}{'' if rank == 1 else '[:2, None]'}.abs() * 2).long() % 2"
     if name == "take":
+        places = g.one_of("[[0, -1], [-1, 0]]", "0", "[0]", "[]")
+        if g.chance(0.5):
+            return f"{g.v()}.take(torch.tensor({places}, dtype=torch.long))"
         return f"torch.take({made}, {index})"
     rest = [("dim", g.int(dim)), ("index", index)]
     if name == "take_along_dim":

@@ -206,7 +206,7 @@ def held_by_definition(description: Description) -> Counter[str]:
     """Every row that claims a closed form has the figures of the sets that are found by changing the input.
 
     Counted: rows that were held (`held`), past reads among them (`past`), and what is left of these where they are
-    left out (`local`); those of parts of the channels, which may say more than is read (`less`);
+    left out (`local`); those of parts of the channels, and those without interior, which may say more than is read (`less`);
     those of fewer inner positions than two periods (`short`); those that read the whole axis (`whole`).
     """
     with in_float64():
@@ -318,10 +318,13 @@ def _held(
         if _may_be_constant(report, node):
             return "constant"
     if may_be_less:
-        wrong = [o for o, read in found.items() if not read <= set(relation.at(o))]
-        return f"at {wrong}, more is read" if wrong else "less"
+        return _less(found, relation)
     if len(found) < 2 * relation.period:
         return "short"
+    if row.interior is None:
+        reached = [o for o, read in found.items() if read == set(relation.at(o))]
+        told = _less(found, relation)
+        return f"all is read at {reached}, and there is no interior" if reached else told
     law = law_of(found)
     if law is None:
         return f"what is read does not repeat itself: {found}"
@@ -331,6 +334,11 @@ def _held(
     if differ:
         return f"(reported, by definition): {differ}; read: {found}"
     return _apart(node, axis, inside, seen) or "held"
+
+
+def _less(found: Mapping[int, frozenset[int]], relation: rfgraph.Relation) -> str:
+    wrong = [o for o, read in found.items() if not read <= set(relation.at(o))]
+    return f"at {wrong}, more is read" if wrong else "less"
 
 
 def _fixed(row: rfgraph.AxisReads, found: frozenset[int]) -> str:

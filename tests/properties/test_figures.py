@@ -146,6 +146,12 @@ def test_a_figure_that_is_another_is_seen(
         held_by_definition(ODD)
 
 
+def test_an_interior_that_is_denied_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AxisReads, "interior", None)
+    with pytest.raises(AssertionError, match=r"all is read at \[.*\], and there is no interior"):
+        held_by_definition(ODD)
+
+
 def test_a_centre_that_is_another_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = AxisReads.center
     monkeypatch.setattr(AxisReads, "center", lambda row, output: plain(row, output + 1))

@@ -82,7 +82,11 @@ def _sampled() -> dict[str, list[Example]]:
             ),
         ],
         "take": [
-            ex(lambda x: torch.take(x, _AT), (2, 3), conservative=_CHOSEN),
+            ex(lambda x: torch.take(x, _AT), (2, 3)),
+            ex(lambda x: x.take(_AT), (3,)),
+            ex(lambda x: x.take(torch.tensor([-1, 0, -7])), (2, 1, 4)),
+            ex(lambda x: x.take(torch.tensor(4)), (2, 3)),
+            ex(lambda x: x.take(torch.zeros(0, 2).long()), (2, 3)),
             ex(
                 lambda x, i: torch.take(x, i),
                 *((3,), (2,)),

@@ -97,6 +97,26 @@ def test_where_there_is_none() -> None:
     assert whole.interior is None and whole.local is not None and whole.local.interior == (2, 11)
 
 
+def test_there_is_none_where_a_stride_passes_over_the_row_that_reads_more() -> None:
+    """Row 1 of a map is written: along its other dim, it alone reads nine positions."""
+
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Conv2d(1, 1, (1, 5), padding="same", dilation=(1, 2))
+            self.next = nn.Conv2d(1, 1, (1, 3), stride=(2, 1), padding=(0, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            made = x.clone()
+            made[:, :, 1] = self.wide(x)[:, :, 2]
+            every: Tensor = self.next(made)
+            return every
+
+    last = rfgraph.analyze(Written(), (1, 1, 6, 30)).output.at(rfgraph.Axis("x", 3))
+    assert (last.size, last.interior) == (11, None)
+    assert last.members({2: 0, 3: 12}).tolist() == [11, 12, 13]
+
+
 def test_by_hulls_where_sets_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rfgraph.propagation.sets.AtSize._walked", _in_hulls)
     (reads,) = rfgraph.analyze(

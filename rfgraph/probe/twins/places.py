@@ -151,7 +151,15 @@ def as_strided(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
     return found
 
 
-@twin("index_select take take_along_dim")
+@twin("take")
+def take(call: Called, value: Any, index: Any) -> Tensor:
+    if not isinstance(index, Twin):
+        return torch.take(value.value, index)
+    every = [mean(v, range(v.ndim)).reshape(()).expand(index.shape) for v in traced(value)]
+    return average(index.value, *every)
+
+
+@twin("index_select take_along_dim")
 def index_select(call: Called, value: Any, *args: object, **kwargs: object) -> Tensor:
     if not traced((args, kwargs)):
         made: Tensor = call.function(value.value, *args, **kwargs)

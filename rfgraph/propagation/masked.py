@@ -77,8 +77,10 @@ def _hidden(read: Read, operand: Node, shape: Shape) -> tuple[Marks, list[int]] 
     which those positions are read that a law of one of the others says.
     """
     assert operand.masked is not None
-    masked = sorted(masked_dims(operand))
-    where = np.asarray(operand.masked.where).reshape([operand.shape[dim] for dim in masked])
+    masked, where = sorted(masked_dims(operand)), np.asarray(operand.masked.where)
+    if not where.size:
+        return None
+    where = where.reshape([operand.shape[dim] for dim in masked])
     places = [read.dims[dim] for dim in masked]
     summed = [number for number, place in enumerate(places) if not _is_unmoved(place)]
     targets = [place.dims[0] for place in places if _is_unmoved(place)]

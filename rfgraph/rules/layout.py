@@ -108,8 +108,18 @@ def _normalize_pad(params: Params, shapes: Sequence[Shape]) -> Params:
     flat = params["pad"] if params["pad"] is not None else params["padding"]
     flat = per_dim(flat, 2) if isinstance(flat, int) else tuple(flat)
     pairs = list(zip(flat[::2], flat[1::2], strict=True))
-    rank = len(shapes[0])
-    return {**params, "pads": ((0, 0),) * (rank - len(pairs)) + tuple(reversed(pairs))}
+    pads = ((0, 0),) * (len(shapes[0]) - len(pairs)) + tuple(reversed(pairs))
+    if params["mode"] == "circular":
+        _refuse_turns(pads, shapes[0])
+    return {**params, "pads": pads}
+
+
+def _refuse_turns(pads: Sequence[tuple[int, int]], shape: Shape) -> None:
+    """Torch refuses some that go round what a negative side leaves more than once; of others it returns
+    memory that nobody wrote."""
+    for size, (left, right) in zip(shape, pads, strict=True):
+        if max(left, right) > size + min(left, 0) + min(right, 0):
+            raise ValueError(f"circular padding {left, right} goes round {size} more than once")
 
 
 def _infer_pad(params: Params, shapes: Sequence[Shape]) -> Shape:
@@ -117,9 +127,6 @@ def _infer_pad(params: Params, shapes: Sequence[Shape]) -> Shape:
     sizes = tuple(size + left + right for size, (left, right) in pairs)
     if min(sizes, default=1) < 0:
         raise ValueError(f"padding {params['pads']} leaves nothing of the input")
-    for size, (left, right) in zip(shapes[0], params["pads"], strict=True):
-        if params["mode"] == "circular" and max(left, right) > size + min(left, 0) + min(right, 0):
-            raise ValueError(f"circular padding {left, right} goes round {size} more than once")
     return sizes
 
 

@@ -310,7 +310,9 @@ def take(node: Node) -> Reads:
 
 def _flattened(rank: int, indices: np.ndarray) -> Place:
     """What is picked along one dim where positions count over all of them."""
-    first = int(indices.flat[0]) if indices.size else 0
+    if not indices.size:
+        return picked(0, ())  # no position reads anything
+    first = int(indices.flat[0])
     if (indices == first).all():
         return fixed(first, FLATTENED)
     return lookup(tuple(range(rank)), lambda o: (int(indices[o]),), FLATTENED)

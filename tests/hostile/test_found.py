@@ -313,6 +313,27 @@ def test_what_was_found_is_held(program: Program) -> None:
         assert not held(program, random.Random(0), positions=60).faults
 
 
+def test_numbers_that_modules_were_given_as_tensors_are_numbers() -> None:
+    for module in (nn.AdaptiveMaxPool1d(torch.tensor(3)), nn.MaxPool1d(3, torch.tensor(2))):
+        report = rfgraph.analyze(Calls(module, module), (2, 6, 7))
+        assert report.output.shape == (2, 6, 3)
+        assert reads(report, 2, 0, 0, 1) == [2, 3, 4]
+
+
+def test_a_mask_of_no_elements_hides_nothing() -> None:
+    made = torch.zeros(0, 3)
+    report = analysed(lambda x: x[:, :, :0].tril(2) * 2 + made, (3, 4, 5, 3))
+    assert report.output.shape == (3, 4, 0, 3)
+
+
+def test_taking_nothing_reads_nothing() -> None:
+    nothing = torch.tensor([], dtype=torch.long)
+    report = analysed(lambda x: x[..., :0].take(nothing), (1, 6, 4, 3))
+    assert report.output.shape == (0,)
+    rows = [report.output.at(axis) for axis in report.axes]
+    assert [(row.size, row.interior) for row in rows] == [(None, None), (0, (0, 0))]
+
+
 @pytest.mark.parametrize("name", ["nansum", "nanmean"])
 def test_a_sum_over_no_dims_is_one_of_all(name: str) -> None:
     """Torch's meta kernels of these two say otherwise."""
@@ -342,6 +363,21 @@ def test_tensors_of_no_elements_share_no_memory() -> None:
         return made.reshape_as(torch.ones(2, 0)) + torch.ones(2, 0)
 
     assert analysed(function, (1, 2, 4)).output.shape == (2, 0)
+
+
+@pytest.mark.parametrize("make", [lambda x: x, lambda x: x.narrow(1, 0, 1), lambda x: x.mT.mT])
+def test_circular_padding_goes_round_once_at_most_whatever_the_strides(make: Function) -> None:
+    """Of what a negative side leaves; else torch refuses it, or returns memory that it has not written."""
+    for shape, pad in (((2, 3, 1), (1, -1)), ((2, 3, 2), (-1, 2)), ((2, 3, 3), (3, -1))):
+        held = nn.CircularPad1d(pad)
+        for model in (
+            Calls(lambda x, pad=pad: F.pad(make(x), pad, mode="circular")),
+            Calls(lambda x, held=held: held(make(x)), held),
+        ):
+            with pytest.raises(rfgraph.RfgraphError, match=r"goes round \d more than once"):
+                rfgraph.analyze(model, shape)
+    report = analysed(lambda x: F.pad(make(x), (-1, 2), mode="circular"), (2, 3, 3))
+    assert [reads(report, 2, 0, 0, o) for o in range(4)] == [[1], [2], [1], [2]]
 
 
 def test_a_convolution_of_no_channels_gives_none() -> None:

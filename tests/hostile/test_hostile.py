@@ -73,6 +73,13 @@ def test_what_torch_reads_wrong_is_no_fault(mode: str) -> None:
     assert not found.faults and found.counts["positions"]
 
 
+def test_a_weight_that_is_rounding_is_no_read() -> None:
+    """Where an antialiased kernel ends, its weight is 0, and 1e-17 as torch works it out."""
+    resized = "F.interpolate(x, size=(4, 5), mode='bicubic', align_corners=True, antialias=True)"
+    found = _held(_program(resized, "v0 + 1e-9 * x.sum()", shape=(1, 2, 6, 2)))
+    assert not found.faults and not found.overstated
+
+
 # --- the generator can fail -------------------------------------------------------------------------
 
 

@@ -7,9 +7,9 @@ counts; exit 1 where there is one, or where more than one program in twenty is r
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
@@ -35,10 +35,6 @@ def batch(kind: str, seed: int, start: int, count: int) -> Tally:
     return tally
 
 
-def _run(job: tuple[str, int, int, int]) -> Tally:
-    return batch(*job)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--graphs", type=int, default=1000)
@@ -53,8 +49,9 @@ def main() -> int:
         for start in range(0, count, BATCH)
     ]
     total, shown = Tally(), set()
-    with multiprocessing.Pool(asked.processes) as pool:
-        for tally in pool.imap_unordered(_run, jobs):
+    with ProcessPoolExecutor(asked.processes) as pool:  # a worker that dies ends the run
+        for done in as_completed([pool.submit(batch, *job) for job in jobs]):
+            tally = done.result()
             for fault in tally.faults:
                 key = (fault.kind, fault.program.statements[-1].operator, fault.told[:30])
                 if key not in shown:

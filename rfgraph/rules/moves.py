@@ -28,6 +28,8 @@ from rfgraph.rules.common import data_dependent, written
 from rfgraph.rules.registry import rule, spellings
 
 _REASON = "{} counts positions at this size"
+_MOST, _MOST_ASKED = 1 << 26, 1 << 22
+"""Elements of an output that are laid out, 8 bytes each and some copies of them; and at twice the size."""
 
 
 # `function` is called with the node's params, by name; `by` are those that say what is moved where.
@@ -45,7 +47,9 @@ def moves(node: Node, function: Callable[..., object], by: Collection[str] = ())
     if any(isinstance(leaf, Operand) for name in by for leaf in outputs_of([node.params[name]])):
         return data_dependent(node)
     ask = partial(_applied, node, function, by)
-    larger = [_larger(ask, dim) for dim in range(max(map(len, node.operand_shapes)))]
+    is_asked = prod(node.shape) <= _MOST_ASKED
+    rank = max(map(len, node.operand_shapes))
+    larger = [_larger(ask, dim) if is_asked else None for dim in range(rank)]
     parts = (
         _Moved(here, [None if parts is None else parts[here.operand] for parts in larger], node)
         for here in _here(node, ask)
@@ -57,8 +61,13 @@ def _here(node: Node, ask: Callable[[], list[_Part]]) -> list[_Part]:
     """The parts at the node's own size.
 
     Raises:
-        CaptureError: torch refuses these shapes, which its meta kernel took.
+        CaptureError: torch refuses these shapes, which its meta kernel took, or they are too large.
     """
+    if prod(node.shape) > _MOST:
+        raise CaptureError(
+            f"{node.op} moves {prod(node.shape)} elements at node {node.where()}; where each goes is worked "
+            f"out of up to {_MOST}: analyse a smaller input"
+        )
     try:
         return ask()
     except (RuntimeError, ValueError, IndexError) as error:

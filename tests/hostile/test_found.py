@@ -82,6 +82,22 @@ def test_what_is_picked_of_a_tensor_of_the_model_reads_the_index(dim: int) -> No
     assert [reads(gathered, d, 2, 1) for d in (0, 1)] == [[2], [1]]
 
 
+def test_of_very_many_elements_it_is_not_asked_where_each_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second size of four tracked axes had 10**8 elements, which were laid out at twice the size besides."""
+    monkeypatch.setattr("rfgraph.rules.moves._MOST_ASKED", 20)
+    report = analysed(lambda x: torch.rot90(x, 1, (2, 3)), (1, 1, 3, 7))
+    row = report.output.at(Axis("x", 3))
+    assert [limit.reason for limit in row.limits] == ["rot90 counts positions at this size"]
+    assert [reads(report, 3, 0, 0, o, 0) for o in range(7)] == [[6 - o] for o in range(7)]
+    monkeypatch.setattr("rfgraph.rules.moves._MOST", 20)
+    with pytest.raises(
+        rfgraph.RfgraphError, match=r"rot90 moves 21 elements at node .*smaller input"
+    ):
+        analysed(lambda x: torch.rot90(x, 1, (2, 3)), (1, 1, 3, 7))
+
+
 # --- closed forms -----------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ In: nodes of `outer`, `tensordot`, `kron`, `cross`, `cov`, `inv`, `solve` and th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -252,10 +253,13 @@ def cross(node: Node) -> Reads:
     """
     dim, rank = node.params["dim"], len(node.shape)
     law = Relation(3, 3, tuple(Positions.of(p) for p in ((1, 2), (0, 2), (0, 1))))
-    others = table(dim, law.at, law, node.params["reason"])
+    reason = node.params["reason"]
+    others = table(dim, law.at, law, reason)
     reads = []
     for i, own in enumerate(node.operand_shapes):
         dims = list(broadcast(own, node.shape, i).dims)
+        if reason:
+            dims = [replace(place, reason=reason) for place in dims]
         dims[dim - rank + len(own)] = others
         reads.append(Read(i, tuple(dims)))
     return tuple(reads)

@@ -115,6 +115,8 @@ def test_a_cross_product_of_the_first_dim_of_three_has_that_dim_at_this_size_onl
     assert found.rf.closed_form == (False,) and reads(
         analysed(lambda x: torch.cross(x, x * 2), (3, 4), (0,)), 0, 1, 0
     ) == [0, 2]
+    rows = analysed(lambda x: torch.cross(x, x * 2), (7, 2, 3), (0, 1, 2)).output.rf
+    assert rows.closed_form == (False, False, False)  # of (7, 3, 3), it is the second
     assert analysed(lambda x: torch.cross(x, x * 2, dim=0), (3, 4), (0,)).output.rf.closed_form == (
         True,
     )

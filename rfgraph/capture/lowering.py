@@ -123,10 +123,11 @@ class Lowering:
             given = self._params(signature.bind(args, node.kwargs), operands)
             if len(args) > 1 or node.kwargs:
                 given = _with_numbers(given)
-            own = module_params(known, self._attribute(str(node.target)))
-            if torch.Tensor in map(type, own.values()):
-                own = _with_numbers(own)
-            params: Params = {**given, **own, **given}
+            params: Params = {
+                **given,
+                **module_params(known, self._attribute(str(node.target))),
+                **given,
+            }
         else:
             if node.target is getattr:
                 args = args[:1]

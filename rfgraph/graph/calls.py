@@ -131,6 +131,13 @@ def plain(value: object) -> object:
     return value
 
 
+def attribute(value: object) -> object:
+    """As `written`; a tensor without dims that a module was given for a whole number is that number."""
+    if isinstance(value, Tensor) and not (value.ndim or value.is_meta or value.is_floating_point()):
+        return value.item()
+    return written(value)
+
+
 def written(value: object) -> object:
     """Numbers of numpy as the code would write them."""
     if type(value) is tuple and PLAIN.issuperset(map(type, value)):

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 from rfgraph.graph import Masked, Node, Shape
-from rfgraph.graph.calls import PLAIN, written
+from rfgraph.graph.calls import PLAIN, attribute
 from rfgraph.language.reads import Reads
 
 Params: TypeAlias = Mapping[str, Any]
@@ -335,6 +335,6 @@ def module_params(operator: Operator, module: object) -> Params:
     for name in known:
         if name in attributes:
             value = attributes[name]
-            params[name] = value if type(value) in PLAIN else written(value)
+            params[name] = value if type(value) in PLAIN else attribute(value)
     params.update((k, buffer) for k, buffer in attributes["_buffers"].items() if k in known)
     return params

@@ -6,15 +6,33 @@ In: nodes of `cumsum`, `sort`, `topk`, `grid_sample` and their like. Out: reads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
+import numpy as np
 import torch.nn.functional as F
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Place, Read, Reads, along, every, mixed, same, up_to
+from rfgraph.language.reads import (
+    Place,
+    Read,
+    Reads,
+    along,
+    every,
+    fixed,
+    lookup,
+    mixed,
+    same,
+    up_to,
+    whole,
+)
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
+from rfgraph.rules.indices import is_constant
 from rfgraph.rules.registry import rule, spellings
+from rfgraph.rules.select import looked_up, picked
+
+FLATTENED = "counts positions over all dims at this size"
 
 
 def cumulative(node: Node) -> Reads:
@@ -131,6 +149,39 @@ def affine_grid(node: Node) -> Reads:
     """
     rank = len(node.operand_shapes[0])
     return (mixed(rank, range(1, rank), "linear"),)
+
+
+@rule(*spellings("take"), signature="input, index, *, out=None")
+def take(node: Node) -> Reads:
+    """Take: positions in the order of elements, as if there were one dim.
+
+    Reads:      the position that the index holds; everything where the index is computed, and the index at
+                the output's own position.
+    Formula:    with flat(p) = the row-major index of p: flat(R(o)) = index[o].
+    Example:    (3, 4), index (2, 5): output 1 reads (1, 1).
+    Precision:  exact for a constant index; of more dims than one, those of the analysed size.
+    Documented: https://docs.pytorch.org/docs/stable/generated/torch.take.html
+    """
+    source, index, rank = node.params["input"], node.params["index"], len(node.shape)
+    if not is_constant(index):
+        own = (same(rank, index.index),)
+        is_read = isinstance(source, Operand)
+        return (whole(len(source.shape), "data-dependent", source.index), *own) if is_read else own
+    shape, flat = node.operand_shapes[0], index.detach().cpu()
+    if len(shape) == 1:
+        return (Read(0, (looked_up(range(rank), flat % shape[0], shape[0]),), picks=True),)
+    places = np.unravel_index((flat % max(prod(shape), 1)).numpy(), shape)
+    return (Read(0, tuple(_flattened(rank, each) for each in places), picks=True),)
+
+
+def _flattened(rank: int, indices: np.ndarray) -> Place:
+    """What is picked along one dim where positions count over all of them."""
+    if not indices.size:
+        return picked(0, ())  # no position reads anything
+    first = int(indices.flat[0])
+    if (indices == first).all():
+        return fixed(first, FLATTENED)
+    return lookup(tuple(range(rank)), lambda o: (int(indices[o]),), FLATTENED)
 
 
 @rule(*spellings("bucketize"), signature="input, boundaries, *, out_int32=None, right=None")

@@ -8,34 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import (
-    Place,
-    Read,
-    Reads,
-    along,
-    every,
-    fixed,
-    lookup,
-    same,
-    table,
-    whole,
-)
+from rfgraph.language.reads import Place, Read, Reads, along, every, fixed, lookup, same, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import along_dim, data_dependent, nonnegative
 from rfgraph.rules.indices import MASKS, is_constant, is_fancy, is_flag, normalize_index
 from rfgraph.rules.moves import moves
 from rfgraph.rules.registry import rule, spellings
-
-FLATTENED = "counts positions over all dims at this size"
 
 
 def stepped(
@@ -283,39 +268,6 @@ def gather(node: Node) -> Reads:
         size = node.operand_shapes[0][dim]
         return along_dim(node, dim, looked_up(range(rank), index.detach().cpu(), size))
     return (*_picked_anywhere(node, dim), same(rank, index.index))
-
-
-@rule(*spellings("take"), signature="input, index, *, out=None")
-def take(node: Node) -> Reads:
-    """Take: positions in the order of elements, as if there were one dim.
-
-    Reads:      the position that the index holds; everything where the index is computed, and the index at
-                the output's own position.
-    Formula:    with flat(p) = the row-major index of p: flat(R(o)) = index[o].
-    Example:    (3, 4), index (2, 5): output 1 reads (1, 1).
-    Precision:  exact for a constant index; of more dims than one, those of the analysed size.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.take.html
-    """
-    source, index, rank = node.params["input"], node.params["index"], len(node.shape)
-    if not is_constant(index):
-        own = (same(rank, index.index),)
-        is_read = isinstance(source, Operand)
-        return (whole(len(source.shape), "data-dependent", source.index), *own) if is_read else own
-    shape, flat = node.operand_shapes[0], index.detach().cpu()
-    if len(shape) == 1:
-        return (Read(0, (looked_up(range(rank), flat % shape[0], shape[0]),), picks=True),)
-    places = np.unravel_index((flat % max(prod(shape), 1)).numpy(), shape)
-    return (Read(0, tuple(_flattened(rank, each) for each in places), picks=True),)
-
-
-def _flattened(rank: int, indices: np.ndarray) -> Place:
-    """What is picked along one dim where positions count over all of them."""
-    if not indices.size:
-        return picked(0, ())  # no position reads anything
-    first = int(indices.flat[0])
-    if (indices == first).all():
-        return fixed(first, FLATTENED)
-    return lookup(tuple(range(rank)), lambda o: (int(indices[o]),), FLATTENED)
 
 
 @rule(*spellings("unbind"), signature="input, dim=0")

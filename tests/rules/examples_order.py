@@ -87,12 +87,7 @@ def _sampled() -> dict[str, list[Example]]:
             ex(lambda x: x.take(torch.tensor([-1, 0, -7])), (2, 1, 4)),
             ex(lambda x: x.take(torch.tensor(4)), (2, 3)),
             ex(lambda x: x.take(torch.zeros(0, 2).long()), (2, 3)),
-            ex(
-                lambda x, i: torch.take(x, i),
-                *((3,), (2,)),
-                draw=("normal", "index"),
-                conservative=_CHOSEN,
-            ),
+            ex(lambda x, i: torch.take(x, i), *((3,), (2,)), draw=("normal", "index")),
         ],
         "bucketize": [
             ex(lambda x: torch.bucketize(x, _EDGES.to(x)), (2, 3)),

@@ -6,7 +6,7 @@ going back to where tensors were put side by side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as Collection
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,9 +79,13 @@ class Channels(Generic[Value]):
         if apart.isdisjoint(dims):
             return value
         some = _taken(read, dims, node, _EVERY) if _apart(read, dims, carrying) else _EVERY
-        if some is None:
-            return None
-        return self._value(name, axis, some, 0) if some.dims else value
+        if some is None or not some.dims:
+            return None if some is None else value
+        found = self._value(name, axis, some, 0)
+        if found is None or self._domain.alike(found, value):
+            return found
+        cut = {d for dim in dims for d in _cut(read.dims[dim], shape[dim], node)}
+        return self._domain.of_this_size(found, node, cut) if cut else found
 
     def of(self, name: str, axis: Axis, some: Some) -> Value | None:
         """What some positions of a node read; what all do, where that is not known."""
@@ -168,6 +172,16 @@ def _of_this_size(read: Read, node: Node, some: Some) -> Iterator[int]:
         dims = set(place.dims).intersection(some.dims)
         if dims and not (place.at is None or place.settled or _is_by_law(place, some, size)):
             yield from dims
+
+
+def _cut(place: Place, size: int, node: Node) -> Iterable[int]:
+    """The node's dim along which it leaves out what it would read if it were longer, as `[3:-3]` does."""
+    law = place.law
+    if place.bounded or law is None or law.extent is not None or not law.digits:
+        return ()
+    beyond = [node.shape[dim] for dim in place.dims]
+    is_cut = len(beyond) == 1 and any(0 <= i < size for i in law.at(beyond, place.dims))
+    return place.dims if is_cut else ()
 
 
 def _is_by_law(place: Place, some: Some, size: int) -> bool:

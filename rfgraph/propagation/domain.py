@@ -34,5 +34,8 @@ class United(Domain[Value], Protocol[Value]):
     def carrying(self, value: Value) -> frozenset[int]:
         """The dims of a tensor along which it reads the axis."""
 
+    def alike(self, one: Value, other: Value) -> bool:
+        """Do two values read the same, at this size and at any?"""
+
     def of_this_size(self, value: Value, node: Node, dims: Collection[int]) -> Value:
         """The value of positions that are picked along `dims` of a node, as the analysed size has them."""

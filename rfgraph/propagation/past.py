@@ -91,10 +91,10 @@ def wraps_round(place: Place, size: int, shape: Shape) -> bool:
         return False
     outputs = range(min(2, shape[place.dims[0]]))
     first = [o for o in outputs if any(i < 0 for i in place.law.at((o,), place.dims))]
-    return bool(first) and all(_goes_round(place, place.law, output, size) for output in first)
+    return bool(first) and all(goes_round(place, place.law, output, size) for output in first)
 
 
-def _goes_round(place: Place, law: Law, output: int, size: int) -> bool:
+def goes_round(place: Place, law: Law, output: int, size: int) -> bool:
     """Is what lies before the first of `size` positions read as far before the last one?
 
     A fold at the beginning stays near it; the other end may be a position that is read anyway.

@@ -104,6 +104,11 @@ class PeriodicDomain:
         """The dims of a tensor along which it reads the axis."""
         return frozenset(digit.dim for scan in value.scans for digit in scan.digits)
 
+    def alike(self, one: Periodic, other: Periodic) -> bool:
+        """At this size, and at any."""
+        trails = (map(is_, each.trails, (None,) * len(each.trails)) for each in (one, other))
+        return {*one.scans} == {*other.scans} and len({tuple(each) for each in trails}) == 1
+
     def of_this_size(self, value: Periodic, node: Node, dims: Collection[int]) -> Periodic:
         """Another size has others there, where a dim is longer with an axis; channels are the model's."""
         if self._growth is None or self._growth.growing(node.name).isdisjoint(dims):

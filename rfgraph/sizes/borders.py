@@ -13,6 +13,7 @@ from rfgraph.algebra.digits import plain
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Axis, Node
 from rfgraph.language.reads import Place, Read
+from rfgraph.propagation.past import goes_round
 from rfgraph.propagation.periodic import Periodic
 from rfgraph.propagation.scans import Scan
 from rfgraph.propagation.trail import extend
@@ -132,7 +133,8 @@ class _Way:
                 if _is_folded(place, output, size):
                     reads = set(place.positions((output,)))
                     self.folded = True
-                    self.ends += [node.name] * any(2 * i >= size for i in reads)
+                    is_end = any(2 * i >= size for i in reads)
+                    self.ends += [node.name] * (is_end or goes_round(place, law, output, size))
                 elif not reads.issuperset(place.positions((output,))):  # near the end, at this size
                     self.ends.append(node.name)
             found |= reads

@@ -83,6 +83,20 @@ def test_a_column_that_is_the_last_at_this_size_only_is_told_by_a_second_size() 
     assert rfgraph.verify(Column(), (1, 1, 7, 9), rows="all").agrees
 
 
+def test_a_squeeze_that_drops_a_dim_at_this_size_only_is_told_by_a_second_size() -> None:
+    """`y[..., 2:, :, :]` is one position deep of three, and of more it stays; what is read is the same."""
+
+    class Squeezed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x * 2
+            y[..., 2:, :, :].squeeze(2).relu_()
+            return y
+
+    check = rfgraph.verify(Squeezed(), (1, 2, 3, 4, 4), rows="all")
+    assert {mismatch.kind for mismatch in check.mismatches} <= {"size-dependent"}
+    assert all(mismatch.numeric == mismatch.analytic for mismatch in check.mismatches)
+
+
 def test_a_quarter_of_the_size_asked_for_twice_beside_another_input_is_told_by_a_second_size() -> (
     None
 ):

@@ -133,6 +133,36 @@ def test_so_it_is_of_a_slice_of_one_and_near_the_end(picked: Function) -> None:
     assert len(reads.members({})) == 3 and rfgraph.verify(model, (1, 2, 9)).exact
 
 
+@pytest.mark.parametrize("length", [3, 4, 9])
+def test_so_it_is_where_the_other_end_lies_near_the_beginning(length: int) -> None:
+    """Two positions before the first of three is the second: a closed form said so at any size."""
+    for picked in (lambda y: y[..., 0], lambda y: y[..., :3][..., :1]):
+        model = Apply(lambda self, x, p=picked: p(F.pad(x, (2, 0), mode="circular")))
+        (reads,) = rfgraph.analyze(model, (1, 2, length)).output.rf
+        assert [limit.reason for limit in reads.limits] == [borders.ENDS]
+        assert reads.members({}).tolist() == [length - 2]
+        assert rfgraph.verify(model, (1, 2, length)).exact
+
+
+def test_what_a_slice_leaves_out_before_the_end_another_size_has() -> None:
+    """Row 5 is written and reads wider: of 8 rows `[3:-3]` leaves it out, of 14 it does not."""
+
+    def model(self: object, x: Tensor, rows: slice) -> Tensor:
+        made = x.clone()
+        made[:, :, 5] = F.conv1d(x[:, :, 0], torch.ones(2, 2, 3, dtype=x.dtype), padding=1)
+        return made[:, :, rows]
+
+    for rows, closed in (
+        (slice(3, -3), False),
+        (slice(None, 5), True),
+        (slice(6, None), True),
+        (slice(0, None, 2), True),
+    ):
+        part = rfgraph.analyze(Apply(lambda self, x, r=rows: model(self, x, r)), (1, 2, 8, 6))
+        row = part.output.at(rfgraph.Axis("x", 3))
+        assert (row.size, row.closed_form) == (1, closed)
+
+
 def test_counted_from_the_end_it_holds_at_this_size() -> None:
     model = Apply(lambda self, x: three(x[..., :-1])[..., -1])
     (reads,) = rfgraph.analyze(model, (1, 2, 14)).output.rf

@@ -20,6 +20,8 @@ from rfgraph.rules.common import nonnegative
 from rfgraph.rules.masks import kept, reshaped
 from rfgraph.rules.registry import rule, spellings
 
+DROPPED = "drops a dim that has one position at this size"
+
 
 def groups(operand: Shape, shape: Shape) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """The finest pairing (operand dims, output dims) of two shapes of equally many elements."""
@@ -176,7 +178,7 @@ def squeeze(node: Node) -> Reads:
     position = 0
     for dim, size in enumerate(own):
         gone = size == 1 and dim in asked
-        read.append(fixed(0) if gone else along(position))
+        read.append(fixed(0, DROPPED) if gone else along(position))
         position += not gone
     return (Read(0, tuple(read)),)
 

@@ -97,6 +97,29 @@ def test_a_squeeze_that_drops_a_dim_at_this_size_only_is_told_by_a_second_size()
     assert all(mismatch.numeric == mismatch.analytic for mismatch in check.mismatches)
 
 
+def test_rows_picked_of_a_map_of_three_which_read_all_of_it_are_told_by_a_second_size() -> None:
+    """Every second row reads all three by way of the padding, and of twelve not. What they read is the same."""
+
+    class Dense(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(
+                2, 1, 3, padding=(2, 1), dilation=(2, 1), padding_mode="replicate"
+            )
+            self.second = nn.Conv2d(3, 1, (3, 5), padding=(1, 4), dilation=(1, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.clone()
+            y[..., 1:2, :] = x[..., 1:2, :]
+            y = torch.cat([y, self.first(y)], 1)
+            y = torch.cat([y, self.second(y)], 1)
+            return y[..., ::2, 1::3]
+
+    check = rfgraph.verify(Dense(), (1, 2, 3, 3), rows="all")
+    assert {mismatch.kind for mismatch in check.mismatches} <= {"size-dependent"}
+    assert all(mismatch.numeric == mismatch.analytic for mismatch in check.mismatches)
+
+
 def test_a_quarter_of_the_size_asked_for_twice_beside_another_input_is_told_by_a_second_size() -> (
     None
 ):

@@ -22,6 +22,7 @@ from rfgraph.graph.calls import (
     assigned,
     is_inplace,
     name_of,
+    number,
     outputs_of,
     qualified,
 )
@@ -73,9 +74,7 @@ def _number(value: object) -> object:
         return value
     if isinstance(value, list | tuple) and any(isinstance(entry, torch.Tensor) for entry in value):
         return type(value)(map(_number, value))
-    if not isinstance(value, torch.Tensor) or value.ndim or value.is_meta:
-        return value
-    return value if value.is_floating_point() or value.is_complex() else int(value)
+    return number(value)
 
 
 def _with_numbers(params: Params) -> Params:

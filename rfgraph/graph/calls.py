@@ -131,11 +131,16 @@ def plain(value: object) -> object:
     return value
 
 
+def number(value: object) -> object:
+    """The whole number that a tensor without dims is; anything else as it is."""
+    if not isinstance(value, Tensor) or value.ndim or value.is_meta:
+        return value
+    return value if value.is_floating_point() or value.is_complex() else int(value)
+
+
 def attribute(value: object) -> object:
-    """As `written`; a tensor without dims that a module was given for a whole number is that number."""
-    if isinstance(value, Tensor) and not (value.ndim or value.is_meta or value.is_floating_point()):
-        return value.item()
-    return written(value)
+    """An attribute of a module as the code would write it."""
+    return number(written(value))
 
 
 def written(value: object) -> object:

@@ -248,7 +248,7 @@ def cross(node: Node) -> Reads:
     Reads:      along `dim` the two other positions of both; its own position elsewhere.
     Formula:    R(o) = {o + 1, o + 2} mod 3 along dim.
     Example:    output 0 reads {1, 2}.
-    Precision:  exact.
+    Precision:  exact; at the analysed size without a dim, which is the first of three positions.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cross.html
     """
     dim, rank = node.params["dim"], len(node.shape)

@@ -40,8 +40,9 @@ def moves(node: Node, function: Callable[..., object], by: Collection[str] = ())
     Formula:    R(o) = p(o), where p is the operator applied to an array of its operand's positions.
     Example:    rot90 of (2, 3): output (0, 1) reads (1, 2).
     Precision:  exact. A closed form along the dims that keep their step at twice the size, and where
-                the operand alone fills them; elsewhere at the analysed size. Conservative for a
-                tensor without dims beside others, and for computed indices, by which everything is read.
+                the operand alone fills them; elsewhere, and of more than 4 million elements, at the
+                analysed size. Conservative for a tensor without dims beside others, and for computed
+                indices, by which everything is read.
     Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
     """
     if any(isinstance(leaf, Operand) for name in by for leaf in outputs_of([node.params[name]])):

@@ -167,7 +167,7 @@ def squeeze(node: Node) -> Reads:
     Reads:      the same element.
     Formula:    R(o) = o with a 0 put in for each dropped dim.
     Example:    (2, 1, 5) squeezed at 1: output (1, 3) reads (1, 0, 3).
-    Precision:  exact.
+    Precision:  exact; at the analysed size along an axis that has but one position there.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.squeeze.html
     """
     own = node.operand_shapes[0]

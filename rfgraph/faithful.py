@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import fx, nn
 from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.utils.rnn import PackedSequence
 
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.outputs import leaves
@@ -190,6 +191,9 @@ class _Beside:
         by_module: dict[int, list[_Call]] = {}
         for call in calls:
             by_module.setdefault(id(call.module), []).append(call)
+        for call in calls:
+            if call.is_packed:  # a node for each length
+                by_module.pop(id(call.module), None)
         for n, returned in replayed.modules:
             of_it = by_module.get(id(self.graph.attributes[str(n.target)]))
             for own, tensor in zip(of_it.pop(0).tensors if of_it else (), returned, strict=False):
@@ -215,10 +219,11 @@ class _Beside:
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """A call of a module, and the tensors that it returned, as they were then."""
+    """A call of a module, and the tensors that it returned, as they were then; of a packed sequence?"""
 
     module: nn.Module
     tensors: tuple[torch.Tensor, ...]
+    is_packed: bool
 
 
 @contextmanager
@@ -226,7 +231,8 @@ def _recorded(calls: list[_Call]) -> Iterator[None]:
     """Write down what every module returns. No module is changed for it."""
 
     def returned(module: nn.Module, args: object, result: object) -> None:
-        calls.append(_Call(module, tuple(each.clone() for each in _tensors_in(result))))
+        is_packed = isinstance(module, nn.RNNBase) and isinstance(result[0], PackedSequence)  # type: ignore[index]
+        calls.append(_Call(module, tuple(each.clone() for each in _tensors_in(result)), is_packed))
 
     handle = register_module_forward_hook(returned)
     try:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._ops import OpOverload
 
-from rfgraph.capture.recurrent import recurrent
+from rfgraph.capture import packed, recurrent
 from rfgraph.errors import CaptureError
 from rfgraph.graph.calls import Args, Kwargs, is_inplace, qualified
 
@@ -378,10 +378,8 @@ SPELLINGS: dict[str, Spelling] = {
     "upsample_bicubic2d": _resample("bicubic", True),
     "_upsample_bilinear2d_aa": _resample("bilinear", True, True),
     "_upsample_bicubic2d_aa": _resample("bicubic", True, True),
-    "lstm.input": recurrent("LSTM"),
-    "gru.input": recurrent("GRU"),
-    "rnn_tanh.input": recurrent("RNN", nonlinearity="tanh"),
-    "rnn_relu.input": recurrent("RNN", nonlinearity="relu"),
+    **recurrent.OVERLOADS,
+    **packed.SPELLED,
     "split_copy": torch.split,
     "_cdist_forward": lambda input, other, p, mode: torch.cdist(input, other, p),
     "tensordot": lambda input, other, dims, others: torch.tensordot(input, other, (dims, others)),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from keyword import iskeyword
 
 from torch import nn
 
@@ -123,3 +124,16 @@ def _own_sides(modules: Sequence[nn.Module]) -> Iterator[int]:
             sizes = value if isinstance(value, tuple | list) else (value,)
             if sizes and isinstance(sizes[-1], int) and sizes[-1] > 1:
                 yield int(sizes[-1])
+
+
+def identifiers(names: Iterable[str]) -> dict[str, str]:
+    """What inputs are called in the code of an fx graph: `feats.0` is `feats_0`."""
+    plain = [name for name in names if name.isidentifier() and not iskeyword(name)]
+    found, taken = dict(zip(plain, plain, strict=True)), set(plain)
+    for name in names:
+        if name not in found:
+            found[name] = re.sub(r"\W|^(?=\d)", "_", name)
+            while found[name] in taken or iskeyword(found[name]):
+                found[name] += "_"
+            taken.add(found[name])
+    return found

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 _FEW = 2  # steps, and one more, which say how the layout grows
@@ -59,7 +60,7 @@ def _is_plain(target: object) -> TypeGuard[nn.RNNBase]:
     )
 
 
-def recurrent(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:
+def _of_tensors(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:
     """`aten.lstm.input` and its like: the layer with these weights."""
 
     def spelled(
@@ -79,6 +80,41 @@ def recurrent(kind: str, **options: object) -> Callable[..., tuple[object, ...]]
         layer.train(train)
         output, states = layer(input, tuple(hx) if isinstance(hx, list) else hx)
         return (output, *states) if isinstance(states, tuple) else (output, states)
+
+    return spelled
+
+
+def _of_packed(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:
+    """`aten.lstm.data` and its like: the same of the data of a packed sequence."""
+
+    def spelled(
+        data: Tensor,
+        batch_sizes: Tensor,
+        hx: object,
+        weights: Sequence[Tensor],
+        has_biases: bool,
+        num_layers: int,
+        dropout: float,
+        train: bool,
+        bidirectional: bool,
+    ) -> tuple[object, ...]:
+        layer = _layer(
+            kind, weights, has_biases, num_layers, dropout, bidirectional, False, options
+        )
+        layer.train(train)
+        packed = PackedSequence(data, batch_sizes)
+        output, states = layer(packed, tuple(hx) if isinstance(hx, list) else hx)
+        return (output.data, *states) if isinstance(states, tuple) else (output.data, states)
+
+    return spelled
+
+
+def _either(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:
+    """`torch.lstm` and its like, which take either."""
+    plain, of_packed = _of_tensors(kind, **options), _of_packed(kind, **options)
+
+    def spelled(*args: Any) -> tuple[object, ...]:
+        return (of_packed if isinstance(args[3], tuple | list) else plain)(*args)
 
     return spelled
 
@@ -119,3 +155,21 @@ def _layer(
             )
         layer._flat_weights = [layer._parameters[name] for name in layer._flat_weights_names]
     return layer
+
+
+_KINDS: dict[str, dict[str, Any]] = {
+    "lstm": {"kind": "LSTM"},
+    "gru": {"kind": "GRU"},
+    "rnn_tanh": {"kind": "RNN", "nonlinearity": "tanh"},
+    "rnn_relu": {"kind": "RNN", "nonlinearity": "relu"},
+}
+SPELLED: Mapping[str, Callable[..., Any]] = {
+    name: _either(**options) for name, options in _KINDS.items()
+}
+"""What the modules call, which come by where a module has hooks or a forward of its own."""
+OVERLOADS: Mapping[str, Callable[..., Any]] = {
+    f"{name}.{form}": make(**options)
+    for name, options in _KINDS.items()
+    for form, make in (("input", _of_tensors), ("data", _of_packed))
+}
+"""The same of ATen."""

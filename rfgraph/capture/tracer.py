@@ -10,10 +10,8 @@ in compiled code, gives tensors that the tracer does not know, and is refused wh
 from __future__ import annotations
 
 import operator
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
-from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -22,10 +20,10 @@ from torch._ops import OpOverload
 from torch.fx.node import Target
 from torch.overrides import is_tensor_method_or_property
 
-from rfgraph.capture import aten
+from rfgraph.capture import aten, flex, packed, recurrent
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.assertions import passing
-from rfgraph.capture.inputs import paths
+from rfgraph.capture.inputs import identifiers, paths
 from rfgraph.capture.interception import functions, intercepted, passed_by
 from rfgraph.capture.lowering import Result
 from rfgraph.capture.memory import Traced, is_same, storage_of
@@ -45,6 +43,7 @@ from rfgraph.capture.tensors import (
     needs_values,
     on_device,
 )
+from rfgraph.capture.transforms import check_transformed
 from rfgraph.errors import CaptureError
 from rfgraph.graph import Graph
 from rfgraph.graph.calls import (
@@ -58,12 +57,16 @@ from rfgraph.graph.calls import (
     qualified,
 )
 from rfgraph.graph.guard import is_changed
+from rfgraph.graph.wrapped import is_transforming
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
 _guarded = torch._C._EnableTorchFunction
 """Within it, the guard looks again: code of the model runs on real tensors."""
 
+
+_SPELLED = {**packed.SPELLED, **recurrent.SPELLED, **flex.SPELLED}
+"""Functions that are several operators, by their names."""
 
 _is_method = lru_cache(maxsize=1024)(is_tensor_method_or_property)
 """Is a function a method of tensors? torch sets up a filter of warnings each time that it is asked."""
@@ -83,7 +86,7 @@ class Tracer(Recorder):
         self._paths = {id(module): path for path, module in modules.items()}
         self._constants.own(modules)
         self._modules = [("", model, {"": ("", type(model))})]
-        names = _identifiers(inputs.leaves)
+        names = identifiers(inputs.leaves)
         with _untouched():
             tensors = {
                 name: self._input(name, names[name], meta) for name, meta in inputs.leaves.items()
@@ -115,6 +118,8 @@ class Tracer(Recorder):
                 if self._can_leave and path:
                     return self._followed_or_left(module, original, args, kwargs)
                 return original(module, *args, **kwargs)
+            if packed.given_to(module, args, kwargs):
+                return packed.layer(module, *args, **kwargs)  # type: ignore[arg-type]
             return self._record("call_module", module, args, kwargs, known=known)
         finally:
             self._modules.pop()
@@ -148,6 +153,9 @@ class Tracer(Recorder):
 
     def function(self, function: Callable[..., object], args: Args, kwargs: Kwargs) -> object:
         """A torch function, a tensor's method or attribute, was called."""
+        if is_transforming():
+            check_transformed(args, kwargs, self._traced, self.at_source)
+            return function(*args, **kwargs)
         name = function.__name__
         if name == "__get__":
             return self._attribute(function, args[0])
@@ -165,6 +173,9 @@ class Tracer(Recorder):
             return self.call(name, args, kwargs)
         if isinstance(function, OpOverload):
             return self._overload(function, args, kwargs)
+        if name in _SPELLED and function not in self._vocabulary.functions:
+            with functions(self):
+                return _SPELLED[name](*args, **kwargs)
         return self.call(function, args, kwargs)
 
     def _answer(
@@ -383,16 +394,3 @@ def _computes_zeros(module: nn.Module) -> bool:
         return False
     weights = (getattr(module, name) for name in module.parametrizations)  # type: ignore[union-attr]
     return any(not weight.is_meta and bool((weight == 0).any()) for weight in weights)
-
-
-def _identifiers(names: Iterable[str]) -> dict[str, str]:
-    """What inputs are called in the code of an fx graph: `feats.0` is `feats_0`."""
-    plain = [name for name in names if name.isidentifier() and not iskeyword(name)]
-    found, taken = dict(zip(plain, plain, strict=True)), set(plain)
-    for name in names:
-        if name not in found:
-            found[name] = re.sub(r"\W|^(?=\d)", "_", name)
-            while found[name] in taken or iskeyword(found[name]):
-                found[name] += "_"
-            taken.add(found[name])
-    return found

@@ -9,6 +9,7 @@ from rfgraph.rules import (  # noqa: F401  (imported to register)
     conv,
     fill,
     layout,
+    lookup,
     losses,
     matrices,
     merge,

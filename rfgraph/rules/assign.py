@@ -23,7 +23,7 @@ from rfgraph.graph.calls import outputs_of
 from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, same, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import data_dependent, nonnegative, written
-from rfgraph.rules.indices import is_constant, is_fancy, is_flag, normalize_index
+from rfgraph.rules.indices import in_range, is_constant, is_fancy, is_flag, normalize_index
 from rfgraph.rules.moves import moves, on_cpu
 from rfgraph.rules.registry import rule, spellings
 
@@ -246,9 +246,13 @@ for _name, _rest in {
     "index_copy": "source",
     "index_fill": "value",
 }.items():
-    rule(*spellings(_name), name=_name, signature=f"input, dim, index, {_rest}", infer=written)(
-        indexed
-    )
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature=f"input, dim, index, {_rest}",
+        normalize=in_range(signed=_name == "index_fill"),
+        infer=written,
+    )(indexed)
 
 
 def scatter(node: Node) -> Reads:
@@ -323,6 +327,12 @@ def _whole_dims(indices: Sequence[Tensor | None]) -> tuple[Any, ...]:
     return tuple(slice(None) if index is None else index for index in indices)
 
 
+def _there(params: Params, shapes: Sequence[Shape]) -> Params:
+    """Refuses indices of positions that are not there."""
+    normalize_index({**params, "index": _whole_dims(params["indices"])}, shapes)
+    return params
+
+
 def _scattered(input: Tensor, dim: int, index: Tensor, src: object, **options: object) -> Tensor:
     given = src if options.get("value") is None else options["value"]
     return (
@@ -360,4 +370,10 @@ for _name, _signature in {
     "scatter_add": "input, dim, index, src",
     "scatter_reduce": "input, dim, index, src, reduce, *, include_self=True",
 }.items():
-    rule(*spellings(_name), name=_name, signature=_signature, infer=written)(scatter)
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature=_signature,
+        normalize=_there if _name == "index_put" else in_range() if "dim" in _signature else None,
+        infer=written,
+    )(scatter)

@@ -6,6 +6,7 @@ In: the params of indexing and of assignment. Out: entries, and what kind each i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from rfgraph.graph import Operand, Shape
 from rfgraph.graph.calls import outputs_of
-from rfgraph.language.vocabulary import Params
+from rfgraph.language.vocabulary import Normalize, Params
 
 MASKS = (torch.bool, torch.uint8)
 """The dtypes of index tensors that say where, not which."""
@@ -21,18 +22,65 @@ MASKS = (torch.bool, torch.uint8)
 
 def normalize_index(params: Params, shapes: Sequence[Shape]) -> Params:
     """`index` as a tuple with one entry per operand dim or new dim: ellipsis and masks written out."""
-    index = params["index"]
+    index, shape = params["index"], tuple(params["input"].shape)
     entries: list[object] = []
+    masked: dict[int, int] = {}  # id of an index that a mask was -> the size of the mask there
     for entry in map(_plain, index if isinstance(index, tuple) else [index]):
-        entries += entry.detach().cpu().nonzero(as_tuple=True) if _is_mask(entry) else [entry]
+        if _is_mask(entry):
+            places = entry.detach().cpu().nonzero(as_tuple=True)
+            masked.update((id(each), size) for each, size in zip(places, entry.shape, strict=True))
+            entries += places
+        else:
+            entries.append(entry)
     used = sum(not (entry is None or entry is Ellipsis or is_flag(entry)) for entry in entries)
     dots = [i for i, entry in enumerate(entries) if entry is Ellipsis]
-    fill = [slice(None)] * (len(params["input"].shape) - used)
+    fill = [slice(None)] * (len(shape) - used)
     if dots:
         entries[dots[0] : dots[0] + 1] = fill
     else:
         entries += fill
+    at_dims = (entry for entry in entries if not (entry is None or is_flag(entry)))
+    for dim, (entry, size) in enumerate(zip(at_dims, shape, strict=False)):
+        if masked.get(id(entry), size) != size:
+            raise ValueError(
+                f"a mask of size {masked[id(entry)]} is none of dim {dim}, of size {size}"
+            )
+        if is_constant(entry):
+            check(entry, size, f"dim {dim}", signed=True)
     return {**params, "index": tuple(entries)}
+
+
+def in_range(dims: str = "dim", signed: bool = False) -> Normalize:
+    """A `normalize` that refuses a constant index which names a position that is not there.
+
+    Args:
+        dims: the name of the dim that is indexed; empty where the index counts all elements.
+        signed: whether torch counts negative ones from the end.
+    """
+
+    def normalize(params: Params, shapes: Sequence[Shape]) -> Params:
+        index, shape = params["index"], params["input"].shape
+        if is_constant(index) and shape:
+            dim = params[dims] % len(shape) if dims else 0
+            size, told = (shape[dim], f"dim {dim}") if dims else (prod(shape), "all elements")
+            check(index, size, told, signed)
+        return params
+
+    return normalize
+
+
+def check(index: torch.Tensor, size: int, told: str, signed: bool = False) -> None:
+    """Refuse what torch refuses.
+
+    Raises:
+        ValueError: an index outside of the size.
+    """
+    if not index.numel():
+        return
+    least, most = (int(each) for each in index.detach().aminmax())
+    if least < (-size if signed else 0) or most >= size:
+        wrong = most if most >= size else least
+        raise ValueError(f"index {wrong} is out of range for {told}, of size {size}")
 
 
 def _plain(entry: Any) -> Any:

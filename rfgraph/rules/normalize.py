@@ -226,6 +226,7 @@ for _name, _module in {
 }.items():
     rule(
         *spellings(_name, _module),
+        *((torch._safe_softmax,) if _name == "softmax" else ()),
         name=_name,
         signature="input, dim=None, _stacklevel=3, dtype=None",
         normalize=_soft_dim,

@@ -28,7 +28,7 @@ from rfgraph.language.reads import (
 )
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
-from rfgraph.rules.indices import is_constant
+from rfgraph.rules.indices import in_range, is_constant
 from rfgraph.rules.registry import rule, spellings
 from rfgraph.rules.select import looked_up, picked
 
@@ -151,7 +151,11 @@ def affine_grid(node: Node) -> Reads:
     return (mixed(rank, range(1, rank), "linear"),)
 
 
-@rule(*spellings("take"), signature="input, index, *, out=None")
+@rule(
+    *spellings("take"),
+    signature="input, index, *, out=None",
+    normalize=in_range(dims="", signed=True),
+)
 def take(node: Node) -> Reads:
     """Take: positions in the order of elements, as if there were one dim.
 
@@ -169,7 +173,7 @@ def take(node: Node) -> Reads:
         return (whole(len(source.shape), "data-dependent", source.index), *own) if is_read else own
     shape, flat = node.operand_shapes[0], index.detach().cpu()
     if len(shape) == 1:
-        return (Read(0, (looked_up(range(rank), flat % shape[0], shape[0]),), picks=True),)
+        return (Read(0, (looked_up(range(rank), flat, shape[0]),), picks=True),)
     places = np.unravel_index((flat % max(prod(shape), 1)).numpy(), shape)
     return (Read(0, tuple(_flattened(rank, each) for each in places), picks=True),)
 

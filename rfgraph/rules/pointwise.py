@@ -13,7 +13,7 @@ from torch import nn
 
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Read, Reads, along, broadcast, every, fixed, same, table
+from rfgraph.language.reads import Read, Reads, along, broadcast, fixed, same, table
 from rfgraph.language.vocabulary import Masks, Params
 from rfgraph.rules.common import broadcast_shapes, unchanged
 from rfgraph.rules.masks import (
@@ -275,31 +275,6 @@ for _name in (
         signature="input, *operands, **options",
         values=("operands", *_FILLING),
     )(constant)
-
-
-@rule(
-    *spellings("embedding", nn.Embedding),
-    signature="input, weight=None, padding_idx=None, max_norm=None, norm_type=2.0, "
-    "scale_grad_by_freq=False, sparse=False",
-)
-def embedding(node: Node) -> Reads:
-    """Look-up of a row of a table for each index.
-
-    Reads:      the index at the output's own position; nothing along the embedding dim. Of a table
-                computed from the input, all rows at the output's position along the embedding dim.
-    Formula:    R(o) = {o} along each dim of the indices.
-    Example:    indices (2, 5) and rows of 8: output (1, 3, 6) reads index (1, 3).
-    Precision:  exact.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html
-    """
-    index, rows = node.params["input"], node.params["weight"]
-    reads: list[Read] = []
-    if isinstance(index, Operand):
-        reads.append(same(len(index.shape), index.index))
-    if isinstance(rows, Operand):
-        dims = every("data-dependent"), along(len(node.shape) - 1)
-        reads.append(Read(rows.index, dims))
-    return tuple(reads)
 
 
 @rule(*spellings("glu", nn.GLU), signature="input, dim=-1")

@@ -15,10 +15,10 @@ import torch
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.language.reads import Place, Read, Reads, along, every, fixed, lookup, same, table
+from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import along_dim, data_dependent, nonnegative
-from rfgraph.rules.indices import MASKS, is_constant, is_fancy, is_flag, normalize_index
+from rfgraph.rules.indices import MASKS, is_fancy, is_flag, normalize_index
 from rfgraph.rules.moves import moves
 from rfgraph.rules.registry import rule, spellings
 
@@ -108,7 +108,7 @@ def getitem(node: Node) -> Reads:
     entries, own = node.params["index"], node.operand_shapes[0]
     if any(map(is_flag, entries)):
         return picking(moves(node, _indexed, by=("index",)))
-    indices = _index_tensors(entries, own)
+    indices = _index_tensors(entries)
     if indices is None:
         return data_dependent(node)
     start, rank = _where_indexed(entries, indices)
@@ -136,19 +136,17 @@ def _indexed(input: torch.Tensor, index: Any) -> torch.Tensor:
     return input[index]
 
 
-def _index_tensors(entries: Sequence[object], own: Shape) -> list[torch.Tensor] | None:
+def _index_tensors(entries: Sequence[Any]) -> list[torch.Tensor] | None:
     """The constant index of every indexed dim, broadcast to each other; None: not all are constant."""
     found: list[torch.Tensor] = []
-    for dim, entry in enumerate(entry for entry in entries if entry is not None):
-        if not is_fancy(entry):
-            continue
+    for entry in filter(is_fancy, entries):
         parts = entry if isinstance(entry, list | tuple | range) else ()
         if isinstance(entry, Operand) or any(isinstance(part, Operand) for part in parts):
             return None
         index = torch.as_tensor(entry).detach()
         if index.is_meta:
             return None
-        found.append(index.cpu().remainder(max(own[dim], 1)))
+        found.append(index.cpu())
     return list(torch.broadcast_tensors(*found)) if found else []  # type: ignore[no-untyped-call]
 
 
@@ -161,13 +159,15 @@ def _where_indexed(entries: Sequence[object], indices: Sequence[torch.Tensor]) -
     return first if all(slots[first : first + count]) else 0, indices[0].ndim
 
 
-def looked_up(dims: Sequence[int], index: torch.Tensor, size: int = 0) -> Place:
+def looked_up(dims: Sequence[int], index: torch.Tensor, size: int) -> Place:
     """The output position over `dims` reads at the constant `index`: a table of the dims it varies on.
 
-    `size`: see `picked`.
+    `size`: of the dim that is indexed, from whose end negative ones are counted; see `picked`.
     """
     if not index.numel():
         return picked(dims[0], ())  # no position reads anything
+    counted = "counts from the end at this size" if bool((index < 0).any()) else ""
+    index = index.remainder(size) if counted else index
     varying = [
         dim for dim in range(index.ndim) if not bool((index == index.narrow(dim, 0, 1)).all())
     ]
@@ -176,7 +176,7 @@ def looked_up(dims: Sequence[int], index: torch.Tensor, size: int = 0) -> Place:
             index = index.narrow(dim, 0, 1)
     values = index.reshape([index.shape[dim] for dim in varying])
     if not varying and index.numel():
-        return fixed(int(values))
+        return fixed(int(values), counted)
     if len(varying) <= 1:
         return picked(dims[varying[0]] if varying else dims[0], values.flatten().tolist(), size)
     return lookup(
@@ -219,55 +219,6 @@ def select(node: Node) -> Reads:
 def _without(dim: int, rank: int, read: Place) -> tuple[Place, ...]:
     """`read` at `dim`, which the output lacks; the same position elsewhere."""
     return tuple(read if d == dim else along(d - (d > dim)) for d in range(rank))
-
-
-@rule(*spellings("index_select"), signature="input, dim, index")
-def index_select(node: Node) -> Reads:
-    """Index select.
-
-    Reads:      along `dim`, the indexed positions; all of it where the index is computed.
-    Formula:    R(o) = {index[o]} along dim.
-    Example:    index (4, 0): output 1 reads {0}.
-    Precision:  exact for a constant index.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.index_select.html
-    """
-    if not node.shape:
-        return data_dependent(node)
-    rank = len(node.shape)
-    dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
-    if is_constant(index):
-        size = node.operand_shapes[0][dim]
-        place = looked_up((dim,), index.detach().cpu().reshape(-1), size)
-        return picking(along_dim(node, dim, place))
-    own = Read(index.index, (along(dim),) * len(index.shape))
-    return (*_picked_anywhere(node, dim), own)
-
-
-def _picked_anywhere(node: Node, dim: int) -> Reads:
-    """All of `dim` of what is picked from; nothing of a tensor of the model."""
-    if not isinstance(node.params["input"], Operand):
-        return ()
-    return along_dim(node, dim, every("data-dependent"))
-
-
-@rule(*spellings("gather"), signature="input, dim, index, sparse_grad=False")
-def gather(node: Node) -> Reads:
-    """Gather: an index of its own for every output position.
-
-    Reads:      along `dim`, the position that the index holds there; all of it where it is computed.
-    Formula:    R(o) = o, with index[o] along dim.
-    Example:    dim 1, index ((2, 0),): output (0, 1) reads (0, 0).
-    Precision:  exact for a constant index.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.gather.html
-    """
-    if not node.shape:
-        return data_dependent(node)
-    rank = len(node.shape)
-    dim, index = nonnegative(node.params["dim"], rank), node.params["index"]
-    if is_constant(index):
-        size = node.operand_shapes[0][dim]
-        return along_dim(node, dim, looked_up(range(rank), index.detach().cpu(), size))
-    return (*_picked_anywhere(node, dim), same(rank, index.index))
 
 
 @rule(*spellings("unbind"), signature="input, dim=0")
@@ -356,16 +307,3 @@ for _name, _targets, _signature in (
     ("unsafe_split_with_sizes", spellings("unsafe_split_with_sizes"), "input, split_sizes, dim=0"),
 ):
     rule(*_targets, name=_name, signature=_signature, normalize=_normalize_pieces)(split)
-
-
-@rule(*spellings("one_hot"), signature="input, num_classes=-1")
-def one_hot(node: Node) -> Reads:
-    """One row of zeros and a one for each index.
-
-    Reads:      the index at the output's own position; nothing along the new dim.
-    Formula:    R(o) = {o} along each dim of the indices.
-    Example:    indices (2, 5): output (1, 3, 6) reads index (1, 3).
-    Precision:  exact.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.one_hot.html
-    """
-    return (same(len(node.shape) - 1),)

@@ -53,6 +53,8 @@ def _weights(gates: int, inputs: int, hidden: int, directions: int = 1) -> list[
 
 
 _RNN = (True, 1, 0.0, False, False, False)
+_PACKED = (True, 1, 0.0, False, False)
+_PACKED_BOTH = (True, 1, 0.0, False, True)
 _LSTM_BOTH = (True, 1, 0.0, False, True, True)
 CASES: dict[str, list[tuple[Any, ...]]] = {
     "slice": [
@@ -160,6 +162,25 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "gru.input": [(aten.gru.input, x(5, 2, 3), held(1, 2, 4), _weights(3, 3, 4), *_RNN)],
     "rnn_tanh.input": [(aten.rnn_tanh.input, x(5, 2, 3), held(1, 2, 4), _weights(1, 3, 4), *_RNN)],
     "rnn_relu.input": [(aten.rnn_relu.input, x(5, 2, 3), held(1, 2, 4), _weights(1, 3, 4), *_RNN)],
+    "lstm.data": [
+        (aten.lstm.data, x(6, 3), index(3, 2, 1), [held(1, 3, 4), held(1, 3, 4)], _weights(4, 3, 4), *_PACKED),
+        (aten.lstm.data, x(6, 3), index(2, 2, 2), [held(2, 2, 4), held(2, 2, 4)], _weights(4, 3, 4, 2), *_PACKED_BOTH),
+    ],
+    "gru.data": [
+        (aten.gru.data, x(6, 3), index(3, 1, 1, 1), held(1, 3, 4), _weights(3, 3, 4), *_PACKED),
+        (aten.gru.data, x(7, 3), index(3, 2, 2), held(1, 3, 4), _weights(3, 3, 4)[:2], False, *_PACKED[1:]),
+    ],
+    "rnn_tanh.data": [(aten.rnn_tanh.data, x(6, 3), index(3, 2, 1), held(1, 3, 4), _weights(1, 3, 4), *_PACKED)],
+    "rnn_relu.data": [(aten.rnn_relu.data, x(6, 3), index(3, 2, 1), held(1, 3, 4), _weights(1, 3, 4), *_PACKED)],
+    "_pack_padded_sequence": [
+        (aten._pack_padded_sequence.default, x(5, 3, 2), index(5, 2, 2), False),
+        (aten._pack_padded_sequence.default, x(2, 5, 3), index(4, 4), True),
+    ],
+    "_pad_packed_sequence": [
+        (aten._pad_packed_sequence.default, x(6, 2), index(3, 2, 1), True, 0.5, 5),
+        (aten._pad_packed_sequence.default, x(6, 2), index(2, 2, 2), False, 0.0, 3),
+    ],
+    "pad_sequence": [(aten.pad_sequence.default, [x(3, 2), x(5, 2), x(1, 2)], True, 0.5)],
     # by their own name
     "named": [
         (aten.add.Tensor, x(2, 7), x(7), {"alpha": 3}),

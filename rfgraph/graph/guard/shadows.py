@@ -12,10 +12,12 @@ from typing import Any, TypeAlias
 
 import torch
 
+from rfgraph.errors import CaptureError
 from rfgraph.graph.calls import Args
 from rfgraph.graph.guard.contents import has_memory
 from rfgraph.graph.guard.kept import Kept
 from rfgraph.graph.guard.writes import written
+from rfgraph.graph.wrapped import within
 
 _Key: TypeAlias = tuple[str, int]
 _Memory: TypeAlias = torch.Tensor | torch.UntypedStorage
@@ -55,6 +57,7 @@ class Shadows:
         if self._owned is None:
             self._owned = frozenset(map(_key, self._kept.tensors))
         if key in self._owned:
+            _refuse_wrapped(tensor)
             self._memory[key] = _copied(tensor)
 
     def _read(self, value: Any) -> Any:
@@ -75,6 +78,7 @@ class Shadows:
         memory = self._memory.get(_key(tensor))
         if memory is None:
             return tensor
+        _refuse_wrapped(tensor)
         shadow = _seen_as(tensor, memory)
         self._shadows[id(tensor)] = tensor, shadow
         self._originals[id(shadow)] = tensor
@@ -96,9 +100,19 @@ def _has_storage(tensor: torch.Tensor) -> bool:
 
 def _key(tensor: torch.Tensor) -> _Key:
     """Equal for tensors that share memory."""
+    tensor = within(tensor)
     if not _has_storage(tensor):
         return "tensor", id(tensor)
     return "storage", int(tensor.untyped_storage()._cdata)
+
+
+def _refuse_wrapped(tensor: torch.Tensor) -> None:
+    """A function that `torch.func` transforms cannot be given a shadow: it has wrapped the tensor before."""
+    if within(tensor) is not tensor:
+        raise CaptureError(
+            "torch.func transforms a function that writes into a tensor of the model, or reads one that was "
+            "written, which cannot be followed; write it for all of the tensor at once, or clone() it first"
+        )
 
 
 def _copied(tensor: torch.Tensor) -> _Memory:

@@ -129,7 +129,10 @@ def embedding(call: Called, *args: object, **kwargs: object) -> Tensor:
     p = arguments("input, weight", args, kwargs)
     index, weight = p["input"], p["weight"]
     terms = [index.value.unsqueeze(-1)] if isinstance(index, Twin) else []
-    terms += [mean(weight.value, [0], keepdim=False)] if isinstance(weight, Twin) else []
+    if isinstance(weight, Twin) and isinstance(index, Twin):
+        terms.append(mean(weight.value, [0], keepdim=False))
+    elif isinstance(weight, Twin):
+        terms.append(weight.value[index])
     return average(*terms).expand(*index.shape, weight.shape[-1])
 
 

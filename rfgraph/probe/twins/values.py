@@ -236,7 +236,7 @@ def normalize(call: Called, *args: object, **kwargs: object) -> Tensor:
     return _and_mean(call, p["input"].value, _dims(p["dim"], p["input"].ndim))
 
 
-@twin("softmax log_softmax softmin")
+@twin("softmax safe_softmax log_softmax softmin")
 def softmax(call: Called, *args: object, **kwargs: object) -> Tensor:
     """The element and the mean over what of `dim` is not -inf; where it is itself, 0, or its logarithm."""
     p = arguments("input, dim=None", args, kwargs)

@@ -29,12 +29,19 @@ class Masked:
 
     `where` is a boolean tensor that broadcasts to the shape of the tensor it describes. `value` is 0, by
     which a product reads nothing of its other factor; or -inf, or `LOW` for a number as good as that, which
-    a softmax turns into 0. Such a number, *added* to what is read, hides nothing by itself (not `hides`).
+    a softmax turns into 0. Such a number, *added* to what is read, hides nothing by itself (not `hides`);
+    of a mask that has both, -inf does, at the positions `hidden`.
     """
 
     where: Tensor
     value: float
     hides: bool = True
+    hidden: Tensor | None = None
+
+    @property
+    def hiding(self) -> Tensor | None:
+        """The positions that read nothing."""
+        return self.where if self.hides else self.hidden
 
     @property
     def is_low(self) -> bool:
@@ -42,8 +49,8 @@ class Masked:
         return self.value <= LOW
 
     def at(self, where: Tensor) -> Masked:
-        """The same, of other positions."""
-        return replace(self, where=where)
+        """The same, of other positions, of which it is not said which alone hide."""
+        return replace(self, where=where, hidden=None)
 
 
 class Axis(NamedTuple):

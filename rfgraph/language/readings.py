@@ -96,7 +96,7 @@ def _opened(reads: Reads, node: Node) -> Reads:
 def _open_ended(read: Read, node: Node) -> Read:
     """See `_opened`. What has a reason to hold at this size only is not longer at another."""
     places: list[Place] = []
-    for place, size in zip(read.dims, node.operand_shapes[read.operand], strict=True):
+    for place, size in zip(read.dims, read.sizes(node.operand_shapes), strict=True):
         length = node.shape[place.dims[0]] if place.bounded and not place.reason else 0
         is_last = length > 0 and size - 1 in place.positions((length - 1,))
         places.append(opened(place) if is_last else place)

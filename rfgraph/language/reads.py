@@ -183,6 +183,8 @@ class Regroup(NamedTuple):
 class Read:
     """What one output position reads of operand number `operand`: one `Place` for each of its dims.
 
+    An operand without dims is read everywhere, or, by one place, as if it had one dim of one position.
+
     `picks`: positions are picked of a dim, of which others may read something else.
     """
 
@@ -195,6 +197,10 @@ class Read:
         if Regroup in map(type, entries):
             places = [d.place(i) if isinstance(d, Regroup) else d for i, d in enumerate(entries)]
             object.__setattr__(self, "dims", tuple(places))
+
+    def sizes(self, operand_shapes: Sequence[Shape]) -> Shape:
+        """The sizes of the operand's dims, one for each place."""
+        return operand_shapes[self.operand] or (1,) * len(self.dims)
 
 
 Reads: TypeAlias = Sequence[Read]
@@ -333,6 +339,29 @@ def broadcast(operand_shape: Shape, shape: Shape, operand: int = 0) -> Read:
     return Read(operand, tuple(dims))
 
 
+def where(
+    read: Read, dims: Sequence[int], holds: Callable[[tuple[int, ...]], bool], reason: str
+) -> Read:
+    """`read`, at the positions along some output dims at which a condition holds; elsewhere nothing.
+
+    `holds` takes a position over `dims`. It is exact at this size, for this `reason`.
+    """
+    places = read.dims or (fixed(0),)
+    number = next((n for n, p in enumerate(places) if p.dims and set(p.dims) <= set(dims)), 0)
+    place = places[number]
+    over = tuple(sorted({*place.dims, *dims}))
+    own, asked = ([over.index(dim) for dim in each] for each in (place.dims, dims))
+
+    def at(index: tuple[int, ...]) -> Iterable[int]:
+        if not holds(tuple([index[n] for n in asked])):
+            return ()
+        return place.positions(tuple([index[n] for n in own]))
+
+    is_law = bool(place.dims) and set(place.dims).isdisjoint(dims)  # all along the others together
+    only = Place(over, at, place.law if is_law else None, "", reason)
+    return replace(read, dims=(*places[:number], only, *places[number + 1 :]))
+
+
 def mixed(rank: int, dims: Iterable[int], kind: Kind, operand: int = 0) -> Read:
     """Each output position reads the same position, but the whole of `dims`."""
     chosen = frozenset(dims)
@@ -350,7 +379,7 @@ def check(reads: Reads, operand_shapes: Sequence[Shape], rank: int) -> str | Non
         if not 0 <= read.operand < len(operand_shapes):
             return f"reads operand {read.operand} of {len(operand_shapes)}"
         expected = len(operand_shapes[read.operand])
-        if len(read.dims) != expected:
+        if len(read.dims) not in (expected, expected or 1):
             return f"says {len(read.dims)} dims of operand {read.operand}, which has {expected}"
         for place in read.dims:
             for dim in place.dims:

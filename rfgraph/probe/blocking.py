@@ -27,7 +27,9 @@ _SELECT = frozenset(
 )
 """Their reads are decided by values, of which a NaN is one; a compiled `deform_conv2d` crashes on it."""
 _MASKABLE = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
-_SUMS = frozenset("add iadd radd sub isub rsub subtract".split())
+_SUMS = frozenset(
+    "add iadd radd sub isub rsub subtract addcmul addcdiv addmm baddbmm addmv addr addbmm".split()
+)
 _PRODUCTS = frozenset(
     "mul imul rmul multiply div truediv itruediv true_divide divide matmul imatmul rmatmul mm bmm mv dot "
     "vdot inner outer ger tensordot kron vecdot chain_matmul multi_dot addmm baddbmm addmv addr addbmm "

@@ -70,7 +70,7 @@ class Channels(Generic[Value]):
         apart = self._apart_in(name)
         if value is None or not apart:
             return value
-        shape, carrying = node.operand_shapes[read.operand], self._domain.carrying(value)
+        shape, carrying = read.sizes(node.operand_shapes), self._domain.carrying(value)
         dims = [
             dim
             for dim, (place, size) in enumerate(zip(read.dims, shape, strict=True))
@@ -141,14 +141,14 @@ class Channels(Generic[Value]):
                 found.update(read.dims[dim].dims)
             if len(reads) > 1:
                 found.update(d for place in read.dims if place.at is not None for d in place.dims)
-            elif node.shape != node.operand_shapes[read.operand]:
+            elif node.shape != read.sizes(node.operand_shapes):
                 found.update(_padded(read, node))
         return frozenset(found) if found else _NONE
 
 
 def _padded(read: Read, node: Node) -> Iterator[int]:
     """The dims of which a node has more than its operand, each of one position or none."""
-    for place, size in zip(read.dims, node.operand_shapes[read.operand], strict=True):
+    for place, size in zip(read.dims, read.sizes(node.operand_shapes), strict=True):
         law = place.law
         is_shift = law is not None and law.extent is None and law.relation.period == 1
         if is_shift and len(place.dims) == 1 and node.shape[place.dims[0]] > size:
@@ -168,7 +168,7 @@ def _read_of(read: Read, node: Node, some: Some, carrying: Collection[int]) -> S
 
 def _of_this_size(read: Read, node: Node, some: Some) -> Iterator[int]:
     """The node's dims along which no law says which of some of its positions read anything."""
-    for place, size in zip(read.dims, node.operand_shapes[read.operand], strict=True):
+    for place, size in zip(read.dims, read.sizes(node.operand_shapes), strict=True):
         dims = set(place.dims).intersection(some.dims)
         if dims and not (place.at is None or place.settled or _is_by_law(place, some, size)):
             yield from dims
@@ -218,7 +218,7 @@ def _taken(read: Read, dims: Sequence[int], node: Node, some: Some) -> Some | No
     found = [positions_of(read.dims[dim], index, node) for dim in dims]
     if None in found or (len(found) > 1 and not all(each.in_order for each in found if each)):
         return _EVERY
-    sizes = [node.operand_shapes[read.operand][dim] for dim in dims]
+    sizes = [read.sizes(node.operand_shapes)[dim] for dim in dims]
     columns = np.broadcast_arrays(*(each.positions for each in found if each))
     table = np.stack(columns)
     taken = np.zeros(sizes, np.bool_)

@@ -71,7 +71,7 @@ class Growth:
         said: set[int] = set()  # the dims that go along one of an operand
         lost = False
         for read in reads:
-            own = self._factors[node.operands[read.operand]]
+            own = self._factors[node.operands[read.operand]] or (frozenset(),) * len(read.dims)
             for dim, factors in _carried(read, own, node.shape).items():
                 found[dim] = max(found[dim], factors, key=len)
             said.update(dim for place in read.dims for dim in place.dims)

@@ -44,6 +44,8 @@ class Step:
 
     def image(self, sets: Array) -> Array:
         """The sets over the output's dims: each dim of the operand is replaced in turn."""
+        if sets.ndim <= len(self.places):
+            sets = sets[None]  # of a tensor without dims, which is read as one of one
         labels: list[int | None] = []  # of each dim of `sets` so far: the output dim it has become
         done = 0
         for dim, place in enumerate(self.places):

@@ -29,9 +29,10 @@ def hides(node: Node, dims: Collection[int]) -> bool:
     scale that are 0). Whole slices at either end of a dim, as a taper or a table of sines at 0 has them, do
     not count as long as the middle half is free: they lie at the border, of which a closed form says nothing.
     """
-    if node.masked is None or not node.masked.hides:
+    hiding = None if node.masked is None else node.masked.hiding
+    if hiding is None:
         return False
-    where = np.asarray(node.masked.where)
+    where = np.asarray(hiding)
     if not where.any():  # at this size
         return True
     lead = len(node.shape) - where.ndim
@@ -64,8 +65,8 @@ def leaves_out(read: Read, operand: Node, node: Node) -> bool:
     if found is None:
         return False
     hidden, dims = found
-    if node.masked is not None and node.masked.hides:
-        live = ~_laid_out(np.asarray(node.masked.where), len(node.shape))
+    if node.masked is not None and node.masked.hiding is not None:
+        live = ~_laid_out(np.asarray(node.masked.hiding), len(node.shape))
         hidden = hidden & live.any(axis=tuple(d for d in range(live.ndim) if d not in dims))
     return not hidden.any()
 

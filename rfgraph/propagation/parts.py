@@ -49,7 +49,11 @@ def carried_on(
     if any(place.at is not None and len(place.dims) > 1 for place in places):
         sets = _narrowed(sets)  # it may have undone another
         dims = frozenset(dim for dim in dims if sets.shape[dim] > 1) or dims
-    hiding = masked_dims(node) if node.masked is not None and node.masked.hides else frozenset()
+    hiding = (
+        masked_dims(node)
+        if node.masked is not None and node.masked.hiding is not None
+        else frozenset()
+    )
     return Part(dims | hiding if dims else dims, dims, sets)
 
 

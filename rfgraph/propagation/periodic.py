@@ -144,7 +144,7 @@ class PeriodicDomain:
         left = self._left(value, read, node)
         found = self._composed(left or value, read, node)
         moving = {digit.dim for scan in found.scans for digit in scan.digits}
-        if node.masked is not None and not node.masked.hides:
+        if node.masked is not None and node.masked.hiding is None:
             return replace(found, unmasked=Unmasked(node, found))
         if not moving or not hides(node, moving):
             return found

@@ -139,7 +139,7 @@ class AtSize:
         for node in reversed(nodes):
             for read in () if node.op == "input" else self._readings[node.name]:
                 operand = node.operands[read.operand]
-                places = enumerate(zip(read.dims, node.operand_shapes[read.operand], strict=True))
+                places = enumerate(zip(read.dims, read.sizes(node.operand_shapes), strict=True))
                 own = untold[node.name] if node.masked is None else frozenset[int]()
                 untold[operand] -= {
                     d for d, (p, n) in places if not _is_lost(p, n, node.shape, own)

@@ -11,7 +11,7 @@ from functools import partial, reduce
 
 import numpy as np
 
-from rfgraph.graph import Carry, Masked, Node
+from rfgraph.graph import Carry, Node
 from rfgraph.language.reads import Read
 from rfgraph.propagation.crops import bounds
 from rfgraph.propagation.image import Step
@@ -99,7 +99,7 @@ class SizedDomain:
 
     def compose(self, value: Sized, read: Read, node: Node) -> Sized | None:
         untold = _NO_DIMS if node.masked is not None else self._untold.get(node.name, _NO_DIMS)
-        shapes = node.operand_shapes[read.operand], node.shape
+        shapes = read.sizes(node.operand_shapes), node.shape
         step = Step(self.lattice, read.dims, *shapes, untold)
         image = partial(self._image, step, node)
         whole = value.whole
@@ -150,13 +150,13 @@ class SizedDomain:
     def _image(self, step: Step, node: Node, sets: Array) -> Array:
         """What the node reads of these sets of its operand, but where the model fixes its value."""
         image = step.image(sets)
-        if node.masked is not None and node.masked.hides:
-            image = self._unmasked(image, node.masked)
+        hiding = None if node.masked is None else node.masked.hiding
+        if hiding is not None:
+            image = self._unmasked(image, np.asarray(hiding))
         self._charge(image)
         return image
 
-    def _unmasked(self, sets: Array, masked: Masked) -> Array:
-        where = np.asarray(masked.where)
+    def _unmasked(self, sets: Array, where: Array) -> Array:
         where = where.reshape(*(1,) * (sets.ndim - 1 - where.ndim), *where.shape)
         shape = np.broadcast_shapes(where.shape, sets.shape[:-1])
         result: Array = np.broadcast_to(sets, (*shape, self.lattice.width)).copy()

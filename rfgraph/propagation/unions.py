@@ -111,7 +111,7 @@ class Unions:
 
     def _taken(self, read: Read, node: Node, carriers: frozenset[int]) -> Apart:
         """What a read takes of an operand, by position over the node's dims that carry no axis."""
-        name, sizes = node.operands[read.operand], node.operand_shapes[read.operand]
+        name, sizes = node.operands[read.operand], read.sizes(node.operand_shapes)
         apart, carrying = self._apart[name], self._carriers(name)
         own = apart.dims if isinstance(apart, Kinds) else ()
         picked: list[int] = []
@@ -153,7 +153,7 @@ def _fixed(value: Periodic) -> set[int]:
 
 def _is_same(read: Read, node: Node) -> bool:
     """Every position reads the same one."""
-    return is_unmoved(read, node.shape) and node.operand_shapes[read.operand] == node.shape
+    return is_unmoved(read, node.shape) and read.sizes(node.operand_shapes) == node.shape
 
 
 def _is_all(place: Place, size: int, node: Node) -> bool:
@@ -187,7 +187,7 @@ def _picked(read: Read, node: Node, picked: list[int], apart: Kinds | None) -> A
     nowhere = np.zeros(prod(sizes), np.int64)
     index |= {d: nowhere for place in places for d in place.dims if d not in index}
     found = [positions_of(place, index, node) for place in places]
-    labels = _labels(node.operand_shapes[read.operand], picked, apart)
+    labels = _labels(read.sizes(node.operand_shapes), picked, apart)
     if all(each is not None and each.in_order for each in found):
         columns = np.stack(
             [np.broadcast_to(each.positions, nowhere.shape) for each in found if each]

@@ -62,7 +62,7 @@ class UnrolledDomain(PeriodicDomain):
         """Single positions that stand in one place each vary along the dims that tell the places apart."""
         if all(scan.digits for scan in found.local):
             return found
-        dims = chosen(read.dims, node.operand_shapes[read.operand], node.shape)
+        dims = chosen(read.dims, read.sizes(node.operand_shapes), node.shape)
         if not dims:
             return found
         self.tables[node.name] = self.tables.get(node.name, frozenset()) | dims

@@ -6,6 +6,7 @@ In: nodes of the graph. Out: reads. One module per family; importing this packag
 from rfgraph.rules import (  # noqa: F401  (imported to register)
     assign,
     attention,
+    choose,
     conv,
     fill,
     layout,
@@ -23,6 +24,7 @@ from rfgraph.rules import (  # noqa: F401  (imported to register)
     reduce,
     resample,
     reshape,
+    scatter,
     select,
     spectral,
     unfold,

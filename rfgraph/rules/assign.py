@@ -9,23 +9,16 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from math import prod
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
-from torch.fx.node import map_aggregate
 
 from rfgraph.algebra.positions import Positions
 from rfgraph.algebra.relation import Relation
 from rfgraph.graph import Node, Operand, Shape
-from rfgraph.graph.calls import outputs_of
-from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, same, table
+from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, table
 from rfgraph.language.vocabulary import Params
-from rfgraph.rules.common import data_dependent, nonnegative, written
+from rfgraph.rules.common import nonnegative, written
 from rfgraph.rules.indices import in_range, is_constant, is_fancy, is_flag, normalize_index
-from rfgraph.rules.moves import moves, on_cpu
 from rfgraph.rules.registry import rule, spellings
+from rfgraph.rules.scatter import anywhere, scatter
 
 _REASON = "an assignment to a part of this size"
 
@@ -71,9 +64,9 @@ def setitem(node: Node) -> Reads:
     Formula:    along a sliced dim the value is read at (o - start) / step, where that is an integer
                 within the slice.
     Example:    x[1::3] = v on 8: output 4 reads v at 1, output 5 reads x at 5.
-    Precision:  exact for constant indices and masks; conservative for a value without dims, read
-                everywhere, and for an index that names a position twice. With computed indices the tensor
-                is read throughout and the value whole.
+    Precision:  exact for constant indices and masks. Conservative for an index that names a position twice,
+                by all that it puts there, and for computed ones: the tensor is read throughout and the value
+                whole.
     Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
     """
     entries = node.params["index"]
@@ -84,7 +77,9 @@ def setitem(node: Node) -> Reads:
     is_traced = isinstance(node.params["input"], Operand)
     reads = _elsewhere(entries, chosen, node.shape) if is_traced else []
     if isinstance(value, Operand):
-        reads.append(Read(value.index, _assigned(entries, chosen, node.shape, value.shape)))
+        is_all = all(len(c) == size for c, size in zip(chosen, node.shape, strict=True))
+        own = value.shape if is_all else value.shape or (1,)
+        reads.append(Read(value.index, _assigned(entries, chosen, node.shape, own)))
     return tuple(reads)
 
 
@@ -214,13 +209,12 @@ def indexed(node: Node) -> Reads:
                 the index sends here.
     Formula:    along dim, position o reads source[j] for every j with index[j] = o.
     Example:    index (4, 0), index_copy: output 4 reads source 0, output 1 reads the tensor at 1.
-    Precision:  exact for a constant index. Conservative for a computed one, by which all may be put here,
-                and for a value without dims, read everywhere.
+    Precision:  exact for a constant index. Conservative for a computed one, by which all may be put here.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_add_.html
     """
     params, rank = node.params, len(node.shape)
     if not is_constant(params["index"]) or not rank:
-        return _anywhere(node)
+        return anywhere(node)
     dim = nonnegative(params["dim"], rank)
     sent = [int(i) % max(node.shape[dim], 1) for i in params["index"].reshape(-1)]
     own = along(dim) if node.op == "index_add" else _but(dim, sent)
@@ -229,7 +223,8 @@ def indexed(node: Node) -> Reads:
         reads.append(Read(0, tuple(own if d == dim else along(d) for d in range(rank))))
     source, value = params.get("source"), params.get("value")
     if isinstance(value, Operand):
-        reads.append(Read(value.index, ()))
+        filled = table(dim, lambda o: (0,) if o in sent else (), None, _REASON)
+        reads.append(Read(value.index, (filled,)))
     if isinstance(source, Operand):
         put = table(dim, lambda o: [j for j, i in enumerate(sent) if i == o], None, _REASON)
         dims = tuple(put if d == dim else along(d) for d in range(len(source.shape)))
@@ -253,127 +248,3 @@ for _name, _rest in {
         normalize=in_range(signed=_name == "index_fill"),
         infer=written,
     )(indexed)
-
-
-def scatter(node: Node) -> Reads:
-    """Scatter, index_put, masked_scatter: an index says where a value goes, element by element.
-
-    Reads:      the tensor at the same position, but where it is replaced; of what is scattered, the
-                element that the index sends here.
-    Formula:    along dim, R(o) = {j : index[j] = o} of the source; {o} of the tensor where there is none,
-                or where the source joins it.
-    Example:    x.scatter(1, ((2, 0),), src): output (0, 2) reads src at (0, 0), output (0, 1) x at (0, 1).
-    Precision:  exact for a constant index. Conservative for one that is computed, or names a position
-                twice: then all that is scattered may come here, and the tensor is read throughout.
-    Documented: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.scatter_.html
-    """
-    way = _WAYS[node.op]
-    given = {name: node.params[name] for name in _WHERE if name in node.params}
-    is_traced = isinstance(node.params["input"], Operand)
-    if not _is_fixed(given.values()) or _is_twice(node.shape, way, given):
-        return _anywhere(node)
-    reads = moves(node, way.put, by=given)
-    if is_traced and way.joins(node.params):
-        return (same(len(node.shape)), *(read for read in reads if read.operand))
-    return reads
-
-
-def _anywhere(node: Node) -> Reads:
-    """What is put may come to any position, and the tensor may stay at any."""
-    everything = data_dependent(node)
-    is_traced = isinstance(node.params["input"], Operand)
-    return (same(len(node.shape)), *everything[1:]) if is_traced else everything
-
-
-def _is_fixed(where: Iterable[object]) -> bool:
-    """True where the model fixes all indices."""
-    leaves = (leaf for each in where for leaf in outputs_of([each]))
-    return all(is_constant(e) for e in leaves if isinstance(e, Operand | Tensor))
-
-
-def _is_twice(shape: Shape, way: _Way, where: Params) -> bool:
-    """True where an index names a position twice: which element is left there is not said."""
-    places = torch.arange(prod(shape)).reshape(shape)
-    given: Params = map_aggregate(dict(where), on_cpu)
-    named = way.named(places, **given).flatten().tolist()
-    return len(set(named)) < len(named)
-
-
-class _Way(NamedTuple):
-    """How elements are put somewhere.
-
-    Attributes:
-        put: the call, on arrays of positions; a number puts none.
-        named: of an array of places, those that the index names.
-        joins: whether what is there stays, by the params.
-    """
-
-    put: Callable[..., Tensor]
-    named: Callable[..., Tensor]
-    joins: Callable[[Params], bool]
-
-
-def _assigned_to(input: Tensor, index: Any, value: object) -> Tensor:
-    input = input.clone()
-    input[index] = value if isinstance(value, Tensor) else 0
-    return input
-
-
-def _index_put(input: Tensor, indices: Any, values: Tensor, **options: object) -> Tensor:
-    return _assigned_to(input, _whole_dims(indices), values)
-
-
-def _whole_dims(indices: Sequence[Tensor | None]) -> tuple[Any, ...]:
-    return tuple(slice(None) if index is None else index for index in indices)
-
-
-def _there(params: Params, shapes: Sequence[Shape]) -> Params:
-    """Refuses indices of positions that are not there."""
-    normalize_index({**params, "index": _whole_dims(params["indices"])}, shapes)
-    return params
-
-
-def _scattered(input: Tensor, dim: int, index: Tensor, src: object, **options: object) -> Tensor:
-    given = src if options.get("value") is None else options["value"]
-    return (
-        input.scatter(dim, index, given)
-        if isinstance(given, Tensor)
-        else input.scatter(dim, index, 0)
-    )
-
-
-def _masked(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    return input.masked_scatter(mask, source)
-
-
-def _gathered(places: Tensor, dim: int, index: Tensor) -> Tensor:
-    return places.gather(dim, index)
-
-
-_WHERE = ("dim", "index", "indices", "mask")
-_WAYS = {
-    "setitem": _Way(_assigned_to, lambda places, index: places[index], lambda params: False),
-    "index_put": _Way(
-        _index_put,
-        lambda places, indices: places[_whole_dims(indices)],
-        lambda params: bool(params["accumulate"]),
-    ),
-    "masked_scatter": _Way(_masked, lambda places, mask: places, lambda params: False),
-    "scatter": _Way(_scattered, _gathered, lambda params: params["reduce"] is not None),
-    "scatter_add": _Way(_scattered, _gathered, lambda params: True),
-    "scatter_reduce": _Way(_scattered, _gathered, lambda params: params["include_self"] is True),
-}
-for _name, _signature in {
-    "index_put": "input, indices, values, accumulate=False",
-    "masked_scatter": "input, mask, source",
-    "scatter": "input, dim, index, src=None, *, value=None, reduce=None",
-    "scatter_add": "input, dim, index, src",
-    "scatter_reduce": "input, dim, index, src, reduce, *, include_self=True",
-}.items():
-    rule(
-        *spellings(_name),
-        name=_name,
-        signature=_signature,
-        normalize=_there if _name == "index_put" else in_range() if "dim" in _signature else None,
-        infer=written,
-    )(scatter)

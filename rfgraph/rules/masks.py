@@ -52,7 +52,7 @@ def _low(least: Where, number: Where, hides: bool = True) -> Masked | None:
     low = either(least, number)
     if low is None:
         return None
-    return Masked(low, -inf) if number is None else Masked(low, LOW, hides)
+    return Masked(low, -inf) if number is None else Masked(low, LOW, hides, least)
 
 
 def beside_others(masked: Masked, rank: int, dim: int) -> Tensor:
@@ -143,7 +143,7 @@ def _hide(*values: Any) -> bool:
     return all(masked is None or masked.hides for masked in found)
 
 
-def _plain(condition: Any) -> Where:
+def plain(condition: Any) -> Where:
     """A constant condition; None for one that is computed."""
     found = constant(condition)
     return None if found is None else found.detach().to("cpu", torch.bool)
@@ -151,17 +151,17 @@ def _plain(condition: Any) -> Where:
 
 def filled(params: Params, shape: Shape) -> Masked | None:
     """`masked_fill(input, mask, value)`."""
-    input, mask, value = _three(params, ("input", "mask", "value"))
-    return _picked(_plain(mask), value, input)
+    input, mask, value = three(params, ("input", "mask", "value"))
+    return _picked(plain(mask), value, input)
 
 
 def chosen(params: Params, shape: Shape) -> Masked | None:
     """`where(condition, input, other)`."""
-    condition, input, other = _three(params, ("condition", "input", "other"))
-    return _picked(_plain(condition), input, other)
+    condition, input, other = three(params, ("condition", "input", "other"))
+    return _picked(plain(condition), input, other)
 
 
-def _three(params: Params, names: Sequence[str]) -> list[Any]:
+def three(params: Params, names: Sequence[str]) -> list[Any]:
     """Three operands, named or in order; None for one that is not there."""
     given = [*params.get("operands", ()), None, None, None]
     return [params.get(name, given[place]) for place, name in enumerate(names)]
@@ -180,6 +180,15 @@ def summed(params: Params, shape: Shape) -> Masked | None:
     for term in terms[1:]:
         zero = None if zero is None else _both(zero, fixed(term, 0.0, of_zeros=True))
     return _zero(zero)
+
+
+def added_to(params: Params, shape: Shape) -> Masked | None:
+    """A product added to a term, as in baddbmm and addcmul: -inf where the term is."""
+    term = params["input"] if "input" in params else params["operands"][0]
+    if params.get("beta", 1) != 1:
+        return None
+    least, number = lows(term)
+    return _low(least, number, hides=False)
 
 
 def subtracted(params: Params, shape: Shape) -> Masked | None:

@@ -17,6 +17,7 @@ from rfgraph.graph import Node, Operand, Shape
 from rfgraph.language.reads import Place, Read, Reads, along, broadcast, every, table, whole
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative
+from rfgraph.rules.masks import added_to
 from rfgraph.rules.products import Labels, contracted
 from rfgraph.rules.registry import rule, spellings
 
@@ -199,6 +200,7 @@ for _name, _pair, _terms in (
         name=_name,
         signature=f"input, {', '.join(_pair)}, *, beta=1, alpha=1, out=None",
         normalize=_summed,
+        masks=added_to,
     )(added_outer)
 
 

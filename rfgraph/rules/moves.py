@@ -41,21 +41,26 @@ def moves(node: Node, function: Callable[..., object], by: Collection[str] = ())
     Example:    rot90 of (2, 3): output (0, 1) reads (1, 2).
     Precision:  exact. A closed form along the dims that keep their step at twice the size, and where
                 the operand alone fills them; elsewhere, and of more than 4 million elements, at the
-                analysed size. Conservative for a tensor without dims beside others, and for computed
-                indices, by which everything is read.
+                analysed size. Conservative for computed indices, by which everything is read.
     Documented: https://docs.pytorch.org/docs/stable/tensor_view.html
     """
     if any(isinstance(leaf, Operand) for name in by for leaf in outputs_of([node.params[name]])):
         return data_dependent(node)
     ask = partial(_applied, node, function, by)
     is_asked = prod(node.shape) <= _MOST_ASKED
-    rank = max(map(len, node.operand_shapes))
+    rank = max(1, *map(len, node.operand_shapes))
     larger = [_larger(ask, dim) if is_asked else None for dim in range(rank)]
     parts = (
         _Moved(here, [None if parts is None else parts[here.operand] for parts in larger], node)
         for here in _here(node, ask)
     )
     return tuple(part.read() for part in parts if bool(part.here.read.any()))
+
+
+def moved(node: Node, operand: Operand, number: Tensor) -> Read:
+    """What is read of an operand of which each output element is one, by its `number`, or -1: none."""
+    own = operand.shape or (1,)
+    return _Moved(_Part(operand.index, own, number), [None] * len(own), node).read()
 
 
 def _here(node: Node, ask: Callable[[], list[_Part]]) -> list[_Part]:
@@ -132,7 +137,11 @@ def _applied(
     }
     result = outputs_of(function(**params))[node.output].to(torch.long)
     return [
-        _Part(i, own, (result - start).where((result >= start) & (result < start + prod(own)), -1))
+        _Part(
+            i,
+            own or (1,),
+            (result - start).where((result >= start) & (result < start + prod(own)), -1),
+        )
         for i, (own, start) in enumerate(zip(shapes, first, strict=False))
     ]
 
@@ -213,6 +222,8 @@ class _Moved:
 
     def read(self) -> Read:
         """What is read of the operand, dim by dim, and nothing where another one stands."""
+        if not self.node.operand_shapes[self.here.operand] and bool(self.here.read.all()):
+            return Read(self.here.operand, ())
         pairs = [self.along(dim) for dim in range(len(self.here.own))]
         reads, dims = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         said = reduce(torch.logical_and, map(self.here.along, dims), torch.tensor(True))

@@ -17,9 +17,8 @@ from rfgraph.language.reads import Read, Reads, along, broadcast, fixed, same, t
 from rfgraph.language.vocabulary import Masks, Params
 from rfgraph.rules.common import broadcast_shapes, unchanged
 from rfgraph.rules.masks import (
-    chosen,
+    added_to,
     divided,
-    filled,
     kept,
     multiplied,
     subtracted,
@@ -34,7 +33,7 @@ _CAST = "input, *asked, **options"
 _FILLING = ("fill_value", "data")
 
 
-def _broadcast(params: Params, shapes: Sequence[Shape]) -> Shape:
+def broadcast_operands(params: Params, shapes: Sequence[Shape]) -> Shape:
     """Torch's broadcasting over every tensor argument, those of the model included."""
     tensors = [*params["operands"], *params.values()]
     all_shapes = [tuple(t.shape) for t in tensors if isinstance(t, torch.Tensor | Operand)]
@@ -54,8 +53,8 @@ def pointwise(node: Node) -> Reads:
                 is read at 0.
     Formula:    R(o) = {o}.
     Example:    (2, 3, 5, 7) + (3, 1, 7): output (0, 1, 2, 3) reads (0, 1, 2, 3) and (1, 0, 3).
-    Precision:  exact. Conservative where a constant of the model leaves elements out, as in `where`
-                with a constant condition, masked_fill, tril: an operand counts as read everywhere.
+    Precision:  exact. Conservative where a constant of the model leaves elements out: an operand counts
+                as read everywhere.
     Documented: https://docs.pytorch.org/docs/stable/notes/broadcasting.html
     """
     shape = node.shape
@@ -211,6 +210,7 @@ _MASKS = {
     "add": summed,
     **dict.fromkeys(("sub", "subtract"), subtracted),
     **dict.fromkeys(("mul", "multiply"), multiplied),
+    **dict.fromkeys(("addcmul", "addcdiv"), added_to),
     **dict.fromkeys(("div", "divide", "true_divide"), divided),
 }
 _OF_ONE = frozenset(
@@ -229,9 +229,13 @@ def _masks_of(name: str) -> Masks | None:
 
 
 for _name in "add sub mul div floor_divide remainder pow neg abs clamp clip".split():
-    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_masks_of(_name))(
-        pointwise
-    )
+    rule(
+        *spellings(_name),
+        name=_name,
+        signature=_ANY,
+        infer=broadcast_operands,
+        masks=_masks_of(_name),
+    )(pointwise)
 
 for _name in (
     "eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
@@ -254,8 +258,6 @@ for _name in (
 ).split():
     rule(*spellings(_name), name=_name, signature=_ANY, masks=_masks_of(_name))(pointwise)
 
-for _name, _masks in {"where": chosen, "masked_fill": filled}.items():
-    rule(*spellings(_name), name=_name, signature=_ANY, infer=_broadcast, masks=_masks)(pointwise)
 for _name in ("tril", "triu"):
     rule(
         *spellings(_name),

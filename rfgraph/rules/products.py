@@ -16,6 +16,7 @@ from rfgraph.graph import Masked, Node, Operand, Shape
 from rfgraph.language.reads import Kind, Place, Read, Reads, along, broadcast, every, fixed, whole
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import broadcast_shapes
+from rfgraph.rules.masks import added_to
 from rfgraph.rules.registry import rule, spellings
 from rfgraph.rules.unmasked import attended
 from rfgraph.rules.zeros import fixed as zeros_in
@@ -236,6 +237,7 @@ for _name, _factors in {
         name=_name,
         signature=f"input, {_factors}, *, beta=1, alpha=1",
         normalize=_factored,
+        masks=added_to,
     )(added_product)
 
 

@@ -106,7 +106,7 @@ class _Way:
         if dim is None:
             needed.add(0)
             return
-        size, place = node.operand_shapes[read.operand][dim], read.dims[dim]
+        size, place = read.sizes(node.operand_shapes)[dim], read.dims[dim]
         is_crop = all(scan.crop is not None for scan in value.scans)
         if place.is_whole:  # of the axis, it is left out
             needed.update(range(size) if is_crop else ())

@@ -86,7 +86,7 @@ def _covers(look: Look, nodes: Sequence[Node]) -> bool:
                 if not place.dims and not place.is_whole:
                     of = node.operands[read.operand], dim
                     picked.setdefault(of, set()).update(place.positions(()))
-                    sizes[of] = node.operand_shapes[read.operand][dim]
+                    sizes[of] = read.sizes(node.operand_shapes)[dim]
     return any(
         size > 1 and picked[of] >= set(range(size)) and _carries(look, *of)
         for of, size in sizes.items()

@@ -48,7 +48,7 @@ def _pools(node: Node, readings: Readings) -> dict[int, int]:
     found: dict[int, int] = {}
     for read in readings[node.name]:
         for dim, (place, size) in enumerate(
-            zip(read.dims, node.operand_shapes[read.operand], strict=True)
+            zip(read.dims, read.sizes(node.operand_shapes), strict=True)
         ):
             if size > 1 and _is_all(place, size, node.shape):
                 found[dim] = size

@@ -34,10 +34,13 @@ def claimed(reads: Reads, operands: Sequence[Shape], shape: Shape) -> list[Marks
     """The reads of a node, position by position, for each operand."""
     found = [np.zeros((*shape, *own), bool) for own in operands]
     for read in reads:
-        own = operands[read.operand]
+        own = read.sizes(operands)
         for output in product(*map(range, shape)):
             chosen = [_inside(_at(place, output), own[d]) for d, place in enumerate(read.dims)]
-            found[read.operand][output + np.ix_(*chosen)] = True
+            if operands[read.operand]:
+                found[read.operand][output + np.ix_(*chosen)] = True
+            else:
+                found[read.operand][output] |= all(chosen)
     return found
 
 

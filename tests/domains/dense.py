@@ -37,8 +37,9 @@ def apply(operands: Sequence[Dense], reads: Sequence[Read], shape: Shape) -> Den
 def _read(read: Read, operands: Sequence[Dense], position: Shape) -> Iterator[Shape]:
     """The positions of the operand that one output position reads; none outside of it."""
     shape = operands[read.operand].shape
-    along = [list(_indices(d, size, position)) for d, size in zip(read.dims, shape, strict=True)]
-    return product(*along)
+    sizes = shape or (1,) * len(read.dims)  # what has no dims may be read as one of one
+    along = [list(_indices(d, size, position)) for d, size in zip(read.dims, sizes, strict=True)]
+    return product(*along) if shape else iter([()] if all(along) else [])
 
 
 def _indices(read: Place, size: int, position: Shape) -> Iterator[int]:

@@ -245,3 +245,23 @@ def test_what_is_left_of_rows_that_lie_along_channels_is_told_apart_by_one_probe
     (mismatch,) = rfgraph.verify(Writes(), (1, 1, 7, 2), rows="all").mismatches
     assert (mismatch.node, mismatch.probe, mismatch.local) == ("mix", "gradient", True)
     assert (mismatch.analytic, mismatch.numeric) == ((), (0, 2, 4, 6))
+
+
+def test_a_quarter_of_the_width_that_is_one_column_of_many_sizes_is_told_by_a_second_size() -> None:
+    """A quarter of 4 to 7 columns is one; the size that an analysis looks at is among them, that of 8 not.
+
+    Of the second size of `verify`, which looks at yet another, it says that they hold there only.
+    """
+
+    class Quarters(nn.Module):
+        def forward(self, x: Tensor, side: Tensor) -> Tensor:
+            x = x[..., x.shape[-1] // 4 :]
+            x = x[..., x.shape[-1] // 4 :]
+            return x * side
+
+    shapes = {"x": (1, 1, 4, 4), "side": (1, 1, 4, 3)}
+    (mismatch,) = rfgraph.verify(Quarters(), shapes).mismatches
+    assert (mismatch.node, mismatch.kind) == ("getitem", "size-dependent")
+    assert mismatch.numeric == mismatch.analytic
+    alone = rfgraph.analyze(Quarters(), {"x": (1, 1, 4, 8), "side": (1, 1, 4, 5)})
+    assert not any(node.rfs["x"].closed_form[1] for node in alone.nodes[2:])

@@ -83,7 +83,7 @@ class Claim:
         """
         for node, reads in zip(self.nodes, self.reads, strict=True):
             for read in reads:
-                for size, place in zip(node.operand_shapes[read.operand], read.dims, strict=True):
+                for size, place in zip(read.sizes(node.operand_shapes), read.dims, strict=True):
                     if place.at is not None and place.law is not None and len(place.dims) == 1:
                         yield from _broken(place, size, node.shape[place.dims[0]])
 

@@ -26,8 +26,11 @@ def lowered(
     for read in reads:
         own = operands[read.operand]
         for output in product(*map(range, shape)):
-            chosen = [inside(at(place, output), own[d]) for d, place in enumerate(read.dims)]
-            found[read.operand][(*output, *np.ix_(*chosen))] = True
+            if own:
+                chosen = [inside(at(place, output), own[d]) for d, place in enumerate(read.dims)]
+                found[read.operand][(*output, *np.ix_(*chosen))] = True
+            elif all(inside(at(place, output), 1) for place in read.dims):  # one, or none
+                found[read.operand][output] = True
     return found
 
 

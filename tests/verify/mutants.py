@@ -126,7 +126,7 @@ def mutants(reads: Reads, node: Node) -> Iterator[tuple[str, Reads]]:
     for number, read in enumerate(reads):
         for mutator in MUTATORS:
             for dim, entry in enumerate(read.dims):
-                wrong = mutator(entry, dim, node.operand_shapes[read.operand][dim], node)
+                wrong = mutator(entry, dim, read.sizes(node.operand_shapes)[dim], node)
                 if wrong is not None and wrong != entry:
                     yield (
                         f"{mutator.__name__}, read {number}, dim {dim}",

@@ -33,6 +33,20 @@ def added(call: Called, a: Operand, b: Operand, *args: object, **kwargs: Any) ->
     return _summed([_term(a), _term(b)], average(*traced((a, b))), _is_one(a, b))
 
 
+def added_to(term: Operand, value: Tensor) -> Tensor:
+    """A term, and what is added to it."""
+    if isinstance(term, Twin):
+        return _summed([], average(term.value, value), False)
+    return _summed([_term(term)], value, False)
+
+
+@twin("addcmul addcdiv")
+def added_product(call: Called, term: Operand, *factors: Operand, **options: Any) -> Tensor:
+    """A term, and a product or quotient of two tensors."""
+    values = [*map(without_low, traced(factors))] or [torch.ones((), dtype=torch.float64)]
+    return added_to(term, average(*values).expand(call.shape()) + 1.0)
+
+
 @twin("sub subtract rsub")
 def subtracted(call: Called, a: Operand, b: Operand, *args: object, **kwargs: Any) -> Tensor:
     """A difference: -inf, too, where a constant that is as good as inf is taken off.

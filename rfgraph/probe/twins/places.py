@@ -187,21 +187,43 @@ def gather(call: Called, value: Any, *args: object, **kwargs: object) -> Tensor:
     return average(*terms)
 
 
-@twin("index_add index_copy index_fill index_put scatter scatter_add scatter_reduce")
-def scattered(call: Called, value: Tensor, *args: Any, **kwargs: object) -> Tensor:
+@twin("index_add index_copy index_put")
+def added(call: Called, value: Tensor, *args: Any, **kwargs: object) -> Tensor:
     """With a constant index as it is, as a sum; else everything."""
     named = arguments("dim, index, source", args, kwargs)
-    indices = args[0] if call.name == "index_put" else named["index"]
-    if traced(indices) or call.name == "scatter_reduce":
+    if traced(args[0] if call.name == "index_put" else named["index"]):
         return average(plain(value), _everything(call))
-    if call.name == "index_fill":  # with a number that is none of the values, where it is one
-        put = arguments("dim, index, value", args, kwargs)["value"]
-        filling = put.value if isinstance(put, Twin) else 1.0
-        made: Tensor = torch.index_fill(plain(value), named["dim"], indices, filling)
-        return made
     options = {name: plain(entry) for name, entry in kwargs.items()}
     summed: Tensor = call.function(plain(value), *map(plain, args), **options)
     return summed
+
+
+@twin("index_fill")
+def filled_at(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
+    """The same, of a number that is none of the values."""
+    p = arguments("dim, index, value", args, kwargs)
+    if traced(p["index"]):
+        return average(plain(value), _everything(call))
+    put = p["value"]
+    filling = put.value if isinstance(put, Twin) else 1.0
+    made: Tensor = torch.index_fill(plain(value), p["dim"], p["index"], filling)
+    return made
+
+
+@twin("scatter scatter_add scatter_reduce")
+def scattered(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
+    """With a constant index what is put is added up, to what was there where that stays; else everything."""
+    p = arguments("dim, index, src=None, reduce=None", args, kwargs)
+    if traced(p["index"]):
+        return average(plain(value), _everything(call))
+    index, given = p["index"], kwargs.get("value", p["src"])
+    stays = kwargs.get("include_self", call.name == "scatter_add" or p["reduce"] is not None)
+    if isinstance(given, Tensor):  # torch has no gradient of one that is longer than its index
+        put = plain(given)[tuple(slice(n) for n in index.shape)]
+    else:
+        put = torch.ones(index.shape, dtype=torch.float64, device=index.device)
+    made: Tensor = plain(value).scatter_reduce(p["dim"], index, put, "sum", include_self=stays)
+    return made
 
 
 @twin("masked_scatter")

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rfgraph.probe.twins.arithmetic import added_to
 from rfgraph.probe.twins.constants import encoded, kept
 from rfgraph.probe.twins.encoding import average, mean, outweighed, without_low
 from rfgraph.probe.twins.twin import Called, Named, Result, Twin, arguments, nothing, traced, twin
@@ -188,7 +189,7 @@ def added_matmul(call: Called, added: Tensor, a: Tensor, b: Tensor, **options: o
         made = multilinear(_PRODUCTS.get(call.name, torch.matmul), a, b)
     else:
         made = torch.ones(call.shape(), dtype=torch.float64, device=a.device)
-    return biased(made, added)
+    return biased(made, added) if options.get("beta", 1) != 1 else added_to(added, made)
 
 
 @twin("einsum")

@@ -95,7 +95,7 @@ def lifted(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor
 @twin(
     "remainder fmod pow float_power eq ne lt le gt ge bitwise_and bitwise_or "
     "bitwise_xor logical_and logical_or logical_xor clamp clip clamp_min clamp_max maximum minimum "
-    "fmax fmin lerp addcmul addcdiv atan2 hypot xlogy logaddexp logaddexp2 ldexp heaviside copysign "
+    "fmax fmin lerp atan2 hypot xlogy logaddexp logaddexp2 ldexp heaviside copysign "
     "isclose bitwise_left_shift bitwise_right_shift nextafter arctan2 polar polygamma gcd lcm greater "
     "greater_equal less less_equal not_equal igamma igammac gammainc gammaincc xlog1py zeta "
     "chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w "

@@ -85,6 +85,7 @@ ONCE: dict[str, Callable[[Tensor], Tensor]] = {
 TWICE: dict[str, Callable[[Tensor], Tensor]] = {
     "scatter, twice": lambda x: x.scatter(2, SIDE, x[..., :3]),
     "index_put, twice": lambda x: x.index_put((at(0, 0), at(0, 0), at(1, 1)), x[0, 0, :2]),
+    "an index, twice, of more dims": _assign((..., at(1, 1)), lambda x: x[None, ..., :2]),
     "an index, twice": _assign((..., at(1, 1)), lambda x: x[..., :2]),
 }
 

@@ -93,7 +93,9 @@ def _put(node: Node, way: _Way, where: Params, source: Operand) -> Reads | None:
     """The same of indices of several dims: a read for each time that a position is named; None: too many."""
     count = prod(node.shape)
     named = way.named(torch.arange(count).reshape(node.shape), **map_aggregate(dict(where), on_cpu))
-    shape = source.shape[max(len(source.shape) - named.ndim, 0) :]  # it may begin with dims of size 1
+    shape = source.shape[
+        max(len(source.shape) - named.ndim, 0) :
+    ]  # it may begin with dims of size 1
     own = torch.arange(prod(shape)).reshape(shape).expand(named.shape)
     pairs = torch.stack([named.flatten(), own.flatten()])
     reads: list[Read] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import functools
 import random
+import threading
 import types
 import weakref
 from collections import Counter, OrderedDict, UserDict, defaultdict, deque
@@ -61,6 +62,13 @@ class OwnDict(dict):  # type: ignore[type-arg]
 
 class Other(nn.Identity):
     pass
+
+
+class Threads(threading.local):
+    """Attributes that each thread has for itself."""
+
+    def __init__(self) -> None:
+        self.last, self.seen = None, [1]
 
 
 @functools.lru_cache(maxsize=4)
@@ -132,6 +140,8 @@ class Hoard(nn.Module):
         self.plain, self.slotted, self.frozen = Plain(), Slotted(), Frozen()
         self.plain.owner = self  # type: ignore[attr-defined]
         self.space = types.SimpleNamespace(last=None)
+        self.thread, self.threads = threading.local(), Threads()
+        self.thread.last = None
         self.weak = weakref.WeakKeyDictionary({self.plain: 1})
         self.partial = functools.partial(with_default, memo=[])
         self.step, self.seen = closed_over()
@@ -298,6 +308,12 @@ MUTATIONS: dict[str, Any] = {
     "frozen": lambda m, x: (
         m.frozen.entries.append(x),
         object.__setattr__(m.frozen, "entries", [x]),
+    ),
+    "thread": lambda m, x: (setattr(m.thread, "last", x), setattr(m.thread, "more", x)),
+    "own thread": lambda m, x: (
+        setattr(m.threads, "last", x),
+        setattr(m.threads, "more", x),
+        m.threads.seen.append(x),
     ),
     "namespace": lambda m, x: (setattr(m.space, "last", x), setattr(m.space, "more", x)),
     "weak": lambda m, x: m.weak.update({m.frozen.__class__: x}),

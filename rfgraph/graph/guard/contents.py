@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import threading
 import types
 from collections import OrderedDict, deque
 from collections.abc import Iterable, MutableSequence, Sequence
@@ -188,6 +189,15 @@ def put_back_global(space: dict[str, object], name: str, value: object) -> None:
         space[name] = value
     elif not isinstance(now, types.ModuleType):  # what was imported meanwhile stays
         del space[name]
+
+
+def dict_of(thing: object) -> Entries | None:
+    """The attributes of an object; of a `threading.local`, those of this thread."""
+    kind = type(thing)
+    if issubclass(kind, threading.local):
+        own: Entries = threading.local.__getattribute__(thing, "__dict__")  # type: ignore[arg-type]
+        return own
+    return object.__getattribute__(thing, "__dict__") if kind.__dictoffset__ else None
 
 
 def put_back_class(kind: type, own: dict[str, object]) -> None:

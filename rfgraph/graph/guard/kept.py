@@ -181,9 +181,9 @@ class Kept:
         self._later(filter(None, plain))
 
     def _object(self, thing: object) -> None:
-        has_dict = type(thing).__dictoffset__ != 0
-        own = object.__getattribute__(thing, "__dict__") if has_dict else None
-        self._objects.append((thing, type(thing), own))
+        own = contents.dict_of(thing)
+        if not isinstance(thing, threading.local):  # whose dict, one a thread, cannot be another
+            self._objects.append((thing, type(thing), own))
         if own is not None:
             self._entries(own)
         for found in slots_of(type(thing)):

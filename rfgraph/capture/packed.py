@@ -65,11 +65,9 @@ def side_by_side(
     return torch.stack(filled, 0 if batch_first else 1)
 
 
-def given_to(module: nn.Module, args: Args, kwargs: Kwargs) -> PackedSequence | None:
-    """The packed sequence that a recurrent layer is called on."""
-    input = args[0] if args else kwargs.get("input")
-    is_packed = isinstance(module, nn.RNNBase) and isinstance(input, PackedSequence)
-    return input if is_packed else None  # type: ignore[return-value]
+def is_given(args: Args, kwargs: Kwargs) -> bool:
+    """Is a recurrent layer called on a packed sequence?"""
+    return isinstance(args[0] if args else kwargs.get("input"), PackedSequence)
 
 
 def layer(module: nn.RNNBase, input: PackedSequence, hx: Any = None) -> tuple[Any, Any]:

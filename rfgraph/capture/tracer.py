@@ -118,7 +118,7 @@ class Tracer(Recorder):
                 if self._can_leave and path:
                     return self._followed_or_left(module, original, args, kwargs)
                 return original(module, *args, **kwargs)
-            if packed.given_to(module, args, kwargs):
+            if isinstance(module, nn.RNNBase) and packed.is_given(args, kwargs):
                 return packed.layer(module, *args, **kwargs)  # type: ignore[arg-type]
             return self._record("call_module", module, args, kwargs, known=known)
         finally:

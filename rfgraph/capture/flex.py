@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def flex_attention(
     score_buffers: tuple[Any, ...] = (),
     mask_buffers: tuple[Any, ...] = (),
 ) -> tuple[Tensor, ...]:
-    """The attention, the logarithms of its sums (to base 2), and, since torch 2.9, the largest scores."""
+    """The attention, the logarithms of its sums (to base 2), and, in later versions, the largest scores."""
     groups = query.shape[1] // key.shape[1]
     key, value = (
         each.repeat_interleave(groups, 1) if groups > 1 else each for each in (key, value)
@@ -49,9 +49,10 @@ def flex_attention(
 
 
 def _returned() -> int:
-    """How many tensors this torch returns."""
-    version = torch.__version__.split(".")
-    return 3 if (int(version[0]), int(version[1])) >= (2, 9) else 2
+    """How many tensors this torch returns, as its own definition of the same says."""
+    from torch._higher_order_ops.flex_attention import math_attention  # loaded where it is called
+
+    return len(get_args(get_type_hints(math_attention)["return"]))
 
 
 SPELLED: Mapping[str, Callable[..., Any]] = {"flex_attention": flex_attention}

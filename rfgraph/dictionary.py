@@ -132,7 +132,11 @@ def _others(vocabulary: Vocabulary, public: set[int]) -> Iterator[tuple[Target, 
         if isinstance(target, str):
             yield target, "torch.ops." + target.replace("::", ".")
         elif id(target) not in public:
-            yield target, f"{target.__module__}.{target.__qualname__}".removeprefix("builtins.")
+            name = f"{target.__module__}.{target.__qualname__}".removeprefix("builtins.")
+            yield (
+                target,
+                name.replace("._VariableFunctionsClass.", "."),
+            )  # what torch keeps to itself
 
 
 def _known(vocabulary: Vocabulary, target: Target) -> Operator | None:

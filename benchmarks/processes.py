@@ -1,6 +1,6 @@
 """A measurement in a process of its own, so that its peak memory, torch included, is its own.
 
-In: arguments of `speed.py`. Out: what it printed as JSON. Callers: the benchmarks of memory.
+In: arguments of `speed.py`. Out: what it printed as JSON.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How the cost of an analysis grows with the model: deep stacks, each in a process of its own.
 
-In: nothing. Out: a table of seconds and memory. Callers: `speed.py --scaling`.
+In: nothing. Out: a table of seconds and memory.
 
 Stacks are made of convolutions of one channel on the meta device, and are analysed at a given
 shape; `analyze` and printing the report's last rows are timed apart, once, garbage collector included.

@@ -1,6 +1,6 @@
 """What every position of every node reads at one size: seconds and memory.
 
-In: nothing. Out: a table. Callers: `speed.py --sized`.
+In: nothing. Out: a table.
 
 Borders included, each model in a process of its own: a resnet50 at 224 by exact sets, and an
 encoder-decoder over 160,000 samples, where sets would not fit into the memory budget, by hulls. Exit 1

@@ -1,6 +1,6 @@
 """timm's models by name, one of each family, built without weights.
 
-In: a name. Out: the model, and the shape that it expects. Callers: the scripts in this folder.
+In: a name. Out: the model, and the shape that it expects.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """torchvision's models by name, built without weights and without the time to draw any.
 
-In: a name. Out: the model. Callers: the scripts in this folder.
+In: a name. Out: the model.
 """
 
 from __future__ import annotations

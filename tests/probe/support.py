@@ -1,6 +1,6 @@
 """What the tests of the probes share: a graph of a model, and naive probes to hold the real ones against.
 
-In: models. Out: graphs, index sets. Callers: the tests of this folder. No figure here comes from the
+In: models. Out: graphs, index sets. No figure here comes from the
 analysis: graphs are only what the probes run.
 """
 

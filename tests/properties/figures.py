@@ -4,7 +4,7 @@ In: a description. Out: counts of the rows that were held against the report, or
 
 Nothing of the analysis takes part: the model is run, one slab of the input is changed at a time, and the figures
 are worked out from the sets of positions whose change is seen. Where a border is read is followed in
-`agreement.py`, from the reads of each operator. Callers: the property tests, and `benchmarks/random_models.py`.
+`agreement.py`, from the reads of each operator.
 """
 
 from __future__ import annotations

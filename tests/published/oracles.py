@@ -1,4 +1,4 @@
-"""The figures of `oracles.json`, and how a field is held against them. Callers: the tests beside this."""
+"""The figures of `oracles.json`, and how a field is held against them."""
 
 from __future__ import annotations
 

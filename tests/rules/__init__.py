@@ -1,6 +1,6 @@
 """Examples for every rule of the registry: canonical operator -> examples.
 
-In: the families' tables. Out: `EXAMPLES`. Callers: `tests/test_registry.py`.
+In: the families' tables. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

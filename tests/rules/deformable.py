@@ -1,6 +1,6 @@
 """`torch.ops.torchvision.deform_conv2d` by its definition, where torchvision's compiled one is missing.
 
-In: nothing. Out: `deform_conv2d(input, weight, offset)`. Callers: the examples. A tap at place (i, j) of the
+In: nothing. Out: `deform_conv2d(input, weight, offset)`. A tap at place (i, j) of the
 kernel samples the input bilinearly at its own place plus the offset that the data give it.
 
 torchvision, where there is one, is imported first: to declare what its library then declares, too, ends

@@ -1,7 +1,7 @@
 """What an operator depends on, found by changing one operand element at a time.
 
 In: an example. Out: for each operand, which outputs changed with which of its elements; and the shapes
-of the outputs. Callers: `tests/test_registry.py`. No rule, no graph and no gradient is involved.
+of the outputs. No rule, no graph and no gradient is involved.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`Example`: one operator on small operands, to be held against its rule.
 
 In: a callable or a module, the shapes of its operands, how their elements are drawn. Out: what
-`tests/test_registry.py` captures, runs and compares. Callers: the tables of examples in this folder.
+`tests/test_registry.py` captures, runs and compares.
 """
 
 from __future__ import annotations

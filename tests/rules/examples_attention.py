@@ -1,6 +1,6 @@
 """Examples of attention: scaled-dot-product, and `nn.MultiheadAttention` in both layouts.
 
-In: tables of shapes. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of shapes. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Examples of operators that move positions, and of reshapes.
 
-In: tables of shapes. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of shapes. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Examples of normalisations, softmax and Fourier transforms.
 
-In: tables of shapes and options. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of shapes and options. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

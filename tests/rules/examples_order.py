@@ -1,6 +1,6 @@
 """Examples of operators that go through a dim in order, choose by data, assign, or cut windows.
 
-In: tables of names. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of names. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

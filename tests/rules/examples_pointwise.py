@@ -1,6 +1,6 @@
 """Examples of activations, arithmetic, comparisons, casts and constants; embedding and glu.
 
-In: tables of names. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of names. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Examples of pooling over windows and of adaptive pooling, 1 to 3 spatial dims.
 
-In: tables of geometries. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of geometries. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Examples of reductions over dims, and of products that sum over a dim.
 
-In: tables of names and shapes. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of names and shapes. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

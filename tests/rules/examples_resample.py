@@ -1,6 +1,6 @@
 """Examples of interpolation in every mode, pixel shuffle and unshuffle, channel shuffle.
 
-In: tables of sizes, factors and modes. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of sizes, factors and modes. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Examples of indexing, splitting, and putting tensors side by side.
 
-In: tables of indices. Out: `EXAMPLES`. Callers: `tests.rules`.
+In: tables of indices. Out: `EXAMPLES`.
 """
 
 from __future__ import annotations

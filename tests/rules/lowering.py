@@ -1,7 +1,7 @@
 """Reads -> a boolean tensor, position by position: the plainest reading of `rfgraph/reads.py`.
 
 In: a node's Reads and shapes. Out: for each operand, which output positions read which of its
-positions. Callers: `tests/test_registry.py`. Nothing of the library's own interpretation (domains,
+positions. Nothing of the library's own interpretation (domains,
 composition, `Relation.at`) is used: a relation is read off its period, advance and phases.
 """
 

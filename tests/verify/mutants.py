@@ -1,6 +1,6 @@
 """Faults to plant in rules: each alters what a rule says in one way that a wrong rule might.
 
-In: a rule. Out: the same rule, wrong. Callers: `test_seeded_faults.py`. A mutator that does not apply to
+In: a rule. Out: the same rule, wrong. A mutator that does not apply to
 a read gives None.
 """
 

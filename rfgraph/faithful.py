@@ -231,8 +231,9 @@ def _recorded(calls: list[_Call]) -> Iterator[None]:
     """Write down what every module returns. No module is changed for it."""
 
     def returned(module: nn.Module, args: object, result: object) -> None:
-        is_packed = isinstance(module, nn.RNNBase) and isinstance(result[0], PackedSequence)  # type: ignore[index]
-        calls.append(_Call(module, tuple(each.clone() for each in _tensors_in(result)), is_packed))
+        first = result[0] if isinstance(result, tuple) and result else None
+        tensors = tuple(each.clone() for each in _tensors_in(result))
+        calls.append(_Call(module, tensors, isinstance(first, PackedSequence)))
 
     handle = register_module_forward_hook(returned)
     try:

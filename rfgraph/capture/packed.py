@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from rfgraph.graph.calls import Args, Kwargs
-
-States: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 def pack(input: Tensor, lengths: Tensor, batch_first: bool) -> tuple[Tensor, Tensor]:
@@ -91,16 +89,14 @@ def layer(module: nn.RNNBase, input: PackedSequence, hx: Any = None) -> tuple[An
 
 def _by_step(outputs: Sequence[tuple[Tensor, int]], sizes: Tensor) -> Tensor:
     """Where among the groups' outputs, one behind the other, each element of the packed data is."""
-    starts: list[
-        tuple[int, int, int]
-    ] = []  # of each row: its first place, and the way to its next step
+    starts: list[tuple[int, int]] = []  # of each row: its first place, the way to its next step
     begin = 0
     for output, length in outputs:
         count = output.shape[1]
-        starts += [(begin + row, count, length) for row in range(count)]
+        starts += [(begin + row, count) for row in range(count)]
         begin += length * count
     steps = enumerate(sizes.tolist())
-    return torch.tensor([starts[row][0] + t * starts[row][1] for t, n in steps for row in range(n)])
+    return torch.tensor([first + t * way for t, n in steps for first, way in starts[:n]])
 
 
 def _lengths(batch_sizes: Tensor) -> list[int]:
@@ -133,16 +129,12 @@ def _own(state: Any, order: Tensor | None, start: int, stop: int) -> Any:
     return ordered if stop - start == state.shape[1] else ordered[:, start:stop]
 
 
-def _states(parts: Sequence[States], back: Tensor | None) -> States:
+def _states(parts: list[Any] | tuple[Any, ...], back: Tensor | None) -> Any:
     """The last states of all rows, in the order in which they came."""
-
-    def joined(*of_rows: Tensor) -> Tensor:
-        whole = torch.cat(of_rows, 1) if len(of_rows) > 1 else of_rows[0]
-        return whole if back is None else whole.index_select(1, back)
-
     if isinstance(parts[0], tuple):
-        return tuple(joined(*each) for each in zip(*parts, strict=True))
-    return joined(*parts)  # type: ignore[arg-type]
+        return tuple(_states(each, back) for each in zip(*parts, strict=True))
+    whole = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    return whole if back is None else whole.index_select(1, back)
 
 
 SPELLED: Mapping[str, Callable[..., Any]] = {

@@ -63,23 +63,8 @@ def _is_plain(target: object) -> TypeGuard[nn.RNNBase]:
 def _of_tensors(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:
     """`aten.lstm.input` and its like: the layer with these weights."""
 
-    def spelled(
-        input: Tensor,
-        hx: object,
-        weights: Sequence[Tensor],
-        has_biases: bool,
-        num_layers: int,
-        dropout: float,
-        train: bool,
-        bidirectional: bool,
-        batch_first: bool,
-    ) -> tuple[object, ...]:
-        layer = _layer(
-            kind, weights, has_biases, num_layers, dropout, bidirectional, batch_first, options
-        )
-        layer.train(train)
-        output, states = layer(input, tuple(hx) if isinstance(hx, list) else hx)
-        return (output, *states) if isinstance(states, tuple) else (output, states)
+    def spelled(input: Tensor, *given: Any) -> tuple[object, ...]:
+        return _run(kind, options, input, *given)
 
     return spelled
 
@@ -87,26 +72,32 @@ def _of_tensors(kind: str, **options: object) -> Callable[..., tuple[object, ...
 def _of_packed(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:
     """`aten.lstm.data` and its like: the same of the data of a packed sequence."""
 
-    def spelled(
-        data: Tensor,
-        batch_sizes: Tensor,
-        hx: object,
-        weights: Sequence[Tensor],
-        has_biases: bool,
-        num_layers: int,
-        dropout: float,
-        train: bool,
-        bidirectional: bool,
-    ) -> tuple[object, ...]:
-        layer = _layer(
-            kind, weights, has_biases, num_layers, dropout, bidirectional, False, options
-        )
-        layer.train(train)
-        packed = PackedSequence(data, batch_sizes)
-        output, states = layer(packed, tuple(hx) if isinstance(hx, list) else hx)
-        return (output.data, *states) if isinstance(states, tuple) else (output.data, states)
+    def spelled(data: Tensor, batch_sizes: Tensor, *given: Any) -> tuple[object, ...]:
+        return _run(kind, options, PackedSequence(data, batch_sizes), *given)
 
     return spelled
+
+
+def _run(
+    kind: str,
+    options: dict[str, object],
+    input: Tensor | PackedSequence,
+    hx: object,
+    weights: Sequence[Tensor],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool = False,
+) -> tuple[object, ...]:
+    layer = _layer(
+        kind, weights, has_biases, num_layers, dropout, bidirectional, batch_first, options
+    )
+    layer.train(train)
+    output, states = layer(input, tuple(hx) if isinstance(hx, list) else hx)
+    output = output.data if isinstance(output, PackedSequence) else output
+    return (output, *states) if isinstance(states, tuple) else (output, states)
 
 
 def _either(kind: str, **options: object) -> Callable[..., tuple[object, ...]]:

@@ -26,8 +26,10 @@ from rfgraph.graph.calls import outputs_of, plain
 _MOVES = frozenset(
     "getitem setitem narrow select index_select unbind chunk tensor_split split split_with_sizes t pad "
     "constant_pad roll flip fliplr flipud repeat tile repeat_interleave diagonal cat concat concatenate "
-    "stack hstack vstack dstack rot90".split()
+    "stack hstack vstack dstack rot90 index_fill".split()
 )
+_PUTS = frozenset(("setitem", "index_fill"))
+"""What may put a number, its `value`, at positions that are the same along all other dims, at any size."""
 _ALONE = frozenset(("tril", "triu"))
 _LARGEST = 1 << 26  # elements of an operand
 
@@ -107,7 +109,7 @@ def fixes(bound: Bound) -> bool:
     """True for a call that may fix something though nothing is fixed in its operands."""
     operator = bound.known
     if operator is None or operator.masks is None:
-        return bound.op == "setitem" and _fills(bound)
+        return bound.op in _PUTS and _fills(bound)
     if bound.op in _ALONE:
         return True
     held = [*bound.params.get("operands", ()), *bound.params.values()]
@@ -116,9 +118,9 @@ def fixes(bound: Bound) -> bool:
 
 def _fills(bound: Bound) -> bool:
     """True for a number that is put where a constant mask, or another tensor of the model, says."""
-    if bound.op != "setitem" or not isinstance(bound.params["value"], int | float):
+    if not isinstance(bound.params["value"], int | float):
         return False
-    index = outputs_of(bound.params["index"])
+    index = outputs_of([bound.params["index"]])
     return any(isinstance(entry, torch.Tensor) for entry in index)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._ops import OpOverload
+from torch._ops import OpOverload, OpOverloadPacket
 from torch.fx.node import Target
 from torch.overrides import is_tensor_method_or_property
 
@@ -61,10 +61,6 @@ from rfgraph.graph.wrapped import is_transforming
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
-_guarded = torch._C._EnableTorchFunction
-"""Within it, the guard looks again: code of the model runs on real tensors."""
-
-
 _SPELLED = {**packed.SPELLED, **recurrent.SPELLED, **flex.SPELLED}
 """Functions that are several operators, by their names."""
 
@@ -173,10 +169,15 @@ class Tracer(Recorder):
             return self.call(name, args, kwargs)
         if isinstance(function, OpOverload):
             return self._overload(function, args, kwargs)
-        if name in _SPELLED and function not in self._vocabulary.functions:
+        if name in _SPELLED and self._is_own(function):
             with functions(self):
                 return _SPELLED[name](*args, **kwargs)
         return self.call(function, args, kwargs)
+
+    def _is_own(self, function: object) -> bool:
+        """Is a function torch's own, which nobody has taught? Another library's may have its name."""
+        taught = self._vocabulary.functions
+        return function not in taught and not isinstance(function, OpOverloadPacket)
 
     def _answer(
         self, name: str, found: Traced, function: Callable[..., object], args: Args, kwargs: Kwargs

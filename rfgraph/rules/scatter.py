@@ -16,7 +16,7 @@ from torch.fx.node import map_aggregate
 
 from rfgraph.graph import Node, Operand, Shape
 from rfgraph.graph.calls import outputs_of
-from rfgraph.language.reads import Read, Reads, along, lookup, same, table
+from rfgraph.language.reads import Place, Read, Reads, along, same
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import data_dependent, nonnegative, written
 from rfgraph.rules.indices import in_range, is_constant, normalize_index
@@ -81,11 +81,7 @@ def _sent(node: Node, source: Operand) -> Reads:
         asked = tuple(position[d] if d == dim or d in varying else 0 for d in range(rank))
         return sent.get(asked, ())
 
-    put = (
-        lookup(over, at, _REASON)
-        if len(over) > 1
-        else table(dim, lambda o: at((o,)), None, _REASON)
-    )
+    put = Place(over, at, reason=_REASON)
     return (Read(source.index, tuple(put if d == dim else along(d) for d in range(rank))),)
 
 
@@ -93,9 +89,8 @@ def _put(node: Node, way: _Way, where: Params, source: Operand) -> Reads | None:
     """The same of indices of several dims: a read for each time that a position is named; None: too many."""
     count = prod(node.shape)
     named = way.named(torch.arange(count).reshape(node.shape), **map_aggregate(dict(where), on_cpu))
-    shape = source.shape[
-        max(len(source.shape) - named.ndim, 0) :
-    ]  # it may begin with dims of size 1
+    more = max(len(source.shape) - named.ndim, 0)  # dims of size 1 that it begins with
+    shape = source.shape[more:]
     own = torch.arange(prod(shape)).reshape(shape).expand(named.shape)
     pairs = torch.stack([named.flatten(), own.flatten()])
     reads: list[Read] = []

@@ -67,6 +67,8 @@ ONCE: dict[str, Callable[[Tensor], Tensor]] = {
     "put into zeros": lambda x: torch.zeros(SHAPE).index_put((at(0), at(1), at(2)), one(x)),
     "scatter": lambda x: x.scatter(2, at(3, 1).expand(1, 2, 2), x[..., :2]),
     "scatter of a number": lambda x: x.scatter(2, at(1).expand(1, 1, 1), 2.0),
+    "index_fill of 0, and a product": lambda x: x.index_fill(2, at(3, 1), 0.0) * x.roll(1, -1),
+    "index_fill of -1e9, and a softmax": lambda x: x.index_fill(2, at(3, 1), -1e9).softmax(-1).roll(1, -1),
     "scatter of what is longer": lambda x: x.scatter(2, at(1).expand(1, 1, 1), x),
     "scatter_reduce of what is longer": lambda x: x.scatter_reduce(2, at(1).expand(1, 1, 1), x, "sum"),
     "scatter_add, twice": lambda x: x.scatter_add(2, SIDE, x[..., :3]),

@@ -67,7 +67,10 @@ def test_what_the_mask_hides_is_not_read(scores: Scores, mask: Tensor) -> None:
 
 def test_a_scaled_mask_may_hide_nothing() -> None:
     """`beta` may make any number of it: a bound, and 0 takes the mask away."""
-    scores: Scores = lambda m, q, k: torch.baddbmm(m[None], q, k, beta=0.0)  # noqa: E731
+
+    def scores(mask: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return torch.baddbmm(mask[None], q, k, beta=0.0)
+
     model = Attention(scores, MASKS["-1e9"])
     report = rfgraph.analyze(model, (1, STEPS, 3), axes=(1,))
     assert report.output.rf.whole == (True,) or len(report.output.reads(0, (0, 0, 0))) == STEPS

@@ -200,12 +200,12 @@ def added(call: Called, value: Tensor, *args: Any, **kwargs: object) -> Tensor:
 
 @twin("index_fill")
 def filled_at(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
-    """The same, of a number that is none of the values."""
+    """The same, with a value without dims, or a number."""
     p = arguments("dim, index, value", args, kwargs)
     if traced(p["index"]):
         return average(plain(value), _everything(call))
     put = p["value"]
-    filling = put.value if isinstance(put, Twin) else 1.0
+    filling = put.value if isinstance(put, Twin) else encoded_number(put)
     made: Tensor = torch.index_fill(plain(value), p["dim"], p["index"], filling)
     return made
 
@@ -221,7 +221,8 @@ def scattered(call: Called, value: Tensor, *args: object, **kwargs: object) -> T
     if isinstance(given, Tensor):  # torch has no gradient of one that is longer than its index
         put = plain(given)[tuple(slice(n) for n in index.shape)]
     else:
-        put = torch.ones(index.shape, dtype=torch.float64, device=index.device)
+        number = encoded_number(given)  # type: ignore[arg-type]
+        put = torch.full(index.shape, number, dtype=torch.float64, device=index.device)
     made: Tensor = plain(value).scatter_reduce(p["dim"], index, put, "sum", include_self=stays)
     return made
 

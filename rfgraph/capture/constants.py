@@ -80,7 +80,7 @@ class Constants:
         self._parameters = lambda: (p for m in modules.values() for p in m._parameters.values())
         for kind in ("_parameters", "_buffers"):
             for path, module in modules.items():
-                for name, tensor in getattr(module, kind).items():
+                for name, tensor in module.__dict__[kind].items():
                     if tensor is not None and id(tensor) not in self._names:
                         self.device = self.device if self._names else tensor.device
                         self._names[id(tensor)] = f"{path}.{name}" if path else name

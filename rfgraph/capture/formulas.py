@@ -166,8 +166,9 @@ def hold(
 def _key(dtype: torch.dtype, target: object, bound: Bound) -> tuple[object, ...]:
     """What the shapes can depend on."""
     params = bound.params
-    values = params.values()
-    given = [_kind(value) if type(value) in _NO_KEYS else value for value in values]
+    given = [*params.values()]
+    if not _NO_KEYS.isdisjoint(map(type, given)):
+        given = list(map(_kind, given))
     if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
         given += [None if w is None else w.shape for w in target._parameters.values()]
         target = None

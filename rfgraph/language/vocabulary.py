@@ -331,10 +331,11 @@ def module_params(operator: Operator, module: object) -> Params:
     if operator.signature is None:
         return {k: v for k, v in attributes.items() if not k.startswith("_") and k != "training"}
     known = operator.signature.known
-    params = dict(operator.signature.defaults)
-    for name in known:
-        if name in attributes:
-            value = attributes[name]
-            params[name] = value if type(value) in PLAIN else attribute(value)
-    params.update((k, buffer) for k, buffer in attributes["_buffers"].items() if k in known)
-    return params
+    plain = PLAIN
+    own = {
+        name: value if type(value := attributes[name]) in plain else attribute(value)
+        for name in known & attributes.keys()
+    }
+    buffers = attributes["_buffers"]
+    named = {name: buffers[name] for name in known & buffers.keys()} if buffers else {}
+    return {**operator.signature.defaults, **own, **named}

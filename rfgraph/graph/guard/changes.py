@@ -11,8 +11,7 @@ from operator import is_, is_not
 from torch import nn
 
 _OWN_CALL = "_compiled_call_impl"
-_BY_US = ("training", _OWN_CALL)
-"""Attributes that a run begins by setting: a module need not have had the second."""
+"""With `training`, what a run begins by setting: a module need not have had it."""
 _PARTS = ("_parameters", "_buffers", "_modules")
 
 
@@ -34,13 +33,13 @@ class Modules:
         before = self._before.get(id(own))
         if before is None:
             return False
-        added = _OWN_CALL in own and _OWN_CALL not in before
-        if len(own) != len(before) + added or own.get("training") is not self._training:
+        flag, call = own.get("training"), own.get(_OWN_CALL)
+        added = call is not None and _OWN_CALL not in before
+        if flag is not self._training or len(own) != len(before) + added:
             return True
         others = sum(map(is_not, own.values(), before.values()))  # what was added is not met
-        if others and others + added != sum(
-            own.get(name) is not before.get(name) for name in _BY_US
-        ):
+        ours = (flag is not before.get("training")) + (call is not before.get(_OWN_CALL))
+        if others and others + added != ours:
             return True
         for name in _PARTS:
             now = own[name]

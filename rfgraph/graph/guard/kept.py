@@ -264,13 +264,15 @@ class Kept:
                 self._later((self._cells[-1][1],))
         if is_foreign(function):
             return
-        for name in ("__defaults__", "__kwdefaults__"):
-            self._attributes.append((function, name, getattr(function, name)))
-            self._later((getattr(function, name),))
-        self._later((function.__dict__,))
-        for space, name, known in globals_read(function):
-            self._globals.append((space, name, space[name] if known else ABSENT))
-            self._later((self._globals[-1][2],))
+        defaults, named = function.__defaults__, function.__kwdefaults__
+        self._attributes.append((function, "__defaults__", defaults))
+        self._attributes.append((function, "__kwdefaults__", named))
+        bound = [
+            (space, name, space[name] if known else ABSENT)
+            for space, name, known in globals_read(function)
+        ]
+        self._globals += bound
+        self._later((defaults, named, function.__dict__, *[value for _, _, value in bound]))
 
     def _class(self, kind: type) -> None:
         if not is_foreign(kind):

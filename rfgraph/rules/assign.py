@@ -16,7 +16,14 @@ from rfgraph.graph import Node, Operand, Shape
 from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import nonnegative, written
-from rfgraph.rules.indices import in_range, is_constant, is_fancy, is_flag, normalize_index
+from rfgraph.rules.indices import (
+    in_range,
+    is_constant,
+    is_fancy,
+    is_flag,
+    normalize_index,
+    selected,
+)
 from rfgraph.rules.registry import rule, spellings
 from rfgraph.rules.scatter import anywhere, scatter
 
@@ -87,7 +94,7 @@ def _chosen(entries: Sequence[int | slice | None], shape: Shape) -> list[range]:
     """What the index selects of each dim."""
     kept = [entry for entry in entries if entry is not None]
     return [
-        range(*e.indices(size)) if isinstance(e, slice) else range(e % size, e % size + 1)
+        selected(e, size) if isinstance(e, slice) else range(e % size, e % size + 1)
         for e, size in zip(kept, shape, strict=True)
     ]
 

@@ -102,6 +102,12 @@ def _is_mask(entry: object) -> bool:
     return is_constant(entry) and entry.dtype in MASKS
 
 
+def selected(entry: slice, size: int) -> range:
+    """The positions that a slice selects; one that begins past the end does so from its own beginning."""
+    first, end, step = entry.indices(size)
+    return range(first if entry.start is None else max(first, entry.start), end, step)
+
+
 def is_flag(entry: object) -> bool:
     """True for True and False: a new dim of one position, or of none."""
     return isinstance(entry, bool)

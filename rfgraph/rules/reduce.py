@@ -257,13 +257,16 @@ def renorm(node: Node) -> Reads:
 def diff(node: Node) -> Reads:
     """Differences of neighbours along `dim`, `n` times, after others are put before and behind.
 
-    Reads:      a window of n + 1 positions.
+    Reads:      a window of n + 1 positions; of no differences, n = 0, the input alone.
     Formula:    R(o) = {o .. o + n} along dim, less what is put before.
     Example:    diff(x, 2): output 3 reads {3, 4, 5}.
     Precision:  exact.
     Documented: https://docs.pytorch.org/docs/stable/generated/torch.diff.html
     """
     params, rank, start = node.params, len(node.shape), 0
+    if params["n"] == 0:  # it is handed on, and nothing is put before or behind
+        given = params["input"]
+        return (same(rank, given.index),) if isinstance(given, Operand) else ()
     dim, alone = nonnegative(params["dim"], rank), len(node.operand_shapes) == 1
     reads = []
     for given in (params["prepend"], params["input"], params["append"]):

@@ -18,7 +18,7 @@ from rfgraph.graph import Node, Operand, Shape
 from rfgraph.language.reads import Place, Read, Reads, along, fixed, lookup, table
 from rfgraph.language.vocabulary import Params
 from rfgraph.rules.common import along_dim, data_dependent, nonnegative
-from rfgraph.rules.indices import MASKS, is_fancy, is_flag, normalize_index
+from rfgraph.rules.indices import MASKS, is_fancy, is_flag, normalize_index, selected
 from rfgraph.rules.moves import moves
 from rfgraph.rules.registry import rule, spellings
 
@@ -120,10 +120,10 @@ def getitem(node: Node) -> Reads:
         if entry is None:
             position += 1
         elif isinstance(entry, slice):
-            first, _, step = entry.indices(own[len(read)])
+            chosen = selected(entry, own[len(read)])
             counted = entry.start is not None and entry.start < 0
             bounded = _is_bounded(entry, own[len(read)])
-            read.append(stepped(position, first, step, counted, bounded))
+            read.append(stepped(position, chosen.start, chosen.step, counted, bounded))
             position += 1
         elif is_fancy(entry):
             read.append(looked_up(range(start, start + rank), next(taken), own[len(read)]))

@@ -136,6 +136,7 @@ def _integrals() -> dict[str, list[Example]]:
     found["diff"] = [
         ex(torch.diff, (2, 4)),
         ex(lambda x: x.diff(2, 0), (4, 2)),
+        ex(lambda x, y: torch.diff(x, 0, prepend=y), (2, 3), (2, 2)),
         ex(lambda x: torch.diff(x, prepend=w(2, 1), append=w(2, 2)), (2, 3)),
         ex(lambda x, y: torch.diff(x, 2, -1, y), (2, 3), (2, 2)),
     ]

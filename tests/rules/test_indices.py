@@ -186,3 +186,45 @@ def test_scattering_by_a_constant_index_puts_each_element_in_its_place(op: str) 
     for (position, x), (_, value) in zip(expected(kept, shape), expected(put, own), strict=True):
         assert said(report, "x", position) == x, position
         assert said(report, "value", position) == value, position
+
+
+def _written(index: Index, value: Any) -> Any:
+    def call(x: Tensor) -> Tensor:
+        y = x.clone()
+        y[index] = value
+        return y
+
+    return call
+
+
+PAST: dict[str, Any] = {
+    "a slice": lambda x: x[:, 5:],
+    "in steps": lambda x: x[:, 5::3],
+    "to an end": lambda x: x[:, 7:20:2],
+    "to an end counted from the end": lambda x: x[:, 7:-4:3],
+    "beside an index tensor": lambda x: x[T([0, 0]), 5::3],
+    "tensor_split": lambda x: x.tensor_split((2, 7), 1)[2],
+    "an exported slice": lambda x: torch.ops.aten.slice.Tensor(x, 1, 5, 2**63 - 1, 3),
+    "assigned": _written((slice(None), slice(5, None, 3)), 0.0),
+    "assigned to an end": _written((slice(None), slice(7, 20)), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", PAST)
+def test_a_slice_that_begins_past_the_end_begins_there_at_any_size(name: str) -> None:
+    """It takes nothing of 3 positions; of 23, what torch takes."""
+
+    class Cut(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            cut: Tensor = PAST[name](x)
+            return cut
+
+    law = rfgraph.analyze(Cut(), (1, 3), axes=[1]).output.at(rfgraph.Axis("x", 1))
+    taken = PAST[name](torch.arange(1.0, 24).reshape(1, 23))[0]
+    if not law.closed_form:
+        assert name == "assigned to an end"
+        return
+    assert law.relation is not None
+    inside = range(5 if name == "assigned" else 0, len(taken))  # before it, all is as it was
+    for o in inside:
+        assert list(law.relation.at(o)) == ([int(taken[o]) - 1] if taken[o] else [])

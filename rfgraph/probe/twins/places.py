@@ -129,7 +129,8 @@ def filled_diagonal(
 def diff(call: Called, *args: object, **kwargs: object) -> Tensor:
     """The mean of each window, of what is put together."""
     p = arguments("input, n=1, dim=-1, prepend=None, append=None", args, kwargs)
-    parts = [plain(p[name]) for name in ("prepend", "input", "append") if p[name] is not None]
+    around = ("prepend", "input", "append") if p["n"] else ("input",)
+    parts = [plain(p[name]) for name in around if p[name] is not None]
     return torch.cat(parts, p["dim"]).unfold(p["dim"], p["n"] + 1, 1).mean(-1)
 
 

@@ -59,7 +59,8 @@ _WHOLE = frozenset(
     "size dim dims dim0 dim1 dim2 start_dim end_dim dimension start length end step n k shifts chunks groups "
     "num_groups offset diagonal kernel_size stride padding dilation output_padding output_size correction "
     "num_classes n_fft hop_length win_length split_size split_size_or_sections indices_or_sections "
-    "sections".split()
+    "sections pad shape sizes split_sizes unflattened_size normalized_shape s upscale_factor "
+    "downscale_factor storage_offset r".split()
 )
 """Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
 _NO_NUMBERS = PLAIN | {Operand}

@@ -18,7 +18,7 @@ from rfgraph.capture.programs import Model, of_one_size, opened
 from rfgraph.errors import CaptureError, InputError, nearest_names
 from rfgraph.faithful import fidelity
 from rfgraph.graph import Axis, Graph, Shape
-from rfgraph.graph.guard import refuse_without_numbers
+from rfgraph.graph.guard import Snapshot, refuse_without_numbers
 from rfgraph.graph.replay import example_inputs
 from rfgraph.language.readings import readings
 from rfgraph.propagation.sets import AtSize
@@ -76,7 +76,8 @@ def analyze(
     _option("on_unknown", on_unknown, ("raise", "whole", "measure"))
     module = opened(model)
     training, measuring = mode == "train", on_unknown == "measure"
-    captured = _capture(module, inputs, VOCABULARY, training, measuring, capture)
+    snapshot = Snapshot(module)
+    captured = _capture(module, inputs, VOCABULARY, training, measuring, capture, snapshot)
     if check:
         again = partial(
             _capture, vocabulary=VOCABULARY, training=training, leaves=measuring, way=capture
@@ -85,7 +86,7 @@ def analyze(
     tracked = _axes(captured.graph, axes)
 
     def found(graph: Graph) -> Look:
-        measured = measure(graph, module, training) if measuring else {}
+        measured = measure(graph, snapshot, training) if measuring else {}
         read = readings(graph, VOCABULARY, measured)
         if on_unknown == "raise":
             read.refuse_unknown()
@@ -93,7 +94,8 @@ def analyze(
 
     def found_at(shapes: dict[str, Shape]) -> Look:
         resized = captured.arguments.resized(shapes)
-        return found(_capture(module, resized, VOCABULARY, training, measuring, capture).graph)
+        way = training, measuring, capture, snapshot
+        return found(_capture(module, resized, VOCABULARY, *way).graph)
 
     seen, note = settled(found(captured.graph), found_at)
     notes = captured.graph.note, of_one_size(module, tracked) or note

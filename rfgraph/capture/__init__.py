@@ -25,7 +25,7 @@ from rfgraph.errors import CaptureError, InputError, RfgraphError
 from rfgraph.graph import Graph, Operand
 from rfgraph.graph.calls import outputs_of
 from rfgraph.graph.eager import uncompiled
-from rfgraph.graph.guard import lazy, quantised, tree, untouched
+from rfgraph.graph.guard import Snapshot, lazy, quantised, tree, untouched
 from rfgraph.language.vocabulary import Vocabulary
 
 _WANTS_INTEGERS = re.compile(
@@ -50,11 +50,13 @@ def capture(
     training: bool = False,
     leaves: bool = False,
     way: str = "auto",
+    snapshot: Snapshot | None = None,
 ) -> Capture:
     """Capture `model` at `inputs` (shapes or tensors; None: work some out).
 
     `leaves`: a module that cannot be followed becomes one unknown node, if it can be run.
     `way`: `"fx"`, `"export"`, or `"auto"`: export where the tracer cannot follow what runs.
+    `snapshot`: of the model, for who captures it again.
 
     Raises:
         InputError: not a module, or inputs that cannot be used.
@@ -64,7 +66,8 @@ def capture(
     if not isinstance(model, nn.Module):
         raise InputError(f"expected a torch.nn.Module, got {_instead(model)}")
     _refuse(model, inputs)
-    one = _One(model, vocabulary, training, leaves, way)
+    snapshot = snapshot or Snapshot(model)
+    one = _One(snapshot, vocabulary, training, leaves, way)
     if is_graph(model):
         return one.existing(inputs)
     try:
@@ -74,7 +77,7 @@ def capture(
             raise
         assert one.tried is not None
         try:  # in a context of its own: what the first forward left behind is put back
-            found = _One(model, vocabulary, training, leaves, "export").at(one.tried)
+            found = _One(snapshot, vocabulary, training, leaves, "export").at(one.tried)
         except RfgraphError:
             raise error from error.__cause__
         found.graph.note = f"captured by torch.export, since torch.fx is refused: {error}"
@@ -117,9 +120,10 @@ class _One:
     """
 
     def __init__(
-        self, model: nn.Module, vocabulary: Vocabulary, training: bool, leaves: bool, way: str
+        self, snapshot: Snapshot, vocabulary: Vocabulary, training: bool, leaves: bool, way: str
     ) -> None:
-        self.model = model
+        self.model = snapshot.model
+        self._snapshot = snapshot
         self.tried: Arguments | None = None
         self._vocabulary = vocabulary
         self._training = training
@@ -145,11 +149,11 @@ class _One:
     def _untouched(self, capture: Callable[[], Capture]) -> Capture:
         """What is captured; what the forward does is put back, also before it has to run again."""
         try:
-            with untouched(self.model, self._training):
+            with untouched(self._snapshot, self._training):
                 return capture()
         except OutsideTheTree:
             self._all_modules = True
-            with untouched(self.model, self._training):
+            with untouched(self._snapshot, self._training):
                 return capture()
 
     def existing(self, inputs: Inputs) -> Capture:

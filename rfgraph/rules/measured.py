@@ -19,7 +19,7 @@ from rfgraph.algebra.relation import Relation
 from rfgraph.errors import UnsupportedOperatorError
 from rfgraph.graph import Graph, Marks, Node, Shape
 from rfgraph.graph.calls import outputs_of
-from rfgraph.graph.guard import untouched
+from rfgraph.graph.guard import Snapshot, untouched
 from rfgraph.language.reads import Place, Read, Reads, every, lookup, table
 
 _REASON = "measured at this size"
@@ -29,7 +29,7 @@ _MORE = 24  # by how much the second size is larger: divisible by every stride i
 _MOST_MARKS = 1 << 28  # bytes; an operator on larger tensors counts as a read of everything
 
 
-def measure(graph: Graph, model: nn.Module, training: bool) -> dict[str, Reads]:
+def measure(graph: Graph, model: nn.Module | Snapshot, training: bool) -> dict[str, Reads]:
     """The reads of every node that has no rule.
 
     Raises:

@@ -497,3 +497,28 @@ def assert_untouched_quickly(model):
     before = list(model.list)
     rfgraph.analyze(model, (1, 2, 5, 5))
     assert model.list == before
+
+
+class Counts(nn.Module):
+    """It asks for a size, so it is captured twice; what its first run counts would turn the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(len(self.seen))
+        y = x.reshape(x.shape[0], -1, x.shape[2], x.shape[3])
+        return y if len(self.seen) == 1 else torch.nn.functional.avg_pool2d(y, 3)
+
+
+def test_what_a_model_holds_is_found_once_for_all_runs_of_an_analysis(monkeypatch):
+    found = []
+    before = guard.Kept.__init__
+    monkeypatch.setattr(
+        guard.Kept, "__init__", lambda self, model: (found.append(model), before(self, model))[1]
+    )
+    model = Counts()
+    report = rfgraph.analyze(model, (1, 2, 7, 9), on_unknown="measure")
+    assert found.count(model) == 1 and model.seen == []
+    assert report.output.rf.size == (1, 1) and all(report.output.rf.closed_form)

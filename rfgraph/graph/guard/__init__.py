@@ -35,6 +35,7 @@ from rfgraph.graph.guard.shadows import Shadows
 from rfgraph.graph.guard.wrappers import bypass, unwrapped
 
 __all__ = [
+    "Snapshot",
     "is_changed",
     "lazy",
     "on_meta",
@@ -49,16 +50,35 @@ _LOCK = threading.RLock()
 _entered: list[_Before] = []  # by the thread that holds the lock
 
 
-def untouched(model: nn.Module, training: bool) -> AbstractContextManager[None]:
+class Snapshot:
+    """What a model holds, found when it is first run: runs that begin alike need it once.
+
+    To find it takes seconds where a model's code names a library of thousands of functions.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._kept: Kept | None = None
+
+    def kept(self) -> Kept:
+        """It holds this now, and after every run."""
+        if self._kept is None:
+            self._kept = Kept(self.model)
+        return self._kept
+
+
+def untouched(model: nn.Module | Snapshot, training: bool) -> AbstractContextManager[None]:
     """Run the body with every module's training flag set to `training`; put everything back after.
 
     Everything that is reachable from the model, and from the globals that its code names, is as before
     after an error, too, and after an interrupt wherever it comes. One thread at a time: others wait.
+    A snapshot says what was there before: of its model nothing else may have changed since it was first used.
 
     Raises:
         InputError: on entry, for a model that could not be put back.
     """
-    return _Context(_steps(model, training))
+    snapshot = model if isinstance(model, Snapshot) else Snapshot(model)
+    return _Context(_steps(snapshot, training))
 
 
 def is_changed(module: nn.Module) -> bool:
@@ -89,15 +109,15 @@ class _Context(io.IOBase):
             raise
 
 
-def _steps(model: nn.Module, training: bool) -> Generator[None, None, None]:
+def _steps(snapshot: Snapshot, training: bool) -> Generator[None, None, None]:
     inside = _is_held()
     before: _Before | None = None
     try:
         try:
             if not inside:
                 _LOCK.acquire()
-            modules = modules_of(model)
-            before = _Before(model)
+            modules = modules_of(snapshot.model)
+            before = _Before(snapshot)
             before.change(modules, training)
             _entered.append(before)
             yield
@@ -127,10 +147,10 @@ class _Before:
         modules: what modules hold as it begins, their flags set.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.modules = Modules({}, training=False)
         self._process = Process()
-        self._kept = Kept(model)
+        self._kept = snapshot.kept()
         self._flags: list[tuple[nn.Module, bool]] = []
         self._is_back = False
 

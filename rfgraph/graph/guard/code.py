@@ -11,7 +11,10 @@ import sys
 import types
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
+
+from rfgraph.graph.guard.contents import ABSENT
 
 _FOREIGN = frozenset(
     (
@@ -20,6 +23,9 @@ _FOREIGN = frozenset(
     )
 )
 _STORE = dis.opmap["STORE_GLOBAL"]
+Space: TypeAlias = dict[str, object]
+Bound: TypeAlias = tuple[Space, str, object]
+"""Globals, a name, and what it is bound to there; `ABSENT`: to nothing yet."""
 _SLOTS: WeakKeyDictionary[type, tuple[types.MemberDescriptorType, ...]] = WeakKeyDictionary()
 
 
@@ -33,36 +39,59 @@ def _is_foreign(module: str) -> bool:
     return module.partition(".")[0] in _FOREIGN
 
 
-def globals_read(function: types.FunctionType) -> Iterator[tuple[dict[str, object], str, bool]]:
-    """(globals, name, is bound) of what a function names: its globals, and those of modules it names.
+class Globals:
+    """The globals that functions name, their own and those of modules that they name: each is told once."""
 
-    One that asks for `globals()` names them all.
-    """
-    space = function.__globals__
-    mentioned, stored = _names(function.__code__)
-    for name in tuple(space) if "globals" in mentioned else mentioned:
-        if name in space:
-            yield space, name, True
-        elif name in stored:
-            yield space, name, False
-        module = space[name] if name in space else sys.modules.get(name)
-        if type(module) is types.ModuleType and not _is_foreign(module.__name__):
-            inside = vars(module)
-            yield from ((inside, other, True) for other in mentioned if other in inside)
+    def __init__(self) -> None:
+        self._told: dict[int, set[str]] = {}
+        self._modules: dict[int, set[str]] = {}
+
+    def of(self, function: types.FunctionType) -> list[Bound]:
+        """Those that no function before it has named, and what they are bound to.
+
+        One that asks for `globals()` names them all.
+        """
+        space = function.__globals__
+        mentioned, stored = _names(function.__code__)
+        found = self._new(space, frozenset(space) if "globals" in mentioned else mentioned)
+        if stored:
+            found += self._new(space, stored, bound=False)
+        for module in self._named(space, mentioned):
+            found += self._new(vars(module), mentioned)
+        return found
+
+    def _new(self, space: Space, names: frozenset[str], bound: bool = True) -> list[Bound]:
+        told = self._told.setdefault(id(space), set())
+        names = names - told
+        new = names & space.keys() if bound else names - space.keys()
+        told |= new
+        return [(space, name, space.get(name, ABSENT)) for name in new]
+
+    def _named(self, space: Space, mentioned: frozenset[str]) -> Iterator[types.ModuleType]:
+        """The modules of the user's that names stand for, in these globals or by an import."""
+        held = self._modules.get(id(space))
+        if held is None:
+            held = {name for name, value in space.items() if type(value) is types.ModuleType}
+            self._modules[id(space)] = held
+        found = [space[name] for name in mentioned & held]
+        found += [sys.modules[name] for name in (mentioned - space.keys()) & sys.modules.keys()]
+        for module in found:
+            if type(module) is types.ModuleType and not _is_foreign(module.__name__):
+                yield module
 
 
-@lru_cache(maxsize=1 << 13)
-def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
+@lru_cache(maxsize=1 << 17)
+def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     """The names that code mentions, attributes among them, and the globals that it binds."""
-    mentioned, stored = dict.fromkeys(code.co_names), set[str]()
+    mentioned, stored = set(code.co_names), set[str]()
     if _STORE in code.co_code[::2]:
         stored.update(str(i.argval) for i in dis.get_instructions(code) if i.opcode == _STORE)
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
             names, bound = _names(inner)
-            mentioned.update(dict.fromkeys(names))
+            mentioned.update(names)
             stored.update(bound)
-    return tuple(mentioned), frozenset(stored)
+    return frozenset(mentioned), frozenset(stored)
 
 
 def slots_of(kind: type) -> tuple[types.MemberDescriptorType, ...]:

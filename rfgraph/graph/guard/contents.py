@@ -28,6 +28,8 @@ Cached: TypeAlias = "functools._lru_cache_wrapper[object]"
 Array: TypeAlias = npt.NDArray[Any]
 Buffer: TypeAlias = MutableSequence[Any]
 """A byte array, or an array of Python's library."""
+Defaults: TypeAlias = tuple[types.FunctionType, tuple[object, ...] | None, dict[str, object] | None]
+"""A function, and what its arguments are where they are not given: by position, by keyword."""
 ABSENT = object()
 _TENSORS_OR_NONE = frozenset((torch.Tensor, nn.Parameter, type(None)))
 LAZY = (UninitializedParameter, UninitializedBuffer)
@@ -179,6 +181,15 @@ def put_back_cell(cell: types.CellType, value: object) -> None:
         del cell.cell_contents
     else:
         cell.cell_contents = value
+
+
+def put_back_defaults(functions: Iterable[Defaults]) -> None:
+    """Functions, each with the default values of its arguments."""
+    for function, defaults, named in functions:
+        if function.__defaults__ is not defaults:
+            function.__defaults__ = defaults
+        if function.__kwdefaults__ is not named:
+            function.__kwdefaults__ = named
 
 
 def put_back_global(space: dict[str, object], name: str, value: object) -> None:

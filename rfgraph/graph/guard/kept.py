@@ -25,8 +25,8 @@ from torch import nn
 from rfgraph.errors import InputError
 from rfgraph.graph.guard import contents
 from rfgraph.graph.guard.changes import Modules
-from rfgraph.graph.guard.code import globals_read, is_foreign, slots_of
-from rfgraph.graph.guard.contents import ABSENT, Cached, Dicts, Entries, Tensors
+from rfgraph.graph.guard.code import Bound, Globals, is_foreign, slots_of
+from rfgraph.graph.guard.contents import Cached, Dicts, Entries, Tensors
 from rfgraph.graph.guard.process import global_hooks
 
 Look = Callable[["Kept", Any], None]
@@ -72,7 +72,9 @@ class Kept:
         self._arrays: list[tuple[contents.Array, contents.Array]] = []
         self._buffers: list[tuple[contents.Buffer, contents.Buffer]] = []
         self._cells: list[tuple[types.CellType, object]] = []
-        self._globals: list[tuple[dict[str, object], str, object]] = []
+        self._globals: list[Bound] = []
+        self._named = Globals()
+        self._functions: list[contents.Defaults] = []
         self._classes: list[tuple[type, dict[str, object]]] = []
         self._caches: list[tuple[Cached, functools._CacheInfo]] = []
         self._attributes: list[tuple[object, str, object]] = []
@@ -264,21 +266,16 @@ class Kept:
                 self._later((self._cells[-1][1],))
         if is_foreign(function):
             return
-        defaults, named = function.__defaults__, function.__kwdefaults__
-        self._attributes.append((function, "__defaults__", defaults))
-        self._attributes.append((function, "__kwdefaults__", named))
-        bound = [
-            (space, name, space[name] if known else ABSENT)
-            for space, name, known in globals_read(function)
-        ]
+        own, bound = function.__dict__, self._named.of(function)
+        self._functions.append((function, function.__defaults__, function.__kwdefaults__))
+        self._empty += () if own else (own,)  # of a hundred thousand functions most are
         self._globals += bound
-        self._later((defaults, named, function.__dict__, *[value for _, _, value in bound]))
+        self._later((*self._functions[-1][1:], own or None, *[value for _, _, value in bound]))
 
     def _class(self, kind: type) -> None:
         if not is_foreign(kind):
             self._classes.append((kind, dict(vars(kind))))
-            self._later(vars(kind).values())
-            self._later(kind.__bases__)
+            self._later((*vars(kind).values(), *kind.__bases__))
 
     def _method(self, method: types.MethodType) -> None:
         self._later((method.__self__, method.__func__))
@@ -346,6 +343,7 @@ class Kept:
                 setattr(thing, name, value)
         for cell, value in self._cells:
             contents.put_back_cell(cell, value)
+        contents.put_back_defaults(self._functions)
         for space, name, value in self._globals:
             contents.put_back_global(space, name, value)
         for kind, own in self._classes:

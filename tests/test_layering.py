@@ -245,7 +245,7 @@ def test_the_public_names_exist_and_are_sorted() -> None:
         assert getattr(rfgraph, name) is not None
 
 
-SCRIPTS = sorted(PACKAGE.parent.joinpath("benchmarks").glob("*.py"))
+SCRIPTS = sorted(PACKAGE.parent.joinpath("benchmarks").rglob("*.py"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

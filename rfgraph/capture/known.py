@@ -105,4 +105,9 @@ def _reads(bound: Bound) -> bool:
 
 
 def _held(leaf: Any) -> Any:
-    return leaf.tensor() if type(leaf) is _Operand else leaf
+    """The tensor that an operand is; `ValueError`: the call that makes it cannot be made."""
+    if type(leaf) is not _Operand:
+        return leaf
+    if (tensor := leaf.tensor()) is None:
+        raise ValueError("nothing is known of an operand")
+    return tensor

@@ -20,7 +20,7 @@ from torch._ops import OpOverload, OpOverloadPacket
 from torch.fx.node import Target
 from torch.overrides import is_tensor_method_or_property
 
-from rfgraph.capture import aten, flex, packed, recurrent
+from rfgraph.capture import aten, flex, made, packed, recurrent
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.assertions import passing
 from rfgraph.capture.inputs import identifiers, paths
@@ -61,7 +61,7 @@ from rfgraph.graph.wrapped import is_transforming
 
 _untouched = torch._C.DisableTorchFunction
 """Within it, torch functions are called as if nobody looked."""
-_SPELLED = {**packed.SPELLED, **recurrent.SPELLED, **flex.SPELLED}
+_SPELLED = {**made.SPELLED, **packed.SPELLED, **recurrent.SPELLED, **flex.SPELLED}
 """Functions that are several operators, by their names."""
 
 _is_method = lru_cache(maxsize=1024)(is_tensor_method_or_property)
@@ -343,10 +343,10 @@ class Tracer(Recorder):
         else:
             result = self.call(target, args, rest)
         outs, results = outputs_of(kwargs["out"]), outputs_of(result)
-        for out, made in zip(outs, results, strict=True):
-            if tuple(out.shape) != tuple(made.shape):
+        for out, new in zip(outs, results, strict=True):
+            if tuple(out.shape) != tuple(new.shape):
                 raise self._resized(out)
-            self.call("copy_", (out, made), {})
+            self.call("copy_", (out, new), {})
         return kwargs["out"]
 
     # --- nodes ----------------------------------------------------------------------------------

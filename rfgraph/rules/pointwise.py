@@ -185,7 +185,7 @@ rule(nn.Identity, name="identity", signature="input", infer=unchanged, masks=kep
 # Casts and copies: torch is asked for the dtype.
 for _name in (
     "to type type_as float double half bfloat16 int long short bool byte clone contiguous "
-    "detach positive nan_to_num"
+    "detach positive nan_to_num to_dense"
 ).split():
     rule(*spellings(_name), name=_name, signature=_CAST, masks=kept, values=("input",))(first_only)
 for _name in ("cpu", "cuda"):

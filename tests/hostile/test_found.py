@@ -461,3 +461,15 @@ def test_nodes_that_look_up_what_another_size_has_as_a_constant_are_no_loop() ->
         return first + second
 
     assert reads(analysed(function, (2, 4, 2, 6)), 3, 0, 0, 3) == [2, 3]
+
+
+def test_what_cannot_be_computed_is_not_known_of_what_is_made_of_it() -> None:
+    """A constant written by `out=`: its values were asked for where nobody had them."""
+    row = torch.ones(2)
+
+    def function(x: Tensor) -> Tensor:
+        held = torch.arccos(x.new_tensor([1.0, 0.5]), out=torch.empty(2))
+        return torch.addmv(x.flatten()[:1], held[None], row)
+
+    report = analysed(function, (4, 1, 5))
+    assert reads(report, 2, 0) == [0]

@@ -1,6 +1,6 @@
 """Models of torchvision, one of each family, analysed as they come.
 
-The list is short and the inputs are small; `benchmarks/zoo.py` analyses all of them. What is held here
+The list is short and the inputs are small; `benchmarks/zoo` analyses all of them. What is held here
 are guarantees, not figures: those are in `tests/published/`.
 """
 
@@ -160,7 +160,7 @@ class Branching(Untaught):
 
 @pytest.fixture
 def zoo(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`benchmarks/zoo.py`, imported as it is when it runs as a script."""
+    """`benchmarks/zoo`, imported as it is when it runs as a script."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import zoo
 

@@ -59,7 +59,7 @@ def drawn(call: Called, *args: object, **kwargs: object) -> Tensor:
 @twin(
     "cpu cuda conj_physical clone contiguous detach positive identity dropout dropout1d dropout2d dropout3d "
     "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num requires_grad resolve_conj "
-    "resolve_neg real imag conj"
+    "resolve_neg real imag conj to_dense"
 )
 def passed(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
     """Copies and dropout pass on all there is, -inf too."""

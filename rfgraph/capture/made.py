@@ -1,7 +1,8 @@
 """Functions that make a tensor of what they are given, where that holds tensors of the graph.
 
 In: their arguments. Out: the same tensor by operators that have rules: `torch.as_tensor(x, dtype=d)` is
-`x.to(d)`, `torch.tensor([a, b])` of tensors without dims a stack.
+`x.to(d)`, `torch.tensor([a, b])` of tensors without dims a stack, `x.where(mask, y)` is
+`torch.where(mask, x, y)`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ def tensor(
     return as_tensor(data, dtype, device).detach().clone()
 
 
+def where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """`Tensor.where`, whose own tensor is the second argument of the function."""
+    return torch.where(condition, input, other)
+
+
 def _joined(data: Any) -> Tensor:
     """Nested lists of numbers, some of which are tensors without dims, as one tensor.
 
@@ -71,3 +77,6 @@ SPELLED: Mapping[str, Callable[..., Any]] = {
     "asarray": asarray,
     "tensor": tensor,
 }
+"""Functions, by name."""
+METHODS: Mapping[str, Callable[..., Any]] = {"where": where}
+"""Methods that are another call of the function."""

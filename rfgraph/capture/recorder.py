@@ -286,9 +286,10 @@ class Recorder(fx.Tracer):
             return self._traced[id(outputs_of(self._record(kind, target, args, kwargs))[number])]
 
         def on(tensor: torch.Tensor) -> torch.Tensor:
-            moved = map_aggregate(args, lambda arg: tensor if self.find(arg) is parent else arg)
+            given: Any = args, dict(kwargs)  # it may have come by name
+            moved = map_aggregate(given, lambda arg: tensor if self.find(arg) is parent else arg)
             with passed_by(), _untouched():
-                made: torch.Tensor = outputs_of(called(target, moved, kwargs))[number]
+                made: torch.Tensor = outputs_of(called(target, *moved))[number]
             return made
 
         return once_more, on

@@ -55,6 +55,7 @@ from rfgraph.graph.calls import (
     name_of,
     outputs_of,
     qualified,
+    written_first,
 )
 from rfgraph.graph.guard import is_changed
 from rfgraph.graph.wrapped import is_transforming
@@ -165,14 +166,14 @@ class Tracer(Recorder):
             return self._constants.called(function, args, kwargs)
         if name in QUESTIONS:
             return self._answer(name, found, function, args, kwargs)
-        if hasattr(function, "__objclass__") or _is_method(function):
-            return self.call(name, args, kwargs)
         if isinstance(function, OpOverload):
             return self._overload(function, args, kwargs)
-        if name in _SPELLED and self._is_own(function):
+        is_method = hasattr(function, "__objclass__") or _is_method(function)
+        spelled = (made.METHODS if is_method else _SPELLED).get(name)
+        if spelled is not None and (is_method or self._is_own(function)):
             with functions(self):
-                return _SPELLED[name](*args, **kwargs)
-        return self.call(function, args, kwargs)
+                return spelled(*args, **kwargs)
+        return self.call(name if is_method else function, args, kwargs)
 
     def _is_own(self, function: object) -> bool:
         """Is a function torch's own, which nobody has taught? Another library's may have its name."""
@@ -269,6 +270,7 @@ class Tracer(Recorder):
             return None
         name = name_of(target)
         if is_inplace(name):
+            args, kwargs = written_first(args, kwargs)
             args = self._own(args)
             if name in RESHAPES:
                 raise self._resized(args[0])

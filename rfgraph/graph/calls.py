@@ -63,6 +63,14 @@ _INPLACE = frozenset(
 )
 
 
+def written_first(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+    """The arguments of an in-place call: what it writes comes first, also where it came by name."""
+    if args:
+        return args, kwargs
+    name = next(name for name in (*("input", "self"), *kwargs) if name in kwargs)
+    return (kwargs[name],), {key: value for key, value in kwargs.items() if key != name}
+
+
 def is_inplace(name: str) -> bool:
     """True for a call that writes into its first argument, by its name."""
     return name in _INPLACE or (name.endswith("_") and not name.startswith("__"))

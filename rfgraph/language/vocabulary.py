@@ -36,6 +36,7 @@ _ALSO = {
     "axis0": "dim0",
     "axis1": "dim1",
     "dims": "sizes",
+    "train": "training",
 }
 """Names that torch gives an argument in one spelling, and rules in all: `mm(mat2=w)`, `flip(axis=1)`."""
 

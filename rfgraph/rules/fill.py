@@ -60,9 +60,13 @@ def overwritten(node: Node) -> Reads:
 
 
 for _name in ("zero", "normal", "uniform", "random", "exponential", "geometric", "log_normal"):
-    rule(f"{_name}_", name=_name, signature="input, *operands, **options", infer=written)(
-        overwritten
-    )
+    rule(
+        f"{_name}_",
+        *([torch.zero_] if _name == "zero" else []),
+        name=_name,
+        signature="input, *operands, **options",
+        infer=written,
+    )(overwritten)
 
 
 @rule(

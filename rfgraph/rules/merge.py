@@ -19,8 +19,8 @@ from rfgraph.rules.registry import rule, spellings
 
 
 def _tensors(params: Params) -> list[torch.Tensor | Operand]:
-    """What is put side by side; torch skips the empty tensor of one dim."""
-    return [t for t in params["tensors"] if tuple(t.shape) != (0,)]
+    """What is put side by side; torch skips the empty tensor of one dim, unless all are empty."""
+    return [t for t in params["tensors"] if tuple(t.shape) != (0,)] or params["tensors"]
 
 
 def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:

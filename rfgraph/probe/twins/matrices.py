@@ -37,14 +37,14 @@ def cdist(call: Called, *args: object, **kwargs: object) -> Tensor:
 
 
 @twin("pdist")
-def pdist(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
+def pdist(call: Called, value: Twin, /, *args: object, **kwargs: object) -> Tensor:
     if call.setting.cut:
         return nothing(call)
     return torch.combinations(mean(value.value, [-1], keepdim=False)).mean(-1)
 
 
 @twin("cov corrcoef")
-def covariance(call: Called, value: Twin, **kwargs: object) -> Tensor:
+def covariance(call: Called, value: Twin, /, **kwargs: object) -> Tensor:
     if call.setting.cut:
         return nothing(call)
     rows = mean(value.value, [-1])
@@ -55,7 +55,7 @@ def covariance(call: Called, value: Twin, **kwargs: object) -> Tensor:
     "inv inverse pinv pinverse det slogdet logdet matrix_exp matrix_power cholesky qr svd svdvals eigh "
     "eigvalsh"
 )
-def of_matrix(call: Called, value: Twin, *args: object, **kwargs: object) -> Result:
+def of_matrix(call: Called, value: Twin, /, *args: object, **kwargs: object) -> Result:
     """All of the last two dims."""
     if call.setting.cut:
         return nothing(call)

@@ -88,7 +88,7 @@ def _everything(call: Called) -> Any:
 
 
 @twin("getitem")
-def getitem(call: Called, value: Twin, index: Any) -> Any:
+def getitem(call: Called, value: Twin, /, index: Any) -> Any:
     if traced(index):
         return _everything(call)
     found: Tensor = value.value[index]
@@ -96,7 +96,7 @@ def getitem(call: Called, value: Twin, index: Any) -> Any:
 
 
 @twin("__setitem__ assigned")
-def setitem(call: Called, value: Tensor, index: Any, written: Operand) -> Tensor:
+def setitem(call: Called, value: Tensor, /, index: Any, written: Operand) -> Tensor:
     if traced(index):
         everything = average(*(without_low(v).mean() for v in traced((value, index, written))))
         return average(plain(value), everything.expand(value.shape))
@@ -106,20 +106,20 @@ def setitem(call: Called, value: Tensor, index: Any, written: Operand) -> Tensor
 
 
 @twin("copy")
-def copied(call: Called, value: Tensor, src: Tensor, *args: object, **kwargs: object) -> Tensor:
+def copied(call: Called, value: Tensor, /, src: Tensor, *args: object, **kwargs: object) -> Tensor:
     made: Tensor = plain(src).expand(value.shape)
     return made.clone()
 
 
 @twin("fill")
-def filled(call: Called, value: Tensor, number: Operand) -> Tensor:
+def filled(call: Called, value: Tensor, /, number: Operand) -> Tensor:
     held = plain(number) if isinstance(number, Tensor) else torch.tensor(encoded_number(number))
     return held.to(torch.float64).expand(value.shape).clone()
 
 
 @twin("fill_diagonal")
 def filled_diagonal(
-    call: Called, value: Tensor, number: float | complex, wrap: bool = False
+    call: Called, value: Tensor, /, number: float | complex, wrap: bool = False
 ) -> Tensor:
     made: Tensor = plain(value).clone()
     return made.fill_diagonal_(encoded_number(number), wrap)
@@ -135,19 +135,19 @@ def diff(call: Called, *args: object, **kwargs: object) -> Tensor:
 
 
 @twin("one_hot")
-def one_hot(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
+def one_hot(call: Called, value: Twin, /, *args: object, **kwargs: object) -> Tensor:
     return value.value.unsqueeze(-1).expand(call.shape())
 
 
 @twin("zero normal uniform random exponential geometric log_normal")
-def overwritten(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
+def overwritten(call: Called, value: Tensor, /, *args: object, **kwargs: object) -> Tensor:
     """Nothing is left of what was there."""
     made = torch.zeros if call.name == "zero" else torch.ones
     return made(tuple(value.shape), dtype=torch.float64, device=value.device)
 
 
 @twin("as_strided")
-def as_strided(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Tensor:
+def as_strided(call: Called, value: Twin, /, *args: Any, **kwargs: Any) -> Tensor:
     found: Tensor = torch.as_strided(value.value.contiguous(), *args, **kwargs)
     return found
 
@@ -189,7 +189,7 @@ def gather(call: Called, value: Any, *args: object, **kwargs: object) -> Tensor:
 
 
 @twin("index_add index_copy index_put")
-def added(call: Called, value: Tensor, *args: Any, **kwargs: object) -> Tensor:
+def added(call: Called, value: Tensor, /, *args: Any, **kwargs: object) -> Tensor:
     """With a constant index as it is, as a sum; else everything."""
     named = arguments("dim, index, source", args, kwargs)
     if traced(args[0] if call.name == "index_put" else named["index"]):
@@ -200,7 +200,7 @@ def added(call: Called, value: Tensor, *args: Any, **kwargs: object) -> Tensor:
 
 
 @twin("index_fill")
-def filled_at(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
+def filled_at(call: Called, value: Tensor, /, *args: object, **kwargs: object) -> Tensor:
     """The same, with a value without dims, or a number."""
     p = arguments("dim, index, value", args, kwargs)
     if traced(p["index"]):
@@ -212,7 +212,7 @@ def filled_at(call: Called, value: Tensor, *args: object, **kwargs: object) -> T
 
 
 @twin("scatter scatter_add scatter_reduce")
-def scattered(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
+def scattered(call: Called, value: Tensor, /, *args: object, **kwargs: object) -> Tensor:
     """With a constant index what is put is added up, to what was there where that stays; else everything."""
     p = arguments("dim, index, src=None, reduce=None", args, kwargs)
     if traced(p["index"]):
@@ -229,7 +229,7 @@ def scattered(call: Called, value: Tensor, *args: object, **kwargs: object) -> T
 
 
 @twin("masked_scatter")
-def masked_scatter(call: Called, value: Tensor, *args: object, **kwargs: object) -> Tensor:
+def masked_scatter(call: Called, value: Tensor, /, *args: object, **kwargs: object) -> Tensor:
     """With a constant mask as it is."""
     p = arguments("mask, source", args, kwargs)
     if isinstance(p["mask"], Twin):
@@ -240,7 +240,7 @@ def masked_scatter(call: Called, value: Tensor, *args: object, **kwargs: object)
 
 
 @twin("sort argsort topk msort")
-def sort(call: Called, value: Twin, *args: int, **kwargs: int) -> Result:
+def sort(call: Called, value: Twin, /, *args: int, **kwargs: int) -> Result:
     """The whole of the sorted dim."""
     place = int(call.name == "topk")
     dim = kwargs.get("dim", args[place] if len(args) > place else 0 if call.name == "msort" else -1)
@@ -345,7 +345,7 @@ def lp_pool(call: Called, *args: object, **kwargs: object) -> Tensor:
     "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d adaptive_max_pool1d_with_indices "
     "adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices"
 )
-def adaptive_max_pool(call: Called, value: Twin, *args: object, **kwargs: object) -> Result:
+def adaptive_max_pool(call: Called, value: Twin, /, *args: object, **kwargs: object) -> Result:
     if call.setting.cut:
         return nothing(call)
     real = call.shapes()

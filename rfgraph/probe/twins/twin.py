@@ -22,6 +22,7 @@ from torch import Tensor
 from rfgraph.graph.calls import METHODS, is_inplace
 from rfgraph.graph.replay import UnreadableError
 from rfgraph.probe.metadata import bare, valued
+from rfgraph.probe.positional import by_position
 from rfgraph.probe.twins.encoding import settled
 
 Result: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -158,7 +159,7 @@ class Twin(torch.Tensor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
-        kwargs = kwargs or {}
+        args, kwargs = by_position(func, args, kwargs) if kwargs else (args, {})
         name = getattr(func, "__name__", "")
         if name == "__get__":
             return _attribute(func, args)

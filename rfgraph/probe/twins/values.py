@@ -61,7 +61,7 @@ def drawn(call: Called, *args: object, **kwargs: object) -> Tensor:
     "alpha_dropout feature_alpha_dropout feature_dropout nan_to_num requires_grad resolve_conj "
     "resolve_neg real imag conj to_dense"
 )
-def passed(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
+def passed(call: Called, value: Twin, /, *args: object, **kwargs: object) -> Tensor:
     """Copies and dropout pass on all there is, -inf too."""
     return value.value.clone() if call.name == "clone" else value.value
 
@@ -72,7 +72,7 @@ def passed(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor
     "erfinv arcsin arcsinh arctan arctanh fix expm1 log1p floor round ceil trunc frac neg negative "
     "angle deg2rad rad2deg"
 )
-def activation(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
+def activation(call: Called, value: Twin, /, *args: object, **kwargs: object) -> Tensor:
     """Functions of one element that map 0 to 0; a slope may be computed."""
     rest = traced((args, kwargs))
     made = average(without_low(value.value), *map(without_low, rest))
@@ -87,7 +87,7 @@ def activation(call: Called, value: Twin, *args: object, **kwargs: object) -> Te
     "modified_bessel_i0 modified_bessel_i1 modified_bessel_k0 modified_bessel_k1 ndtr ndtri psi "
     "scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0"
 )
-def lifted(call: Called, value: Twin, *args: object, **kwargs: object) -> Tensor:
+def lifted(call: Called, value: Twin, /, *args: object, **kwargs: object) -> Tensor:
     """Functions of one element that do not map 0 to 0. exp(-inf) is 0."""
     return at_fixed(call, value.value, without_low(value.value) + 1.0)
 
@@ -115,13 +115,13 @@ _OF_ONE = frozenset("pow float_power clamp clip clamp_min clamp_max".split())
 
 
 @twin("frexp")
-def frexp(call: Called, value: Twin) -> tuple[Tensor, Tensor]:
+def frexp(call: Called, value: Twin, /) -> tuple[Tensor, Tensor]:
     made = activation(call, value)
     return made, made + 1.0
 
 
 @twin("prelu")
-def prelu(call: Called, value: Twin, weight: Tensor) -> Tensor:
+def prelu(call: Called, value: Twin, /, weight: Tensor) -> Tensor:
     if not isinstance(weight, Twin):
         return without_low(value.value)
     slopes = weight.value.reshape(-1, *(1,) * (value.ndim - 2))
@@ -150,20 +150,20 @@ def where(call: Called, condition: Tensor, yes: Operand, no: Operand) -> Tensor:
 
 
 @twin("masked_fill")
-def masked_fill(call: Called, value: Tensor, mask: Tensor, filling: Operand) -> Tensor:
-    made: Tensor = where(call, mask, filling, value)
+def masked_fill(call: Called, input: Tensor, /, mask: Tensor, value: Operand) -> Tensor:
+    made: Tensor = where(call, mask, value, input)
     return made
 
 
 @twin("glu")
-def glu(call: Called, value: Twin, dim: int = -1) -> Tensor:
+def glu(call: Called, value: Twin, /, dim: int = -1) -> Tensor:
     return average(*value.value.chunk(2, dim))
 
 
 # --- norms --------------------------------------------------------------------------------------
 
 
-def _and_mean(call: Called, value: Tensor, dims: Sequence[int]) -> Tensor:
+def _and_mean(call: Called, value: Tensor, /, dims: Sequence[int]) -> Tensor:
     """The element and the mean over dims; the element alone where whole reads are cut."""
     own = without_low(value)
     return own + 1.0 if call.setting.cut or not dims else average(own, mean(own, dims)) + 1.0
@@ -345,7 +345,7 @@ def integral(call: Called, *args: object, **kwargs: object) -> Tensor:
     return average(*parts).expand(call.shape())
 
 
-def _up_to_next(call: Called, value: Tensor, dim: int) -> Tensor:
+def _up_to_next(call: Called, value: Tensor, /, dim: int) -> Tensor:
     """The mean of all positions up to the next one, or of these two; a tensor of one dim goes along `dim`."""
     place = dim if value.ndim > 1 else -1
     size = value.shape[place]
@@ -365,7 +365,7 @@ def renorm(call: Called, *args: object, **kwargs: object) -> Tensor:
 
 
 @twin("cumsum cumprod cummax cummin logcumsumexp")
-def cumulated(call: Called, value: Twin, *args: Any, **kwargs: Any) -> Result:
+def cumulated(call: Called, value: Twin, /, *args: Any, **kwargs: Any) -> Result:
     dim = kwargs.get("dim", args[0] if args else 0)
     made = without_low(value.value)
     if not call.setting.cut:
@@ -389,7 +389,7 @@ def fourier(call: Called, *args: object, **kwargs: object) -> Tensor:
 
 
 @twin("view_as_real")
-def view_as_real(call: Called, value: Twin) -> Tensor:
+def view_as_real(call: Called, value: Twin, /) -> Tensor:
     return value.value.unsqueeze(-1).expand(*value.shape, 2)
 
 

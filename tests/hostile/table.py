@@ -16,7 +16,7 @@ POINTWISE = """
 abs absolute acos acosh angle arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil clone
 conj conj_physical contiguous cos cosh cpu deg2rad detach digamma double erf erfc erfinv exp exp2 expit expm1 fix
 float floor frac gammaln half bfloat16 byte bool short int long i0 isfinite isinf isnan isneginf isposinf isreal lgamma
-log log10 log1p log2 logical_not logit nan_to_num neg negative positive rad2deg reciprocal relu resolve_conj resolve_neg
+log log10 log1p log2 logical_not logit nan_to_num neg negative positive to_dense rad2deg reciprocal relu resolve_conj resolve_neg
 round rsqrt sgn sigmoid sign signbit sin sinc sinh sqrt square tan tanh trunc
 airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 entr erfcx i0e i1 i1e log_ndtr modified_bessel_i0 modified_bessel_i1
 modified_bessel_k0 modified_bessel_k1 ndtr ndtri psi scaled_modified_bessel_k0 scaled_modified_bessel_k1

@@ -94,7 +94,9 @@ _add("feature_dropout", ex(lambda x: torch.feature_dropout(x, 0.4, True), (2, 2,
 
 # --- casts, copies -------------------------------------------------------------------------------
 _add("identity", ex(nn.Identity(), _SHAPE))
-for _name in "float double half bfloat16 int long short clone contiguous detach positive".split():
+for (
+    _name
+) in "float double half bfloat16 int long short clone contiguous detach positive to_dense".split():
     _add(_name, ex(_method(_name), _SHAPE, draw="wide"))
 _add("bool", ex(_method("bool"), _SHAPE, draw="signs"))
 _add("byte", ex(_method("byte"), _SHAPE, draw="integer"))

@@ -33,7 +33,6 @@ _AUTOENCODERS: dict[str, Any] = {
         _VIDEO,
     ),
     "AutoencoderKLMochi": (1, 3, 7, 64, 64),
-    "AutoencoderKLAllegro": (1, 3, 8, 64, 64),
     "AutoencoderKLQwenImage": (1, 3, 1, 64, 64),
     "AutoencoderOobleck": (1, 2, 65536),
     "T2IAdapter": (1, 3, 256, 256),
@@ -52,7 +51,7 @@ _CONDITIONED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {
             "sample": (1, 2, 8, 32, 32),
             "timestep": _STEP,
-            "encoder_hidden_states": (2, 1, 1024),
+            "encoder_hidden_states": (1, 1, 1024),
             "added_time_ids": (1, 3),
         },
         {},
@@ -64,10 +63,6 @@ _CONDITIONED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "encoder_hidden_states": _text(1280),
             "controlnet_cond": (1, 3, 256, 256),
         },
-        {},
-    ),
-    "Kandinsky3UNet": (
-        {"sample": _latents(), "timestep": _STEP, "encoder_hidden_states": _text(4096)},
         {},
     ),
     "Transformer2DModel": (

@@ -28,7 +28,6 @@ def models() -> Models:
         "BasicUNetPlusPlus": partial(nets.BasicUNetPlusPlus, 3, 1, 2, (8, 8, 16, 16, 16, 8)),
         "FlexibleUNet": partial(nets.FlexibleUNet, 1, 2, "efficientnet-b0", spatial_dims=3),
         "HighResNet": partial(nets.HighResNet, 3),
-        "AHNet": partial(nets.AHNet, spatial_dims=3),
         "RegUNet": partial(nets.RegUNet, 3, 1, 8, 2),
         "DenseNet121": partial(nets.DenseNet121, 3, 1, 2),
         "SEResNet50": partial(nets.SEResNet50, spatial_dims=3, in_channels=1),
@@ -51,5 +50,5 @@ def models() -> Models:
         "DAF3D": partial(nets.DAF3D, 1, 2),
         "HoVerNet": nets.HoVerNet,
     }
-    shapes = {"HoVerNet": ((1, 3, 270, 270),)}
+    shapes = {"HoVerNet": ((1, 3, 256, 256),)}
     return {name: of_class(kind, *shapes.get(name, _VOLUMES)) for name, kind in made.items()}

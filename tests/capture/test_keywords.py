@@ -72,6 +72,7 @@ CALLS: dict[str, Callable[[Tensor], Tensor]] = {
     "where as a method, by name": lambda y: y.where(condition=SOME, other=y.flip(3)),
     "where as a method, a number": lambda y: y.where(SOME, other=0.0),
     "index_fill": lambda y: y.index_fill(dim=3, index=PLACES, value=1.0),
+    "fill_diagonal_": lambda y: y[0, 0].clone().fill_diagonal_(fill_value=1.0, wrap=False),
     "index_select": lambda y: torch.index_select(input=y, dim=2, index=PLACES),
     "index_add": lambda y: y.index_add(dim=3, index=PLACES, source=y[..., :2], alpha=2),
     "index_copy": lambda y: torch.index_copy(input=y, dim=3, index=PLACES, source=y[..., :2]),

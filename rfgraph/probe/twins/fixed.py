@@ -19,7 +19,7 @@ _VANISHING = frozenset("exp exp2 sigmoid expit softplus ndtr".split())
 _LOWS = (MINUS_INFINITY, -3e38, -inf)
 
 
-def at_fixed(call: Called, value: Tensor, /, made: Tensor) -> Tensor:
+def at_fixed(call: Called, value: Tensor, made: Tensor) -> Tensor:
     """`made`, the twin of a function of `value`, right where `value` is fixed.
 
     Of a low number and what it was added to, only an exponential makes 0.

@@ -119,10 +119,10 @@ def filled(call: Called, value: Tensor, /, number: Operand) -> Tensor:
 
 @twin("fill_diagonal")
 def filled_diagonal(
-    call: Called, value: Tensor, /, number: float | complex, wrap: bool = False
+    call: Called, value: Tensor, /, fill_value: float | complex, wrap: bool = False
 ) -> Tensor:
     made: Tensor = plain(value).clone()
-    return made.fill_diagonal_(encoded_number(number), wrap)
+    return made.fill_diagonal_(encoded_number(fill_value), wrap)
 
 
 @twin("diff")

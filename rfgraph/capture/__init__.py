@@ -65,8 +65,8 @@ def capture(
     model = opened(model)
     if not isinstance(model, nn.Module):
         raise InputError(f"expected a torch.nn.Module, got {_instead(model)}")
-    _refuse(model, inputs)
     snapshot = snapshot or Snapshot(model)
+    _refuse(snapshot, inputs)
     one = _One(snapshot, vocabulary, training, leaves, way)
     if is_graph(model):
         return one.existing(inputs)
@@ -98,14 +98,14 @@ def _instead(found: object) -> str:
     return kind
 
 
-def _refuse(model: nn.Module, inputs: Inputs) -> None:
-    modules = tree(model)
-    if inputs is None and (path := lazy(model, modules)) is not None:
+def _refuse(snapshot: Snapshot, inputs: Inputs) -> None:
+    modules = snapshot.modules
+    if inputs is None and (path := lazy(modules)) is not None:
         raise InputError(
             f"{path} is a lazy module without weights yet, so no input shape can be worked out: pass "
             "one, as in analyze(model, (1, 3, 224, 224))"
         )
-    if (path := quantised(model, modules)) is not None:
+    if (path := quantised(modules)) is not None:
         raise CaptureError(
             f"{path} is a quantised module, whose operators have no rules: analyse the model as it was "
             "before it was quantised, which reads the same"
@@ -177,7 +177,7 @@ class _One:
     def _first_that_fits(self) -> Capture:
         """The model at the first worked-out inputs that the model accepts."""
         first: tuple[Arguments, CaptureError] | None = None
-        for inputs in worked_out(self.model):
+        for inputs in worked_out(self.model, list(self._snapshot.modules.values())):
             try:
                 return self._trace(inputs)
             except CaptureError as error:
@@ -217,12 +217,14 @@ class _One:
     def _run(self, inputs: Arguments) -> Graph:
         tracer = Existing if self._is_graph else Tracer
         with uncompiled():
-            return tracer(self._vocabulary, self._leaves).run(self.model, inputs, self._all_modules)
+            return tracer(self._vocabulary, self._leaves).run(
+                self.model, self._snapshot.modules, inputs, self._all_modules
+            )
 
     def _exported(self, inputs: Arguments) -> Graph:
         program = exported(self.model, inputs)
         return Existing(self._vocabulary, self._leaves).run(
-            program, as_named(program, inputs), self._all_modules
+            program, tree(program), as_named(program, inputs), self._all_modules
         )
 
 

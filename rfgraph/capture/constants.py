@@ -7,7 +7,8 @@ targets stand for. A constant that a tensor of the graph is written into becomes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.fx.node import Target
 from rfgraph.capture.memory import Step, Traced, is_same, places_of
 from rfgraph.errors import CaptureError
 from rfgraph.graph.calls import Args, Kwargs
+from rfgraph.graph.guard import held_before
 from rfgraph.graph.origins import Tape
 
 _WRITTEN_AS_CODE = frozenset(
@@ -67,23 +69,36 @@ class Constants:
         self.device = torch.device("cpu")
         self.promoted: dict[int, tuple[torch.Tensor, Traced]] = {}
         self._book = book
-        self._names: dict[int, str] = {}
+        self._modules: Mapping[str, nn.Module] = {}
         self._nodes: dict[int, tuple[fx.Node, int]] = {}
         self._changed: set[int] = set()
         self._kept: list[object] = []  # ids are those of objects that live
         self._tape = Tape()
-        self._parameters: Callable[[], Iterable[torch.Tensor | None]] = tuple
-        self._memory: set[int] | None = None  # of the parameters, once it is asked for
 
     def own(self, modules: Mapping[str, nn.Module]) -> None:
         """The model's own tensors go by their paths."""
-        self._parameters = lambda: (p for m in modules.values() for p in m._parameters.values())
+        self._modules = modules
+        first = next((tensor for _, tensor in self._held()), None)
+        self.device = self.device if first is None else first.device
+
+    def _held(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """What the modules held before the forward ran, by path: every parameter, then every buffer."""
         for kind in ("_parameters", "_buffers"):
-            for path, module in modules.items():
-                for name, tensor in module.__dict__[kind].items():
-                    if tensor is not None and id(tensor) not in self._names:
-                        self.device = self.device if self._names else tensor.device
-                        self._names[id(tensor)] = f"{path}.{name}" if path else name
+            for path, module in self._modules.items():
+                for name, tensor in held_before(module, kind).items():
+                    if tensor is not None:
+                        yield f"{path}.{name}" if path else name, tensor
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        """Of the model's own tensors, by id; most models are followed without."""
+        return {id(tensor): name for name, tensor in reversed(list(self._held()))}
+
+    @cached_property
+    def _memory(self) -> set[int]:
+        """Of the parameters."""
+        held = (held_before(module, "_parameters") for module in self._modules.values())
+        return {_storage(p) for own in held for p in own.values() if p is not None}
 
     def module(self, path: str, module: nn.Module) -> str:
         """The target of a module's node."""
@@ -137,8 +152,6 @@ class Constants:
     def _remember(self, value: object) -> None:
         """How a constant was made of parameters goes with it from now on."""
         if isinstance(value, torch.Tensor) and not value.is_meta:
-            if self._memory is None:
-                self._memory = {_storage(p) for p in self._parameters() if p is not None}
             self._tape.remember(value, self._memory)
 
     def _check(self, value: object) -> None:
@@ -264,7 +277,7 @@ class Constants:
         """The device of what a call returns: the one it asks for, or that of what it is given."""
         if op in ("cpu", "cuda"):
             return torch.device(op)
-        for value in (*args, *kwargs.values()):
+        for value in (*args[1:], *kwargs.values()):
             if type(value) is torch.device:
                 return value
             if type(value) is str and _DEVICE.fullmatch(value):

@@ -165,14 +165,17 @@ def hold(
 
 def _key(dtype: torch.dtype, target: object, bound: Bound) -> tuple[object, ...]:
     """What the shapes can depend on."""
+    weights: list[object] = []
+    if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
+        weights = [None if w is None else w.shape for w in target._parameters.values()]
+        target = None
+    if bound.alike is not None:
+        return target, dtype, bound.alike, *weights
     params = bound.params
     given = [*params.values()]
     if not _NO_KEYS.isdisjoint(map(type, given)):
-        given = list(map(_kind, given))
-    if isinstance(target, nn.Module):  # its own weights may be others than its attributes say
-        given += [None if w is None else w.shape for w in target._parameters.values()]
-        target = None
-    return bound.op, target, dtype, bound.shapes, tuple(params), *given
+        given = [_kind(value) if type(value) in _NO_KEYS else value for value in given]
+    return target, dtype, bound.op, bound.shapes, tuple(params), *given, *weights
 
 
 def _is_confirmed(claimed: object, ask: Callable[[], object]) -> bool:

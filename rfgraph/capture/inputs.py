@@ -41,8 +41,8 @@ _SIDES = {
 }
 
 
-def worked_out(model: nn.Module) -> Iterator[Arguments]:
-    """Arguments that the model might accept, likeliest first.
+def worked_out(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[Arguments]:
+    """Arguments that the model might accept, likeliest first; `modules`: those of the tree, in its order.
 
     Raises:
         InputError: nothing in the model tells what its inputs are; an argument that is no tensor.
@@ -51,7 +51,6 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
     names = required(parameters) or names_of(parameters)[:1]
     for name in names:
         _refuse_other(parameters[name])
-    modules = list(paths(model).values())
     described = list(_described(modules))
     if not names or not described:
         raise InputError(
@@ -65,24 +64,6 @@ def worked_out(model: nn.Module) -> Iterator[Arguments]:
         for count in channels[:2]:
             shape = (1, count, *(side,) * rank) if rank else (1, side, count)
             yield placed(parameters, dict.fromkeys(names, shape), dtype)
-
-
-def paths(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules of the tree by path, as `model.named_modules()` has them, at a third of the time."""
-    found = {"": model}
-    seen = {id(model)}
-
-    def visit(module: nn.Module, prefix: str) -> None:
-        for name, child in module._modules.items():
-            if child is not None and id(child) not in seen:
-                seen.add(id(child))
-                path = prefix + name
-                found[path] = child
-                if child._modules:
-                    visit(child, f"{path}.")
-
-    visit(model, "")
-    return found
 
 
 def _refuse_other(parameter: inspect.Parameter) -> None:

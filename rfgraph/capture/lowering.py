@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch._ops import OpOverload, OpOverloadPacket
 
 from rfgraph.graph import Masked, Node, Operand, Shape
@@ -45,7 +45,7 @@ class Bound:
     """A call bound to its operator: what the rule will see, before the shape of the result is known.
 
     `shapes` are those of the operands. `known` is None where the vocabulary has no operator for the call;
-    `problem` may say more.
+    `problem` may say more. Calls with the same `alike` share their `params`; None: like no other.
     """
 
     op: str
@@ -53,6 +53,7 @@ class Bound:
     operands: list[fx.Node]
     shapes: tuple[Shape, ...]
     known: Operator | None
+    alike: tuple[object, ...] | None = None
 
 
 _WHOLE = frozenset(
@@ -64,6 +65,7 @@ _WHOLE = frozenset(
 )
 """Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
 _NO_NUMBERS = PLAIN | {Operand}
+_LIKE_NO_OTHER = frozenset((torch.Tensor, nn.Parameter, slice, list))
 _OF_TWO = frozenset(("max", "min"))
 """In the place of a dim, a tensor is a second one to these, unless more is said of a dim."""
 _OF_A_DIM = frozenset(("dim", "keepdim"))
@@ -101,6 +103,7 @@ class Lowering:
         self._repeats: dict[str, int] = {}
         self._taken: set[str] = set()
         self._shapes: dict[fx.Node, Shape] = {}  # of what has a name
+        self._shared: dict[object, Params] = {}
         self.names: dict[fx.Node, str] = {}
 
     # --- which operator, with which arguments ---------------------------------------------------
@@ -142,9 +145,18 @@ class Lowering:
             if is_dim or known.name not in _OF_TWO:
                 params = _with_numbers(params)
         shapes = tuple([self._shapes[operand] for operand in operands])
-        if known.normalize is not None and operands:
-            params = known.normalize(params, shapes)
-        return Bound(known.name, params, operands, shapes, known)
+        alike = None if any(map(_is_told, operands)) else _alike(known.name, shapes, params)
+        try:
+            shared = self._shared.get(alike)
+        except TypeError:  # there is a list, or a slice, further inside
+            alike = shared = None
+        if shared is None:
+            shared = params
+            if known.normalize is not None and operands:
+                shared = known.normalize(params, shapes)
+            if alike is not None:
+                self._shared[alike] = shared
+        return Bound(known.name, shared, operands, shapes, known, alike)
 
     def of_module(self, module: object) -> Found | None:
         """As `Vocabulary.of_module`; what it says of a class is remembered for this graph."""
@@ -275,6 +287,21 @@ class Lowering:
     def rewind(self, mark: tuple[dict[str, int], set[str]]) -> None:
         """Forget the names given since `mark`."""
         self._repeats, self._taken = dict(mark[0]), set(mark[1])
+
+
+def _is_told(operand: fx.Node) -> bool:
+    """Something is fixed in it, or all is known of it."""
+    meta = operand.meta
+    return meta.get("masked") is not None or meta.get("known") is not None
+
+
+def _alike(name: str, shapes: tuple[Shape, ...], params: Params) -> tuple[object, ...] | None:
+    """What all calls have in common that are bound alike; None where a tensor or its like has a say."""
+    values = tuple(params.values())
+    kinds = tuple(map(type, values))  # 1, 1.0 and True are equal
+    if not _LIKE_NO_OTHER.isdisjoint(kinds):
+        return None
+    return name, shapes, tuple(params), kinds, values
 
 
 def is_settled(bound: Bound) -> bool:

@@ -158,7 +158,7 @@ class Recorder(fx.Tracer):
         meta = node.meta
         meta["where"] = path, type(module).__name__
         meta["nn_module_stack"] = stack
-        meta["source"] = source()
+        meta["source"] = source(own_frames=5)
         return node
 
     def _metas(self, node: fx.Node, bound: Bound, call: Call, inplace: bool) -> tuple[object, bool]:

@@ -21,20 +21,21 @@ _LIBRARIES = (
 )
 _BEGINS = os.path.join(_PACKAGE, "capture", "__init__.py")
 """What calls a forward: further up is whoever asked for the analysis, who wrote none of the model."""
-_OWN_FRAMES = 3  # this package's, below whatever asks for a source
+_OWN_FRAMES = 3  # this package's at least, below whatever asks for a source
 _NOT_CODE = "<"  # <string>, <frozen ..>
 _INSTALLED = "/site-packages/torch/"
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
-def source() -> str:
+def source(own_frames: int = _OWN_FRAMES) -> str:
     """`file:line` of the innermost frame outside torch and rfgraph; the gallery holds models, too."""
-    frame: FrameType | None = sys._getframe(_OWN_FRAMES)
+    frame: FrameType | None = sys._getframe(own_frames)
     while frame is not None:
-        shown = _shown(frame.f_code.co_filename)
+        file = frame.f_code.co_filename
+        shown = _shown(file)
         if shown:
             return f"{shown}:{frame.f_lineno}"
-        if frame.f_code.co_filename == _BEGINS:
+        if file == _BEGINS:
             return ""
         frame = frame.f_back
     return ""

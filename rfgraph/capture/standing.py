@@ -12,7 +12,7 @@ from math import inf, prod
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.fx.node import map_aggregate
 
 from rfgraph.capture.interception import passed_by
@@ -114,6 +114,14 @@ def fixes(bound: Bound) -> bool:
         return True
     held = [*bound.params.get("operands", ()), *bound.params.values()]
     return any(isinstance(value, torch.Tensor) for value in held)
+
+
+def computes_zeros(module: nn.Module) -> bool:
+    """True where a parametrisation gives a weight that is 0 in places, which it may fix."""
+    if "parametrizations" not in module._modules:
+        return False
+    weights = (getattr(module, name) for name in module.parametrizations)  # type: ignore[union-attr]
+    return any(not weight.is_meta and bool((weight == 0).any()) for weight in weights)
 
 
 def _fills(bound: Bound) -> bool:

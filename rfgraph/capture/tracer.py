@@ -10,7 +10,7 @@ in compiled code, gives tensors that the tracer does not know, and is refused wh
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -23,13 +23,14 @@ from torch.overrides import is_tensor_method_or_property
 from rfgraph.capture import aten, flex, made, packed, recurrent
 from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.assertions import passing
-from rfgraph.capture.inputs import identifiers, paths
+from rfgraph.capture.inputs import identifiers
 from rfgraph.capture.interception import functions, intercepted, passed_by
 from rfgraph.capture.lowering import Result
 from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
 from rfgraph.capture.recorder import Recorder
 from rfgraph.capture.shapes import called, like
+from rfgraph.capture.standing import computes_zeros
 from rfgraph.capture.tensors import (
     METADATA,
     OPERATORS,
@@ -57,7 +58,7 @@ from rfgraph.graph.calls import (
     qualified,
     written_first,
 )
-from rfgraph.graph.guard import is_changed
+from rfgraph.graph.guard import begin
 from rfgraph.graph.wrapped import is_transforming
 
 _untouched = torch._C.DisableTorchFunction
@@ -72,14 +73,19 @@ _is_method = lru_cache(maxsize=1024)(is_tensor_method_or_property)
 class Tracer(Recorder):
     """One capture of one model: its forward runs, and what it calls is recorded."""
 
-    def run(self, model: nn.Module, inputs: Arguments, all_modules: bool = False) -> Graph:
-        """Trace the model's forward, called with these arguments.
+    def run(
+        self,
+        model: nn.Module,
+        modules: Mapping[str, nn.Module],
+        inputs: Arguments,
+        all_modules: bool = False,
+    ) -> Graph:
+        """Trace the model's forward, called with these arguments; `modules`: those of its tree, by path.
 
         Raises:
             OutsideTheTree: it calls a module that is not the model's, and `all_modules` was not said.
         """
         self.root = model
-        modules = paths(model)
         self._paths = {id(module): path for path, module in modules.items()}
         self._constants.own(modules)
         self._modules = [("", model, {"": ("", type(model))})]
@@ -90,6 +96,7 @@ class Tracer(Recorder):
             }
         args, kwargs = inputs.filled(tensors)
         with intercepted(self, None if all_modules else modules.values()):
+            self._began = begin(modules.values(), everywhere=all_modules)
             result = self.result_of(model, args, kwargs)
         return self._finish(result)
 
@@ -128,7 +135,8 @@ class Tracer(Recorder):
         """
         if module._forward_hooks or module._forward_pre_hooks:
             return True
-        return is_changed(module) or self._constants.is_written(module) or _computes_zeros(module)
+        is_written = self._constants.is_written(module)
+        return is_written or self._began.is_changed(module) or computes_zeros(module)
 
     def _followed_or_left(
         self, module: nn.Module, original: Callable[..., object], args: Args, kwargs: Kwargs
@@ -389,11 +397,3 @@ class Tracer(Recorder):
         graph.note = "; ".join(self.assumed)
         graph.asked = frozenset((names.get(node, ""), dim) for node, dim in self.asked)
         return graph
-
-
-def _computes_zeros(module: nn.Module) -> bool:
-    """True where a parametrisation gives a weight that is 0 in places, which it may fix."""
-    if "parametrizations" not in module._modules:
-        return False
-    weights = (getattr(module, name) for name in module.parametrizations)  # type: ignore[union-attr]
-    return any(not weight.is_meta and bool((weight == 0).any()) for weight in weights)

@@ -147,14 +147,14 @@ def number(value: object) -> object:
 
 
 def attribute(value: object) -> object:
-    """An attribute of a module as the code would write it."""
+    """An attribute of a module as the code would write it; most are pairs of numbers."""
+    if type(value) is tuple and PLAIN.issuperset(map(type, value)):
+        return value
     return number(written(value))
 
 
 def written(value: object) -> object:
     """Numbers of numpy as the code would write them."""
-    if type(value) is tuple and PLAIN.issuperset(map(type, value)):
-        return value
     if isinstance(value, tuple | list) and type(value) in (tuple, list):
         entries = map(written, value)
         return list(entries) if isinstance(value, list) else tuple(entries)

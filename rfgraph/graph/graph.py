@@ -60,6 +60,9 @@ class Axis(NamedTuple):
     dim: int
 
 
+Call: TypeAlias = fx.Node
+"""A node of a `torch.fx` graph."""
+
 Shape: TypeAlias = tuple[int, ...]
 """Sizes of a tensor's dims."""
 
@@ -102,7 +105,7 @@ class Operand:
     known: Callable[[], Tensor | None] | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Node:
     """One tensor of the model and the operator that made it.
 
@@ -126,16 +129,46 @@ class Node:
 
     name: str
     op: str
-    operands: tuple[str, ...] = ()
-    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    shape: Shape = ()
-    operand_shapes: tuple[Shape, ...] = ()
-    output: int = 0
-    module: str = ""
-    source: str = ""
-    known: bool = True
-    fx: fx.Node | None = field(default=None, repr=False)
-    masked: Masked | None = field(default=None, repr=False)
+    operands: tuple[str, ...]
+    params: Mapping[str, Any] = field(repr=False)
+    shape: Shape
+    operand_shapes: tuple[Shape, ...]
+    output: int
+    module: str
+    source: str
+    known: bool
+    fx: Call | None = field(repr=False)
+    masked: Masked | None = field(repr=False)
+
+    def __init__(
+        self,
+        name: str,
+        op: str,
+        operands: tuple[str, ...] = (),
+        params: Mapping[str, Any] | None = None,
+        shape: Shape = (),
+        operand_shapes: tuple[Shape, ...] = (),
+        output: int = 0,
+        module: str = "",
+        source: str = "",
+        known: bool = True,
+        fx: Call | None = None,
+        masked: Masked | None = None,
+    ) -> None:
+        self.__dict__.update(  # at once: a frozen dataclass sets its fields one by one, a graph's every node
+            name=name,
+            op=op,
+            operands=operands,
+            params={} if params is None else params,
+            shape=shape,
+            operand_shapes=operand_shapes,
+            output=output,
+            module=module,
+            source=source,
+            known=known,
+            fx=fx,
+            masked=masked,
+        )
 
     def where(self) -> str:
         """`'layer1.add' (add, model.py:12)`, for messages."""

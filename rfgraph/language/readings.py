@@ -63,16 +63,18 @@ class Readings(Mapping[str, Reads]):
 def readings(
     graph: Graph, vocabulary: Vocabulary, measured: Mapping[str, Reads] = _NONE
 ) -> Readings:
-    """Ask every node's rule once. `measured`: reads of nodes that have none.
+    """Ask the rule of every node, once of those that are alike. `measured`: reads of nodes without one.
 
     Raises:
         RfgraphError: a rule returned reads that do not fit its node.
     """
-    asked = {
-        node.name: measured.get(node.name) or reads_of(node, vocabulary)
-        for node in graph
-        if node.op != "input"
-    }
+    asked: dict[str, Reads] = {}
+    alike: dict[object, Reads] = {}  # calls that are alike share their params
+    for node in graph:
+        if node.op != "input":
+            key = id(node.params), node.output, node.shape, node.masked
+            reads = measured.get(node.name) or alike.get(key) or reads_of(node, vocabulary)
+            asked[node.name] = alike[key] = reads
     if not graph.asked:
         return Readings(graph, asked)
     found = {name: _opened(reads, graph[name]) for name, reads in asked.items()}

@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from math import prod
+from operator import attrgetter
 from typing import Literal, NamedTuple, TypeAlias
 
 from rfgraph.algebra.digits import Digit, Digits, plain
@@ -39,6 +41,7 @@ At: TypeAlias = Callable[[tuple[int, ...]], Iterable[int]]
 """Output position, one index for each dim that matters -> the positions that it reads."""
 
 _IDENTITY = Relation.identity()
+_DIMS = attrgetter("dims")
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,8 +384,7 @@ def check(reads: Reads, operand_shapes: Sequence[Shape], rank: int) -> str | Non
         expected = len(operand_shapes[read.operand])
         if len(read.dims) not in (expected, expected or 1):
             return f"says {len(read.dims)} dims of operand {read.operand}, which has {expected}"
-        for place in read.dims:
-            for dim in place.dims:
-                if dim >= rank:
-                    return f"reads along output dim {dim} of an output with {rank} dims"
+        dim = max(chain.from_iterable(map(_DIMS, read.dims)), default=-1)
+        if dim >= rank:
+            return f"reads along output dim {dim} of an output with {rank} dims"
     return None

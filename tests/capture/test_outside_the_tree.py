@@ -107,6 +107,26 @@ class MadeOwn(nn.Module):
         return Sums()(x)
 
 
+_CHANGED = nn.Conv1d(2, 2, 3).eval()
+
+
+class ChangesGlobal(nn.Module):
+    """Gives a module outside its tree another stride, for one call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        _CHANGED.stride = (2,)
+        y = _CHANGED(x)
+        _CHANGED.stride = (1,)
+        return _CHANGED(y)
+
+
+def test_a_module_outside_the_tree_that_the_forward_changes_is_looked_into() -> None:
+    report = rfgraph.analyze(ChangesGlobal().eval(), (1, 2, 13), check=True)
+    assert [node.name for node in report.nodes][1:] == ["Conv1d.conv1d", "Conv1d.conv1d_1"]
+    assert [node.rf.size for node in report.nodes][1:] == [(3,), (7,)]
+    assert _CHANGED.stride == (1,)
+
+
 def test_a_rule_taught_for_a_module_made_in_the_forward_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

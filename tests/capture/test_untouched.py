@@ -516,7 +516,9 @@ def test_what_a_model_holds_is_found_once_for_all_runs_of_an_analysis(monkeypatc
     found = []
     before = guard.Kept.__init__
     monkeypatch.setattr(
-        guard.Kept, "__init__", lambda self, model: (found.append(model), before(self, model))[1]
+        guard.Kept,
+        "__init__",
+        lambda self, model, tree: (found.append(model), before(self, model, tree))[1],
     )
     model = Counts()
     report = rfgraph.analyze(model, (1, 2, 7, 9), on_unknown="measure")

@@ -12,31 +12,34 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from rfgraph.graph.calls import Args
-from rfgraph.graph.guard.changes import Modules
+from rfgraph.graph.guard.changes import Began
 from rfgraph.graph.guard.kept import Kept
 from rfgraph.graph.guard.process import Process
 from rfgraph.graph.guard.refusals import (
     lazy,
-    modules_of,
     on_meta,
     quantised,
+    refuse_scripted,
     refuse_without_numbers,
-    tree,
 )
 from rfgraph.graph.guard.shadows import Shadows
-from rfgraph.graph.guard.wrappers import bypass, unwrapped
+from rfgraph.graph.guard.wrappers import bypass, tree, unwrapped
 
 __all__ = [
+    "Began",
     "Snapshot",
-    "is_changed",
+    "begin",
+    "held_before",
     "lazy",
     "on_meta",
     "quantised",
@@ -60,10 +63,15 @@ class Snapshot:
         self.model = model
         self._kept: Kept | None = None
 
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        """Those of the tree by path; in the place of a wrapper is what it runs."""
+        return tree(self.model)
+
     def kept(self) -> Kept:
         """It holds this now, and after every run."""
         if self._kept is None:
-            self._kept = Kept(self.model)
+            self._kept = Kept(self.model, list(self.modules.values()))
         return self._kept
 
 
@@ -81,12 +89,24 @@ def untouched(model: nn.Module | Snapshot, training: bool) -> AbstractContextMan
     return _Context(_steps(snapshot, training))
 
 
-def is_changed(module: nn.Module) -> bool:
-    """True where the run has given a module, or one inside it, other attributes, tensors or flags.
+def begin(modules: Iterable[nn.Module], everywhere: bool) -> Began:
+    """What the modules of the tree hold now; `everywhere`: and those that are reached in other ways."""
+    if not (everywhere and _entered):
+        return Began(modules)
+    tree = list(modules)
+    known = set(map(id, tree))
+    others = (module for module in _entered[-1].modules() if id(module) not in known)
+    return Began(tree, others, _entered[-1].training)
 
-    What it is when the run is over is then not what it computed by.
-    """
-    return bool(_entered) and _entered[-1].modules.is_changed(module)
+
+def held_before(module: nn.Module, name: str) -> Mapping[str, torch.Tensor | None]:
+    """The `_parameters` or `_buffers` that a module held before the run, if it was there."""
+    before: Mapping[int, Any] = _entered[-1].held if _entered else {}
+    own = before.get(id(module.__dict__))
+    held: Mapping[str, torch.Tensor | None] = (
+        module.__dict__[name] if own is None else before.get(id(own[name]), {})
+    )
+    return held
 
 
 class _Context(io.IOBase):
@@ -116,9 +136,9 @@ def _steps(snapshot: Snapshot, training: bool) -> Generator[None, None, None]:
         try:
             if not inside:
                 _LOCK.acquire()
-            modules = modules_of(snapshot.model)
+            refuse_scripted(snapshot.modules)
             before = _Before(snapshot)
-            before.change(modules, training)
+            before.change(list(snapshot.modules.values()), training)
             _entered.append(before)
             yield
         finally:
@@ -144,25 +164,34 @@ class _Before:
     """All that was there before the run.
 
     Attributes:
-        modules: what modules hold as it begins, their flags set.
+        training: the flag that the run gives every module of the tree.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.modules = Modules({}, training=False)
         self._process = Process()
         self._kept = snapshot.kept()
         self._flags: list[tuple[nn.Module, bool]] = []
         self._is_back = False
+        self.training = False
 
     def change(self, modules: list[nn.Module], training: bool) -> None:
+        self.training = training
         flags = [(module, module.__dict__.get("training")) for module in modules]
         self._flags = [(module, flag) for module, flag in flags if flag is not None]
         for module, _ in self._flags:
             module.__dict__["training"] = training
         bypass(modules)
-        self.modules = self._kept.modules(training)
         self._process.without_gradients()
         torch._C._push_on_torch_function_stack(_Redirect(Shadows(self._kept)))
+
+    def modules(self) -> list[nn.Module]:
+        """Those of the tree, and those that are reached in other ways."""
+        return self._kept.modules()
+
+    @cached_property
+    def held(self) -> Mapping[int, Mapping[Any, Any]]:
+        """What every dict held, by its id; empty ones are left out."""
+        return self._kept.dicts()
 
     def put_back(self) -> None:
         """May be interrupted anywhere and called again."""

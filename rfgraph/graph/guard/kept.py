@@ -16,6 +16,7 @@ import weakref
 from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable, Iterable
 from itertools import chain, compress, filterfalse
+from operator import not_
 from typing import Any
 
 import numpy as np
@@ -24,44 +25,27 @@ from torch import nn
 
 from rfgraph.errors import InputError
 from rfgraph.graph.guard import contents
-from rfgraph.graph.guard.changes import Modules
+from rfgraph.graph.guard.atoms import ATOMS, CAN_CHANGE, PLAIN, without_pairs
 from rfgraph.graph.guard.code import Bound, Globals, is_foreign, slots_of
 from rfgraph.graph.guard.contents import Cached, Dicts, Entries, Tensors
 from rfgraph.graph.guard.process import global_hooks
 
 Look = Callable[["Kept", Any], None]
 
-_ATOMS: frozenset[type] = frozenset(
-    (
-        *(int, float, bool, complex, str, bytes, type(None), type(...), range, slice),
-        *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
-        *(types.BuiltinFunctionType, types.MethodWrapperType, types.MemberDescriptorType),
-        *(types.GetSetDescriptorType, types.ModuleType, types.MappingProxyType),
-    )
-)
-"""Classes whose objects hold nothing that can change."""
-_PLAIN = _ATOMS | {dict, OrderedDict, set, list, tuple}
-"""Classes whose objects can be asked whether they are empty without running a user's code."""
 _TENSORS = (torch.Tensor, nn.Parameter)
 _OF_TENSORS = ("_parameters", "_buffers")
 
 
-class _CanChange(dict[type, bool]):
-    """Whether objects of a class hold what can change, asked at the speed of a dict."""
-
-    def __missing__(self, kind: type) -> bool:
-        self[kind] = True
-        return True
-
-
-_CAN_CHANGE = _CanChange(dict.fromkeys(_ATOMS, False))
 _HEAP_TYPE = 1 << 9  # a class made by Python code
 
 
 class Kept:
-    """What was there when this was made. `put_back` may be called again where it was interrupted."""
+    """What was there when this was made. `put_back` may be called again where it was interrupted.
 
-    def __init__(self, model: nn.Module) -> None:
+    `modules`: those of the model's tree.
+    """
+
+    def __init__(self, model: nn.Module, modules: list[nn.Module]) -> None:
         self._dicts = Dicts()
         self._empty: list[Any] = []
         self._objects: list[tuple[object, type, dict[str, object] | None]] = []
@@ -82,9 +66,10 @@ class Kept:
         self._tensors: list[Tensors] = []
         self._found: list[torch.Tensor] = []
         self._iterators: dict[int, object] = {}
-        self._looks: dict[type, Look | None] = dict.fromkeys(_ATOMS)
+        self._looks: dict[type, Look | None] = dict.fromkeys(ATOMS)
         self._seen: set[int] = set()
         self._stack: list[Any] = [model, *global_hooks()]
+        self._begin(modules)
         self._walk()
         self._refuse_iterators()
 
@@ -93,9 +78,13 @@ class Kept:
         """Every tensor with memory: the model's own."""
         return [tensor for tensors in self._tensors for tensor in tensors.with_memory()]
 
-    def modules(self, training: bool) -> Modules:
-        """What modules held, but for their flags, which are `training` from now on."""
-        return Modules(self._dicts.by_id(), training)
+    def dicts(self) -> dict[int, Entries]:
+        """What every dict held, by its id; empty ones are left out."""
+        return self._dicts.by_id()
+
+    def modules(self) -> list[nn.Module]:
+        """Every module that was found, in the tree or not."""
+        return [thing for thing, *_ in self._objects if isinstance(thing, nn.Module)]
 
     def keep_gradients(self) -> None:
         for tensors in self._tensors:
@@ -103,25 +92,29 @@ class Kept:
 
     # --- the walk -------------------------------------------------------------------------------
 
+    def _begin(self, modules: list[nn.Module]) -> None:
+        """Those of the tree are looked at all at once, as there are thousands."""
+        self._seen.update(map(id, modules))
+        for kind in dict.fromkeys(map(type, modules)):
+            self._learn(kind)
+        self._modules(modules)
+
+    def _learn(self, kind: type) -> None:
+        """How objects of a class are looked at; its own code and that of its bases is looked at, too."""
+        self._looks[kind] = _look_of(kind)
+        self._stack += [base for base in kind.__mro__ if not is_foreign(base)]
+
     def _walk(self) -> None:
         looked = 0
         while self._stack:
-            self._empty_stack()
+            self._look_at_all()
             tensors = Tensors(self._found[looked:])
             looked = len(self._found)
             self._tensors.append(tensors)
             self._later(tensors.inside())
 
-    def _empty_stack(self) -> None:
-        """Look at everything that waits; modules all at once, as there are thousands."""
-        modules: list[nn.Module] = []
-        while self._stack:
-            self._look_at_all(modules)
-            if modules:
-                self._modules(modules)
-                modules.clear()
-
-    def _look_at_all(self, modules: list[nn.Module]) -> None:
+    def _look_at_all(self) -> None:
+        """Look at everything that waits."""
         stack, seen, looks, tensors = self._stack, self._seen, self._looks, self._found
         while stack:
             found = stack.pop()
@@ -133,17 +126,14 @@ class Kept:
                 tensors.append(found)
                 continue
             if kind not in looks:
-                looks[kind] = _look_of(kind)
-                stack += [base for base in kind.__mro__ if not is_foreign(base)]
+                self._learn(kind)
             look = looks[kind]
-            if look is Kept._module:
-                modules.append(found)
-            elif look is not None:
+            if look is not None:
                 look(self, found)
 
     def _later(self, values: Iterable[Any]) -> None:
         """Look at these values, too."""
-        atoms = _ATOMS
+        atoms = ATOMS
         self._stack += [
             value
             for value in values
@@ -155,7 +145,7 @@ class Kept:
         """Look at what a dict holds; most of a module's are numbers, strings and empty dicts."""
         self._dicts.add(own)
         values = own.values()
-        if _PLAIN.issuperset(map(type, values)):
+        if PLAIN.issuperset(map(type, values)):
             self._empty += filterfalse(None, values)
             values = filter(None, values)  # type: ignore[assignment]
         self._later(values)
@@ -174,13 +164,16 @@ class Kept:
         self._dicts.add_plain(held)
         self._dicts.add_plain(owns)
         values = list(chain.from_iterable(map(dict.values, owns)))
-        rest = list(compress(values, map(_CAN_CHANGE.__getitem__, map(type, values))))
-        plain = rest
-        if not _PLAIN.issuperset(map(type, rest)):  # these cannot be asked whether they are empty
-            plain = [value for value in rest if type(value) in _PLAIN]
-            self._later(value for value in rest if type(value) not in _PLAIN)
+        rest = list(compress(values, map(CAN_CHANGE.__getitem__, map(type, values))))
+        are_plain = list(map(PLAIN.__contains__, map(type, rest)))
+        self._later(
+            compress(rest, map(not_, are_plain))
+        )  # these are not asked whether they are empty
+        plain = list(compress(rest, are_plain))
         self._empty += filterfalse(None, plain)
-        self._later(filter(None, plain))
+        filled = list(filter(None, plain))
+        seen = map(self._seen.__contains__, map(id, filled))
+        self._later(without_pairs(list(compress(filled, map(not_, seen)))))
 
     def _object(self, thing: object) -> None:
         own = contents.dict_of(thing)
@@ -197,12 +190,13 @@ class Kept:
         self._found.append(tensor)
 
     def _dict(self, entries: Entries) -> None:
-        if type(entries) in _PLAIN:
+        if type(entries) in PLAIN:
             self._entries(entries)
         else:
             self._dicts.add(entries)
             self._later(dict.values(entries))
-        self._later(dict.keys(entries))
+        if not ATOMS.issuperset(map(type, dict.keys(entries))):
+            self._later(dict.keys(entries))
         if isinstance(entries, defaultdict):
             self._attributes.append((entries, "default_factory", entries.default_factory))
             self._later((entries.default_factory,))

@@ -74,10 +74,22 @@ def test_what_torch_reads_wrong_is_no_fault(mode: str) -> None:
 
 
 def test_a_weight_that_is_rounding_is_no_read() -> None:
-    """Where an antialiased kernel ends, its weight is 0, and 1e-17 as torch works it out."""
+    """Where an antialiased kernel ends, its weight is 0, and 1e-17 as torch works it out; 1e-8 in float32."""
     resized = "F.interpolate(x, size=(4, 5), mode='bicubic', align_corners=True, antialias=True)"
     found = _held(_program(resized, "v0 + 1e-9 * x.sum()", shape=(1, 2, 6, 2)))
     assert not found.faults and not found.overstated
+    resized = "F.interpolate(v0, mode='linear', scale_factor=3, recompute_scale_factor=True)"
+    lines = "x[0].float()", resized, "v0[..., 1:]"
+    found = _held(_program(*lines, shape=(1, 2, 3, 2)))
+    assert not found.faults and found.counts["positions"]
+
+
+def test_what_has_not_grown_is_held_in_the_interior_it_had() -> None:
+    """Three columns at any size: the last but one of the padded map goes round, as it does here."""
+    found = _held(
+        _program("x[..., :3]", "F.pad(v0, (2, 2, 0, 0), mode='circular')", shape=(1, 2, 4, 3))
+    )
+    assert not found.faults and found.counts["laws"]
 
 
 # --- the generator can fail -------------------------------------------------------------------------

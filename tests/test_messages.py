@@ -90,7 +90,7 @@ CASES = {
         rfgraph.CaptureError,
         r"'expand' is written, at test_messages.py:\d+ where several of its elements are one in memory.*clone\(\) it first",
     ),
-    "a resize in place": (forward(lambda m, x: x.clone().unsqueeze_(0)), SHAPE, rfgraph.CaptureError, "'clone' changes its shape in place"),
+    "a resize in place": (forward(lambda m, x: x.clone().resize_(2, 3)), SHAPE, rfgraph.CaptureError, "'clone' changes its shape in place"),
     "an error of the model's own": (
         forward(lambda m, x: m.missing(x)),
         SHAPE,
@@ -203,11 +203,11 @@ def test_a_rule_whose_reads_do_not_fit_is_told_with_its_node():
             del VOCABULARY.operators["Odd"], VOCABULARY.modules[Odd]
 
 
-class TurnsAndCounts(nn.Module):
-    """What neither way of capture can follow: a write that turns, and as many classes as the data say."""
+class ResizesAndCounts(nn.Module):
+    """What neither way of capture can follow: a resize in place, and as many classes as the data say."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x.clone().transpose_(0, 2)
+        x.clone().resize_(2, 4)
         return nn.functional.one_hot((x * 3).long().clamp(None, 9))
 
 
@@ -215,7 +215,7 @@ def test_an_export_that_fails_prints_nothing(capfd: pytest.CaptureFixture[str]) 
     with pytest.raises(
         rfgraph.CaptureError, match="'clone' changes its shape in place, at test_messages"
     ):
-        rfgraph.analyze(TurnsAndCounts(), (1, 2, 4))
+        rfgraph.analyze(ResizesAndCounts(), (1, 2, 4))
     assert capfd.readouterr() == ("", "")
 
 

@@ -24,7 +24,7 @@ from rfgraph.capture.memory import Step, Traced, is_same, storage_of
 from rfgraph.capture.shapes import Shapes, called, like, tensors_in
 from rfgraph.capture.source import source
 from rfgraph.capture.standing import Standing
-from rfgraph.capture.tensors import rejection
+from rfgraph.capture.tensors import in_place, rejection
 from rfgraph.errors import CaptureError, RfgraphError
 from rfgraph.graph import Node
 from rfgraph.graph.calls import PLAIN, Args, Kwargs, is_inplace, name_of, outputs_of, readable
@@ -92,6 +92,10 @@ class Recorder(fx.Tracer):
         """From now on, the traced tensor is known by its stand-in."""
         self._traced[id(traced.tensor)] = traced
         return traced.tensor
+
+    def forget(self, tensor: torch.Tensor) -> Traced:
+        """The traced tensor that was known by a stand-in, which nobody holds."""
+        return self._traced.pop(id(tensor))
 
     def know(self, tensor: torch.Tensor, traced: Traced) -> None:
         """From now on, a tensor of the model means a traced one."""
@@ -281,15 +285,22 @@ class Recorder(fx.Tracer):
     ) -> tuple[Callable[[], Traced], Callable[[torch.Tensor], torch.Tensor]]:
         """How to make a view again, and how to make it of another tensor."""
         kind, target, args, kwargs = again
+        held = parent.tensor  # model code may have given it other sizes since
+
+        def moved(to: torch.Tensor) -> Any:
+            """The arguments, with a tensor in the place of the parent; it may have come by name."""
+            given: Any = args, dict(kwargs)
+            return map_aggregate(
+                given, lambda arg: to if arg is held or self.find(arg) is parent else arg
+            )
 
         def once_more() -> Traced:
-            return self._traced[id(outputs_of(self._record(kind, target, args, kwargs))[number])]
+            made = self._record(kind, target, *moved(parent.tensor))
+            return self._traced[id(outputs_of(made)[number])]
 
         def on(tensor: torch.Tensor) -> torch.Tensor:
-            given: Any = args, dict(kwargs)  # it may have come by name
-            moved = map_aggregate(given, lambda arg: tensor if self.find(arg) is parent else arg)
             with passed_by(), _untouched():
-                made: torch.Tensor = outputs_of(called(target, *moved))[number]
+                made: torch.Tensor = outputs_of(called(target, *moved(tensor)))[number]
             return made
 
         return once_more, on
@@ -302,7 +313,7 @@ class Recorder(fx.Tracer):
         if traced is None or not isinstance(result, torch.Tensor):
             return result
         if traced.tensor.shape != result.shape:
-            raise self._resized(target)
+            raise self.resized(target)
         try:
             memory.written(traced, self._traced[id(result)], self.record)
         except memory.Unfollowed as why:
@@ -315,9 +326,7 @@ class Recorder(fx.Tracer):
     def record(self, target: Target, *args: object) -> Traced:
         """A call that a write takes, or a view, recorded; a `str` target is a method."""
         given = [traced.refreshed() for traced in self._all(args)]
-        if all(
-            traced.node.op == "get_attr" for traced in given
-        ):  # of the model, and not yet written
+        if all(each.node.op == "get_attr" for each in given):  # of the model, and not yet written
             return self._constants.made(target, args)
         kind = "call_method" if isinstance(target, str) else "call_function"
         return self._traced[id(self._record(kind, target, args, {}))]
@@ -359,8 +368,6 @@ class Recorder(fx.Tracer):
                     "which cannot be followed; teach that code with @rfgraph.rule, or return a new tensor"
                 )
             return found.refreshed().node
-        if kind is list:
-            return [self.arg(entry) for entry in value]
         if kind is dict:
             return {key: self.arg(entry) for key, entry in value.items()}
         if kind is slice:
@@ -381,13 +388,9 @@ class Recorder(fx.Tracer):
     def _name(self, traced: Traced) -> str:
         return self._lowering.names.get(traced.node, traced.node.name)
 
-    def _resized(self, tensor: object) -> CaptureError:
+    def resized(self, tensor: object) -> CaptureError:
         traced = self.find(tensor)
-        name = "a tensor of the model" if traced is None else repr(self._name(traced))
-        return CaptureError(
-            f"{name} changes its shape in place{self.at_source()}, which cannot be followed; use the "
-            "operator that returns a new tensor"
-        )
+        return in_place(None if traced is None else self._name(traced), self.at_source())
 
     def _rejected(self, call: fx.Node, args: object, error: Exception) -> CaptureError:
         with _untouched():

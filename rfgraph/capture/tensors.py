@@ -42,10 +42,10 @@ TURNED: dict[str, tuple[str, tuple[int, ...]]] = {
 """Attributes that are a method by another name."""
 OPERATORS = frozenset(("T", "real", "imag"))
 """Attributes that are operators."""
-RESHAPES = frozenset(
-    "resize_ resize_as_ set_ t_ squeeze_ unsqueeze_ transpose_ swapaxes_ swapdims_ as_strided_".split()
-)
-"""Methods that change what a tensor's sizes and strides are."""
+RESHAPES = frozenset("t_ squeeze_ unsqueeze_ transpose_ swapaxes_ swapdims_ as_strided_".split())
+"""Methods that make a tensor a view of what it was."""
+RESIZES = frozenset("resize_ resize_as_ set_".split())
+"""Methods that give a tensor other memory, or more of it."""
 SETTABLE = frozenset(("requires_grad", "grad", "names"))
 """Attributes that may be set without changing what a tensor holds."""
 
@@ -81,6 +81,14 @@ def rejection(op: str, shapes: Sequence[object], at: str, error: Exception) -> C
     if "nonzero" in text or isinstance(error, NotImplementedError):
         return DataDependentError(f"the shape of what {op} returns depends on the data{at}")
     return CaptureError(f"{op} failed{on}{at}: {text}")
+
+
+def in_place(name: str | None, at: str) -> CaptureError:
+    """The error for a tensor that changes its shape in place; without a name, one of the model."""
+    return CaptureError(
+        f"{'a tensor of the model' if name is None else repr(name)} changes its shape in place{at}, which "
+        "cannot be followed; use the operator that returns a new tensor"
+    )
 
 
 def on_device(attribute: str, device: torch.device) -> object:

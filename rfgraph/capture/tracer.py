@@ -25,6 +25,7 @@ from rfgraph.capture.arguments import Arguments
 from rfgraph.capture.assertions import passing
 from rfgraph.capture.inputs import identifiers
 from rfgraph.capture.interception import functions, intercepted, passed_by
+from rfgraph.capture.laid import laid_out, reshaped
 from rfgraph.capture.lowering import Result
 from rfgraph.capture.memory import Traced, is_same, storage_of
 from rfgraph.capture.outputs import leaves, structure
@@ -36,6 +37,7 @@ from rfgraph.capture.tensors import (
     OPERATORS,
     QUESTIONS,
     RESHAPES,
+    RESIZES,
     SETTABLE,
     SHOWN,
     SIZES,
@@ -280,11 +282,13 @@ class Tracer(Recorder):
         if is_inplace(name):
             args, kwargs = written_first(args, kwargs)
             args = self._own(args)
+            if name in RESIZES:
+                raise self.resized(args[0])
             if name in RESHAPES:
-                raise self._resized(args[0])
+                return reshaped(self, name, args, kwargs, self.call)
             self._check_overlap(args[0])
         if name == "as_strided":
-            return self._laid_out(*args, **kwargs)
+            return laid_out(self, *args, **kwargs)
         kind = "call_method" if isinstance(target, str) else "call_function"
         return self._record(kind, target, args, kwargs)
 
@@ -299,22 +303,6 @@ class Tracer(Recorder):
             except Exception:  # said better where it is recorded
                 return False
             return is_same(place, part.tensor) and storage_of(place) == storage_of(part.tensor)
-
-    def _laid_out(
-        self, input: object, size: Any, stride: Any, storage_offset: Any = None
-    ) -> object:
-        """`as_strided` speaks of memory: it is one of the tensor that all of the memory is of."""
-        own = root = self.find(input)
-        while root is not None and root.parent is not None:
-            root = root.parent
-        if own is None or root is None or not root.tensor.is_contiguous():
-            raise CaptureError(
-                f"as_strided of a tensor that is not in torch's default order{self.at_source()}, which "
-                "cannot be followed; call contiguous() first"
-            )
-        offset = own.tensor.storage_offset() if storage_offset is None else storage_offset
-        args = root.tensor, tuple(size), tuple(stride), offset
-        return self._record("call_function", torch.as_strided, args, {})
 
     def _first_of(self, args: Args, kwargs: Kwargs) -> Traced | None:
         """The first tensor of the graph in the arguments of a call: most often the first argument."""
@@ -355,7 +343,7 @@ class Tracer(Recorder):
         outs, results = outputs_of(kwargs["out"]), outputs_of(result)
         for out, new in zip(outs, results, strict=True):
             if tuple(out.shape) != tuple(new.shape):
-                raise self._resized(out)
+                raise self.resized(out)
             self.call("copy_", (out, new), {})
         return kwargs["out"]
 

@@ -195,7 +195,7 @@ def test_what_is_printed_runs_and_shows_the_fault(
 
 
 def test_a_refusal_is_counted_by_its_reason() -> None:
-    found = _held(_program("x.transpose_(0, 1)"))
+    found = _held(_program("x.resize_(2, 7)"))
     assert found.counts["refused"] == 1 and not found.faults
 
 

@@ -368,7 +368,7 @@ class Recorder(fx.Tracer):
                     "which cannot be followed; teach that code with @rfgraph.rule, or return a new tensor"
                 )
             return found.refreshed().node
-        if kind is dict:
+        if isinstance(value, dict):  # in a graph, one that cannot be changed
             return {key: self.arg(entry) for key, entry in value.items()}
         if kind is slice:
             ends = (value.start, value.stop, value.step)

@@ -149,11 +149,13 @@ class AtSize:
     def sets(
         self, name: str, axis: Axis, local: bool = False, dims: Collection[int] | None = None
     ) -> tuple[Lattice, Array] | None:
-        """What each position of a node reads along an axis; None where it reads nothing.
+        """What each position of a node reads along an axis; None where it reads nothing, or has no element.
 
         The array has the node's dims, of size 1 where the sets do not vary, and one for the set.
         `local` leaves whole-axis reads out. `dims`: those along which positions are told apart; None: all.
         """
+        if 0 in self.shape(name):
+            return None
         lattice, walk = self._walk(name, axis, self._is_told(name, dims))
         value = walk.values[name].get(axis)
         if value is None:

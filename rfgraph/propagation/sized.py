@@ -98,6 +98,8 @@ class SizedDomain:
         return False  # each node's value says what it is carried by
 
     def compose(self, value: Sized, read: Read, node: Node) -> Sized | None:
+        if 0 in node.operand_shapes[read.operand]:  # there is nothing in it to read
+            return None
         untold = _NO_DIMS if node.masked is not None else self._untold.get(node.name, _NO_DIMS)
         shapes = read.sizes(node.operand_shapes), node.shape
         step = Step(self.lattice, read.dims, *shapes, untold)

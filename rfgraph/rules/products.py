@@ -141,7 +141,7 @@ def _live(
 def _along_labels(where: Tensor, labels: Labels) -> tuple[Tensor, list[object]]:
     """Without the dims along which it does not vary, and the labels of those that are left."""
     own = labels[len(labels) - where.ndim :]
-    varying = [label for label, size in zip(own, where.shape, strict=True) if size > 1]
+    varying = [label for label, size in zip(own, where.shape, strict=True) if size != 1]
     return where.squeeze(), varying
 
 

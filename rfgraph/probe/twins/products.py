@@ -49,8 +49,9 @@ def multilinear(product: Callable[..., Tensor], *factors: Tensor) -> Tensor:
         for i, factor in enumerate(factors)
         if isinstance(factor, Twin)
     ]
-    count = product(*through).max().clamp(min=1.0)
-    return average(*terms) / count
+    counts = product(*through)
+    most = counts.max().clamp(min=1.0) if counts.numel() else counts.new_ones(())
+    return average(*terms) / most
 
 
 def _wide(bias: Tensor | None, rank: int) -> Tensor | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from rfgraph.errors import RfgraphError, UnsupportedOperatorError
 from rfgraph.graph import Graph, Node
 from rfgraph.language.reads import Place, Read, Reads, check, opened, whole
-from rfgraph.language.vocabulary import Vocabulary
+from rfgraph.language.vocabulary import Rule, Vocabulary
 
 _NONE: Mapping[str, Reads] = {}
 
@@ -63,7 +63,9 @@ class Readings(Mapping[str, Reads]):
 def readings(
     graph: Graph, vocabulary: Vocabulary, measured: Mapping[str, Reads] = _NONE
 ) -> Readings:
-    """Ask the rule of every node, once of those that are alike. `measured`: reads of nodes without one.
+    """Ask the rule of every node. `measured`: reads of nodes that have none.
+
+    Our own rules look at params and shapes alone, and are asked once of nodes that share them.
 
     Raises:
         RfgraphError: a rule returned reads that do not fit its node.
@@ -74,12 +76,18 @@ def readings(
         if node.op != "input":
             key = id(node.params), node.output, node.shape, node.masked
             reads = measured.get(node.name) or alike.get(key) or reads_of(node, vocabulary)
-            asked[node.name] = alike[key] = reads
+            asked[node.name] = reads
+            if node.known and _is_ours(vocabulary.operators[node.op].rule):
+                alike[key] = reads
     if not graph.asked:
         return Readings(graph, asked)
     found = {name: _opened(reads, graph[name]) for name, reads in asked.items()}
     bounded = {name: reads for name, reads in asked.items() if found[name] is not reads}
     return Readings(graph, found, bounded)
+
+
+def _is_ours(rule: Rule) -> bool:
+    return rule.__module__.startswith("rfgraph.")
 
 
 def _opened(reads: Reads, node: Node) -> Reads:

@@ -13,7 +13,7 @@ from contextlib import suppress
 import torch
 from torch import fx, nn
 
-from rfgraph.capture.lowering import Bound, Result
+from rfgraph.capture.lowering import LIKE_NO_OTHER, Bound, Result
 from rfgraph.graph import Operand
 from rfgraph.graph.calls import assigned, is_of_torch
 from rfgraph.language.vocabulary import Infer
@@ -35,7 +35,6 @@ _HELD: dict[object, Result] = {}
 """Calls of which torch said the same as the formula, in this process: the shapes of what they return."""
 _META = torch.device("meta")
 _MOST_HELD = 1 << 16
-_NO_KEYS = frozenset((torch.Tensor, nn.Parameter, slice, list))
 
 
 def formula(call: fx.Node, bound: Bound, target: object, ask: Callable[[], object]) -> object:
@@ -173,8 +172,8 @@ def _key(dtype: torch.dtype, target: object, bound: Bound) -> tuple[object, ...]
         return target, dtype, bound.alike, *weights
     params = bound.params
     given = [*params.values()]
-    if not _NO_KEYS.isdisjoint(map(type, given)):
-        given = [_kind(value) if type(value) in _NO_KEYS else value for value in given]
+    if not LIKE_NO_OTHER.isdisjoint(map(type, given)):
+        given = [_kind(value) if type(value) in LIKE_NO_OTHER else value for value in given]
     return target, dtype, bound.op, bound.shapes, tuple(params), *given, *weights
 
 

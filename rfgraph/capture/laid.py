@@ -48,9 +48,7 @@ def reshaped(
     """
     tensor, *rest = args
     traced = recorder.find(tensor)
-    if (
-        traced is None or traced.tensor is not tensor
-    ):  # a tensor of the model, which is left as it is
+    if traced is None or traced.tensor is not tensor:  # the model's own, which is left as it is
         raise recorder.resized(tensor)
     with _untouched():
         traced.tensor = traced.node.meta["val"] = tensor.detach()

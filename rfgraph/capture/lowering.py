@@ -65,7 +65,8 @@ _WHOLE = frozenset(
 )
 """Arguments that are whole numbers, whatever they come as: torch takes a tensor without dims for one."""
 _NO_NUMBERS = PLAIN | {Operand}
-_LIKE_NO_OTHER = frozenset((torch.Tensor, nn.Parameter, slice, list))
+LIKE_NO_OTHER = frozenset((torch.Tensor, nn.Parameter, slice, list))
+"""Classes of arguments that are compared by who they are, or have no hash."""
 _OF_TWO = frozenset(("max", "min"))
 """In the place of a dim, a tensor is a second one to these, unless more is said of a dim."""
 _OF_A_DIM = frozenset(("dim", "keepdim"))
@@ -299,7 +300,7 @@ def _alike(name: str, shapes: tuple[Shape, ...], params: Params) -> tuple[object
     """What all calls have in common that are bound alike; None where a tensor or its like has a say."""
     values = tuple(params.values())
     kinds = tuple(map(type, values))  # 1, 1.0 and True are equal
-    if not _LIKE_NO_OTHER.isdisjoint(kinds):
+    if not LIKE_NO_OTHER.isdisjoint(kinds):
         return None
     return name, shapes, tuple(params), kinds, values
 

@@ -118,9 +118,10 @@ def fixes(bound: Bound) -> bool:
 
 def computes_zeros(module: nn.Module) -> bool:
     """True where a parametrisation gives a weight that is 0 in places, which it may fix."""
-    if "parametrizations" not in module._modules:
+    held = module._modules.get("parametrizations")
+    if not isinstance(held, nn.ModuleDict):
         return False
-    weights = (getattr(module, name) for name in module.parametrizations)  # type: ignore[union-attr]
+    weights = (getattr(module, name) for name in held)
     return any(not weight.is_meta and bool((weight == 0).any()) for weight in weights)
 
 

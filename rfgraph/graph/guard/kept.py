@@ -166,9 +166,7 @@ class Kept:
         values = list(chain.from_iterable(map(dict.values, owns)))
         rest = list(compress(values, map(CAN_CHANGE.__getitem__, map(type, values))))
         are_plain = list(map(PLAIN.__contains__, map(type, rest)))
-        self._later(
-            compress(rest, map(not_, are_plain))
-        )  # these are not asked whether they are empty
+        self._later(compress(rest, map(not_, are_plain)))  # not asked whether they are empty
         plain = list(compress(rest, are_plain))
         self._empty += filterfalse(None, plain)
         filled = list(filter(None, plain))

@@ -189,19 +189,28 @@ def _lengths(first: Look, name: str, dim: int | None) -> set[int]:
 
 
 def fit(first: Graph, second: Graph) -> bool:
-    """False where sizes of several inputs fit by luck: one that is repeated there was not here."""
-    there = _repeats(second)
-    pairs = ((own, there.get(name, own)) for name, own in _repeats(first).items())
+    """False where sizes of several inputs fit by luck: one that is repeated there was not here.
+
+    What comes of inputs that stay as they are may be repeated: that is what the model makes of the others.
+    """
+    grown = {name for name, own in first.inputs.items() if own.shape != second.inputs[name].shape}
+    there = _repeats(second, grown)
+    pairs = ((own, there.get(name, own)) for name, own in _repeats(first, grown).items())
     return all(own == other for own, other in pairs if len(own) == len(other))
 
 
-def _repeats(graph: Graph) -> dict[str, list[list[int]]]:
-    """Along which dims each operand is repeated: sizes that fit by luck at one size repeat others."""
-    return {
-        node.name: [_repeated(own, node.shape) for own in node.operand_shapes]
-        for node in graph
-        if len(node.operands) > 1 and _is_broadcast(node)
-    }
+def _repeats(graph: Graph, inputs: Iterable[str]) -> dict[str, list[list[int]]]:
+    """Along which dims what comes of these inputs is repeated: other dims, where sizes fit by luck."""
+    found: dict[str, list[list[int]]] = {}
+    behind = set(inputs)
+    for node in graph:
+        held = [own for own in node.operands if own in behind]
+        if not held:
+            continue
+        behind.add(node.name)
+        if len(node.operands) > 1 and _is_broadcast(node):
+            found[node.name] = [_repeated(graph[own].shape, node.shape) for own in held]
+    return found
 
 
 def _is_broadcast(node: Node) -> bool:

@@ -372,3 +372,18 @@ def test_sizes_of_inputs_that_do_not_grow_alike_are_tried_in_proportion() -> Non
 
     report = rfgraph.analyze(Two(), {"x": (1, 1, 8), "side": (1, 1, 6)})
     assert not report.output.at(("x", 2)).closed_form
+
+
+@pytest.mark.parametrize("side", [(1, 6, 1), (1, 1, 1), (1,)])
+def test_an_input_of_one_position_may_be_repeated_at_a_second_size(side: tuple[int, ...]) -> None:
+    """It is what the model makes of the other: no size of that fits by luck."""
+
+    class Windows(nn.Module):
+        def forward(self, x: Tensor, side: Tensor) -> Tensor:
+            y = x[..., x.shape[-1] // 4 : -1].unfold(2, 3, 3).transpose(2, 3).flatten(1, 2)
+            return y * side
+
+    check = rfgraph.verify(Windows(), {"x": (1, 2, 5), "side": side})
+    assert check.exact, str(check)
+    report = rfgraph.analyze(Windows(), {"x": (1, 2, 5), "side": side})
+    assert report.output.rfs["x"].closed_form == (False,)

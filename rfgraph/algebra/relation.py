@@ -49,7 +49,8 @@ class Relation:
         found = _interned.get(key)
         if found is None:
             found = super().__new__(cls)
-            vars(found).update(zip(("period", "advance", "sets"), key, strict=True))
+            own = vars(found)
+            own["period"], own["advance"], own["sets"] = key
             _interned[key] = found
         return found
 

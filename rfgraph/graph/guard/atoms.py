@@ -38,6 +38,19 @@ class _CanChange(dict[type, bool]):
 CAN_CHANGE = _CanChange(dict.fromkeys(ATOMS, False))
 
 
+def take_out(values: list[object]) -> list[object]:
+    """The values that cannot be asked whether they are empty, taken out; in the place of each is None."""
+    kinds = list(map(type, values))
+    found = []
+    for kind in set(kinds) - PLAIN:
+        at = -1
+        for _ in range(kinds.count(kind)):
+            at = kinds.index(kind, at + 1)
+            found.append(values[at])
+            values[at] = None
+    return found
+
+
 def without_pairs(values: list[object]) -> list[object]:
     """Without tuples, where all of them are of numbers and the like, as those of convolutions are."""
     are_tuples = [kind is tuple for kind in map(type, values)]

@@ -6,12 +6,13 @@ In: modules, when a forward is about to begin. Out: of any of them, while it run
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import is_, itemgetter
-from typing import Any
+from operator import is_
+from typing import Any, TypeAlias
 
 from torch import nn
 
-_PARTS = itemgetter("_parameters", "_buffers", "_modules")
+_Held: TypeAlias = tuple[list[str], list[object]]
+"""The names of what a module holds, and what each stands for."""
 
 
 class Began:
@@ -37,18 +38,17 @@ class Began:
 
         What it is when the forward is over is then not what it computed by.
         """
-        own = module.__dict__
-        before, now = self._held.get(id(module)), _held(own)
+        before = self._held.get(id(module))
         if before is None:
             return False
-        if len(now) != len(before) or not all(map(is_, now, before)):
+        names, values = _held(own := module.__dict__)
+        if names != before[0] or not all(map(is_, values, before[1])):
             return True
         inside = own["_modules"]
         return bool(inside) and any(map(self.is_changed, filter(None, inside.values())))
 
 
-def _held(own: dict[str, Any]) -> list[object]:
-    parameters, buffers, inside = _PARTS(own)
-    held = [*own, *own.values(), *parameters, *parameters.values()]
-    held += (*buffers, *buffers.values(), *inside, *inside.values())
-    return held
+def _held(own: dict[str, Any]) -> _Held:
+    tensors, buffers, inside = own["_parameters"], own["_buffers"], own["_modules"]
+    names = [*own, *tensors, *buffers, *inside]
+    return names, [*own.values(), *tensors.values(), *buffers.values(), *inside.values()]

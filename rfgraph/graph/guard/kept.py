@@ -25,7 +25,7 @@ from torch import nn
 
 from rfgraph.errors import InputError
 from rfgraph.graph.guard import contents
-from rfgraph.graph.guard.atoms import ATOMS, CAN_CHANGE, PLAIN, without_pairs
+from rfgraph.graph.guard.atoms import ATOMS, CAN_CHANGE, PLAIN, take_out, without_pairs
 from rfgraph.graph.guard.code import Bound, Globals, is_foreign, slots_of
 from rfgraph.graph.guard.contents import Cached, Dicts, Entries, Tensors
 from rfgraph.graph.guard.process import global_hooks
@@ -164,12 +164,10 @@ class Kept:
         self._dicts.add_plain(held)
         self._dicts.add_plain(owns)
         values = list(chain.from_iterable(map(dict.values, owns)))
-        rest = list(compress(values, map(CAN_CHANGE.__getitem__, map(type, values))))
-        are_plain = list(map(PLAIN.__contains__, map(type, rest)))
-        self._later(compress(rest, map(not_, are_plain)))  # not asked whether they are empty
-        plain = list(compress(rest, are_plain))
-        self._empty += filterfalse(None, plain)
-        filled = list(filter(None, plain))
+        self._later(take_out(values))
+        self._empty += filterfalse(None, values)
+        filled = list(filter(None, values))
+        filled = list(compress(filled, map(CAN_CHANGE.__getitem__, map(type, filled))))
         seen = map(self._seen.__contains__, map(id, filled))
         self._later(without_pairs(list(compress(filled, map(not_, seen)))))
 

@@ -106,7 +106,7 @@ class Channels(Generic[Value]):
             return value
         parts: list[Value] = []
         is_less = False
-        sized: set[int] = set()
+        sized, beyond = set[int](), set[int]()
         for read in self._readings[name]:
             operand = node.operands[read.operand]
             own = self._values[operand].get(axis)
@@ -116,12 +116,16 @@ class Channels(Generic[Value]):
             sized.update(_of_this_size(read, node, some))
             if there is None:
                 is_less = True
+                beyond.update(_beyond(read, node, some))
                 continue
             found = self._value(operand, axis, there, depth + 1) if there.dims else own
             is_less |= found is not own
             part = None if found is None else self._domain.compose(found, read, node)
             if part is not None:
                 parts.append(part)
+        longer = self._domain.of_this_size(value, node, beyond) if beyond else value
+        if longer is not value:  # what is read there is the tensor's own, wherever it is
+            return longer
         value = self._domain.join(parts, node) if is_less else value
         return self._domain.of_this_size(value, node, sized) if sized and value else value
 
@@ -172,6 +176,19 @@ def _of_this_size(read: Read, node: Node, some: Some) -> Iterator[int]:
         dims = set(place.dims).intersection(some.dims)
         if dims and not (place.at is None or place.settled or _is_by_law(place, some, size)):
             yield from dims
+
+
+def _beyond(read: Read, node: Node, some: Some) -> Iterator[int]:
+    """The node's dims along which some positions that read nothing read what a longer operand has there."""
+    for place, size in zip(read.dims, read.sizes(node.operand_shapes), strict=True):
+        law = place.law
+        if law is None or law.extent is not None or len(place.dims) != 1:
+            continue
+        if place.dims[0] in some.dims:
+            others = tuple(n for n, dim in enumerate(some.dims) if dim not in place.dims)
+            here = np.flatnonzero(some.marks.any(others)).tolist()
+            if any(i >= size for o in here for i in law.at((o,), place.dims)):
+                yield place.dims[0]
 
 
 def _cut(place: Place, size: int, node: Node) -> Iterable[int]:

@@ -89,18 +89,25 @@ def wraps_round(place: Place, size: int, shape: Shape) -> bool:
     """
     if place.law is None or len(place.dims) != 1 or not size or not shape[place.dims[0]]:
         return False
-    outputs = range(min(2, shape[place.dims[0]]))
-    first = [o for o in outputs if any(i < 0 for i in place.law.at((o,), place.dims))]
-    return bool(first) and all(goes_round(place, place.law, output, size) for output in first)
+    length = shape[place.dims[0]]
+    first = [o for o in range(min(2, length)) if any(i < 0 for i in place.law.at((o,), place.dims))]
+    return bool(first) and all(goes_round(place, place.law, o, size, length) for o in first)
 
 
-def goes_round(place: Place, law: Law, output: int, size: int) -> bool:
-    """Is what lies before the first of `size` positions read as far before the last one?
+def goes_round(place: Place, law: Law, output: int, size: int, length: int) -> bool:
+    """Is what lies before the first of `size` positions read as far before the last one, or further round?
 
-    A fold at the beginning stays near it; the other end may be a position that is read anyway.
+    A fold at the beginning stays near it; the other end may be a position that is read anyway. `length`: how
+    many outputs there are.
     """
     told, read = set(law.at((output,), place.dims)), list(place.positions((output,)))
-    return any(read.count(i + size) > (i + size in told) for i in told if i < 0)
+    around = {i % size for i in told if i < 0}
+    landed = [i for i in around if read.count(i) > (i in told)]
+    if landed != [0] or size == 1 or output + 1 == length:
+        return bool(landed)
+    return goes_round(
+        place, law, output + 1, size, length
+    )  # what repeats the first one stays there
 
 
 def unbounded(step: Step, wraps: Trail | None) -> Step:

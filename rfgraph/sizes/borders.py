@@ -131,10 +131,12 @@ class _Way:
             reads = set(law.at((output,), (dim,)))
             if place.at is not None and place.dims == (dim,) and output < node.shape[dim]:
                 if _is_folded(place, output, size):
+                    is_end = any(i >= size for i in reads)  # where its law says, at another size
                     reads = set(place.positions((output,)))
                     self.folded = True
-                    is_end = any(2 * i >= size for i in reads)
-                    self.ends += [node.name] * (is_end or goes_round(place, law, output, size))
+                    is_end = is_end or any(2 * i >= size for i in reads)
+                    is_end = is_end or goes_round(place, law, output, size, node.shape[dim])
+                    self.ends += [node.name] * is_end
                 elif not reads.issuperset(place.positions((output,))):  # near the end, at this size
                     self.ends.append(node.name)
             found |= reads

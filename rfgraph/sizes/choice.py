@@ -50,6 +50,11 @@ def in_proportion(n: int, grid: int) -> int:
     return n * 3 // 2
 
 
+def _again_in_proportion(n: int, grid: int) -> int:
+    """As far as one that is in proportion to the one in proportion: parts of that may be the same."""
+    return in_proportion(in_proportion(n, grid), grid)
+
+
 def _double(n: int, grid: int) -> int:
     """Twice as large, which is all that some models take."""
     return 2 * n
@@ -153,8 +158,8 @@ def far_shapes(first: Look) -> Iterator[dict[str, Shape]]:
 
 
 def unlike_shapes(first: Look) -> Iterator[dict[str, Shape]]:
-    """Of several inputs that do not grow alike: in proportion; one position more, which a pool may drop."""
-    return _others(first, in_proportion, lambda n, grid: n + 1)
+    """Of several inputs that do not grow alike: in proportion, and again; one more, which a pool may drop."""
+    return _others(first, in_proportion, _again_in_proportion, lambda n, grid: n + 1)
 
 
 def _others(first: Look, *sizes: Larger) -> Iterator[dict[str, Shape]]:

@@ -42,7 +42,8 @@ def settled(first: Look, look_at: LookAt) -> tuple[Look, str]:
     """
     if not asks(first):
         return bordered(first), ""
-    second = _second(first, look_at)
+    seconds = _seconds(first, look_at)
+    second = seconds[0] if seconds else None
     own, there = sites(first.graph), None if second is None else sites(second.graph)
     other = {} if there is None else twins(own, there)
     for each in (uncropped, banded, pooled):
@@ -50,12 +51,16 @@ def settled(first: Look, look_at: LookAt) -> tuple[Look, str]:
     unrolled = loops(first, own, there)
     if unrolled.picks:
         first = unrolled_look(first.readings, first.axes, unrolled.picks, unrolled.layouts)
+    first = bordered(first)
     if second is None:
-        return bordered(first), _ONE
-    return demoted(bordered(first), bordered(second), other), ""
+        return first, _ONE
+    first = demoted(first, bordered(second), other)
+    for further in seconds[1:]:
+        first = demoted(first, bordered(further), twins(own, sites(further.graph)))
+    return first, ""
 
 
-def _second(first: Look, look_at: LookAt) -> Look | None:
+def _seconds(first: Look, look_at: LookAt) -> list[Look]:
     """At larger sizes, two at most; several inputs that do not grow alike are tried at others, too.
 
     Sizes of several inputs may fit by luck. Those of one are what the model makes of it, be it that one
@@ -69,12 +74,11 @@ def _second(first: Look, look_at: LookAt) -> Look | None:
         other = _looked(first, look_at, shapes(first))
     for each in filter(None, (other, near)):
         if is_one or fit(first.graph, each.graph):
-            return each
-    for shapes_of_several in () if is_one else unlike_shapes(first):
-        last = _looked(first, look_at, [shapes_of_several])
-        if last is not None and fit(first.graph, last.graph):
-            return last
-    return None
+            return [each]
+    if is_one:
+        return []
+    unlike = (_looked(first, look_at, [shapes]) for shapes in unlike_shapes(first))
+    return [each for each in unlike if each is not None and fit(first.graph, each.graph)]
 
 
 def _looked(first: Look, look_at: LookAt, shapes: Iterable[dict[str, Shape]]) -> Look | None:

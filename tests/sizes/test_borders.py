@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rfgraph
+from rfgraph.propagation import periodic
 from rfgraph.sizes import borders
 from tests.sized.poison import Apply, rows_reaching
 
@@ -245,3 +246,59 @@ def test_paddings_that_are_read_are_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(borders, "_is_folded", lambda *given: False)
         assert failing(names) == {"reflected"}
+
+
+PADS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "roll": lambda x, n: torch.roll(x, n, -1),
+    "roll back": lambda x, n: torch.roll(x, -n, -1),
+    "circular": lambda x, n: F.pad(x, (n, 0), mode="circular"),
+    "replicate": lambda x, n: F.pad(x, (n, 1), mode="replicate"),
+}
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("name", PADS)
+def test_a_position_of_what_goes_round_is_of_this_size(name: str, size: int, n: int) -> None:
+    """Also where it lands on itself at this size, or goes round twice; what repeats the first one stays."""
+    if name == "circular" and n > size:
+        return  # torch refuses it
+    model = Apply(lambda self, x: PADS[name](x, n)[..., :1])
+    assert rfgraph.verify(model, (1, 2, size)).exact
+    closed = rfgraph.analyze(model, (1, 2, size)).output.rf.closed_form
+    assert closed == ((name == "replicate") or (name == "roll back" and n < size),)
+
+
+BEYOND: dict[str, Function] = {
+    "a column": lambda x: F.pad(x, (1, 1))[..., 5],
+    "by select": lambda x: F.pad(x, (1, 1)).select(3, 5),
+    "of what is normalised": lambda x: F.instance_norm(F.pad(x, (1, 1)))[..., 5],
+    "of a convolution": lambda x: F.conv2d(F.pad(x, (2, 2)), torch.ones(1, 1, 3, 1))[..., 7],
+    "two columns": lambda x: F.pad(x, (1, 3))[..., 5:7],
+    "their sum": lambda x: F.pad(x, (1, 3))[..., 5:7].sum(-1),
+    "by an index": lambda x: F.pad(x, (1, 3))[..., [5, 6]],
+    "beside the whole": lambda x: F.pad(x, (1, 3))[..., 5] + x.mean((2, 3), keepdim=True)[..., 0],
+    "beside a column": lambda x: F.pad(x, (1, 3))[..., 5] + three_rows(x)[..., 1],
+}
+
+
+def three_rows(x: Tensor) -> Tensor:
+    return F.conv2d(x, torch.ones(1, 1, 3, 1), padding=(1, 0))
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_column_of_padding_is_of_this_width(name: str) -> None:
+    """A wider input has something there: its rows are read, which the width of 4 does not show."""
+    model = Apply(lambda self, x: BEYOND[name](x))
+    check = rfgraph.verify(model, (1, 1, 6, 4))
+    assert check.exact, str(check)
+    rows = rfgraph.analyze(model, (1, 1, 6, 4)).output.at(("x", 2))
+    assert [limit.reason for limit in rows.limits] == [periodic.PICKED] and not rows.closed_form
+    wide = rfgraph.analyze(model, (1, 1, 6, 9)).output.at(("x", 2))
+    assert not wide.limits or name == "by an index"
+
+
+def test_a_channel_of_padding_is_one_at_any_size() -> None:
+    model = Apply(lambda self, x: F.pad(x, (0, 0, 0, 0, 1, 1))[:, 2])
+    assert not rfgraph.analyze(model, (1, 1, 6, 4)).output.rfs
+    assert rfgraph.verify(model, (1, 1, 6, 4)).exact

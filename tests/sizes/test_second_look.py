@@ -387,3 +387,16 @@ def test_an_input_of_one_position_may_be_repeated_at_a_second_size(side: tuple[i
     assert check.exact, str(check)
     report = rfgraph.analyze(Windows(), {"x": (1, 2, 5), "side": side})
     assert report.output.rfs["x"].closed_form == (False,)
+
+
+def test_inputs_in_proportion_are_looked_at_further_where_a_part_is_the_same() -> None:
+    """A quarter of 4 and of 6 is one position, of 9 two."""
+
+    class Two(nn.Module):
+        def forward(self, x: Tensor, side: Tensor) -> Tensor:
+            x = x[..., x.shape[-1] // 4 :]
+            return x[..., x.shape[-1] // 4 :] + side
+
+    report = rfgraph.analyze(Two(), {"x": (1, 1, 4), "side": (1, 1, 3)})
+    assert report["getitem"].rf.closed_form == (False,)
+    assert rfgraph.verify(Two(), {"x": (1, 1, 4), "side": (1, 1, 3)}).exact

@@ -35,6 +35,13 @@ def batch(kind: str, seed: int, start: int, count: int) -> Tally:
     return tally
 
 
+def so_far(total: Tally, begin: float) -> str:
+    """One line of counts."""
+    kinds = ("graphs", "positions", "positions agreed", "laws", "refused")
+    counts = ", ".join(f"{kind} {total.counts[kind]:,}" for kind in kinds)
+    return f"{counts}, faults {len(total.faults)}; {time.monotonic() - begin:.0f} s"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--graphs", type=int, default=1000)
@@ -57,13 +64,18 @@ def main() -> int:
                 if key not in shown:
                     print(fault, flush=True)
                 shown.add(key)
+            thousands = total.counts["graphs"] // 1000
             total.add(tally)
+            if total.counts["graphs"] // 1000 > thousands:  # a run of hours may be cut
+                print(so_far(total, begin), flush=True)
     for title in ("counts", "overstated", "refused"):
         print(f"\n{title}")
         for text, count in getattr(total, title).most_common(60):
             print(f"  {count:8d}  {text}")
-    missing = [name for name in names() if not total.drawn[name]]
-    print(f"\noperators without a call: {missing}\nseconds: {time.monotonic() - begin:.0f}")
+    if asked.calls:
+        missing = [name for name in names() if not total.drawn[name]]
+        print(f"\noperators without a call: {missing}")
+    print(f"\n{so_far(total, begin)}")
     drawn = total.counts["calls"] + total.counts["graphs"]
     return int(bool(total.faults) or total.counts["refused"] > REFUSED * drawn)
 

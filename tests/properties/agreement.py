@@ -60,7 +60,7 @@ def excused(report: Report, mismatch: Mismatch) -> bool:
         return node.op in OF_ONE and any(1 in shape[2:] for shape in shapes)
     if mismatch.kind != "overstated":
         return False
-    if _behind_times_nothing(report, mismatch.node):
+    if _behind_times_nothing(report, mismatch.node) or _fills_with_what_is_there(report, node):
         return True  # of outputs that the gradient alone looks at
     return mismatch.local and "pixel_unshuffle" in _ops(report, mismatch.node)
 
@@ -88,6 +88,11 @@ def _behind_times_nothing(report: Report, name: str) -> bool:
     """There the gradient sees the exact 0; the analysis, and a NaN, do not (`test_known_limits.py`)."""
     before = (report[other] for other in _before(report, name))
     return any(node.op == "mul" and _times_nothing(report, node) for node in before)
+
+
+def _fills_with_what_is_there(report: Report, node: NodeReport) -> bool:
+    """A computed mask puts a number where there may be that number: either way it is the same."""
+    return node.op == "masked_fill" and _times_nothing(report, node)
 
 
 def _ops(report: Report, name: str) -> set[str]:

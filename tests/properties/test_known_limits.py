@@ -22,7 +22,7 @@ from rfgraph.testing.describe import (
     Written,
     Zeros,
 )
-from tests.properties.agreement import verified
+from tests.properties.agreement import excused, verified
 
 ALL = (None, None, None)
 
@@ -121,18 +121,18 @@ def test_rows_picked_of_a_map_of_three_which_read_all_of_it_are_told_by_a_second
     assert mismatch.numeric == mismatch.analytic
 
 
-def test_a_quarter_of_the_size_asked_for_twice_beside_another_input_is_told_by_a_second_size() -> (
-    None
-):
-    """The second input says which sizes fit: at those that an analysis looks at, both ask for one position."""
+def test_a_computed_mask_that_puts_zeros_where_zeros_are_counts() -> None:
+    """Whatever it says, a zero is there: the gradient sees that nothing of the mask is read, the analysis does not."""
 
-    class Quarters(nn.Module):
-        def forward(self, x: Tensor, side: Tensor) -> Tensor:
-            x = x[..., x.shape[-1] // 4 :]
-            return x[..., x.shape[-1] // 4 :] * side
+    class Filled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.clone()
+            y[..., ::3] = 0.0
+            return y.masked_fill(x.roll(1, -1) > 0, 0.0)
 
-    check = rfgraph.verify(Quarters(), {"x": (1, 1, 4, 4), "side": (1, 1, 4, 3)}, rows="all")
-    assert {mismatch.kind for mismatch in check.mismatches} <= {"size-dependent"}
+    (mismatch,) = rfgraph.verify(Filled(), (1, 1, 9), rows="all").mismatches
+    assert (mismatch.node, mismatch.kind) == ("masked_fill", "overstated")
+    assert excused(rfgraph.analyze(Filled(), (1, 1, 9)), mismatch)
 
 
 def test_padding_that_folds_onto_what_is_read_anyway_folds_elsewhere_at_another_size() -> None:
@@ -245,23 +245,3 @@ def test_what_is_left_of_rows_that_lie_along_channels_is_told_apart_by_one_probe
     (mismatch,) = rfgraph.verify(Writes(), (1, 1, 7, 2), rows="all").mismatches
     assert (mismatch.node, mismatch.probe, mismatch.local) == ("mix", "gradient", True)
     assert (mismatch.analytic, mismatch.numeric) == ((), (0, 2, 4, 6))
-
-
-def test_a_quarter_of_the_width_that_is_one_column_of_many_sizes_is_told_by_a_second_size() -> None:
-    """A quarter of 4 to 7 columns is one; the size that an analysis looks at is among them, that of 8 not.
-
-    Of the second size of `verify`, which looks at yet another, it says that they hold there only.
-    """
-
-    class Quarters(nn.Module):
-        def forward(self, x: Tensor, side: Tensor) -> Tensor:
-            x = x[..., x.shape[-1] // 4 :]
-            x = x[..., x.shape[-1] // 4 :]
-            return x * side
-
-    shapes = {"x": (1, 1, 4, 4), "side": (1, 1, 4, 3)}
-    (mismatch,) = rfgraph.verify(Quarters(), shapes).mismatches
-    assert (mismatch.node, mismatch.kind) == ("getitem", "size-dependent")
-    assert mismatch.numeric == mismatch.analytic
-    alone = rfgraph.analyze(Quarters(), {"x": (1, 1, 4, 8), "side": (1, 1, 4, 5)})
-    assert not any(node.rfs["x"].closed_form[1] for node in alone.nodes[2:])

@@ -389,14 +389,19 @@ def test_an_input_of_one_position_may_be_repeated_at_a_second_size(side: tuple[i
     assert report.output.rfs["x"].closed_form == (False,)
 
 
-def test_inputs_in_proportion_are_looked_at_further_where_a_part_is_the_same() -> None:
+@pytest.mark.parametrize("size, side", [(4, 3), (8, 5)])
+@pytest.mark.parametrize("rows", [(), (4,)])
+def test_inputs_in_proportion_are_looked_at_further_where_a_part_is_the_same(
+    rows: tuple[int, ...], size: int, side: int
+) -> None:
     """A quarter of 4 and of 6 is one position, of 9 two."""
 
     class Two(nn.Module):
         def forward(self, x: Tensor, side: Tensor) -> Tensor:
             x = x[..., x.shape[-1] // 4 :]
-            return x[..., x.shape[-1] // 4 :] + side
+            return x[..., x.shape[-1] // 4 :] * side
 
-    report = rfgraph.analyze(Two(), {"x": (1, 1, 4), "side": (1, 1, 3)})
-    assert report["getitem"].rf.closed_form == (False,)
-    assert rfgraph.verify(Two(), {"x": (1, 1, 4), "side": (1, 1, 3)}).exact
+    shapes = {"x": (1, 1, *rows, size), "side": (1, 1, *rows, side)}
+    report = rfgraph.analyze(Two(), shapes)
+    assert not any(node.rfs["x"].closed_form[-1] for node in report.nodes[2:])
+    assert rfgraph.verify(Two(), shapes, rows="all").exact

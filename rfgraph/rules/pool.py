@@ -88,6 +88,8 @@ def _infer_adaptive(params: Params, shapes: Sequence[Shape]) -> Shape | tuple[Sh
 
 def cells(dim: int, size: int, count: int, what: str) -> Place:
     """`size` inputs shared out over `count` cells that may overlap: adaptive pooling, `area` resampling."""
+    if not count:
+        return along(dim, Relation.nothing())
 
     def at(cell: int) -> range:
         return range(cell * size // count, -(-(cell + 1) * size // count))

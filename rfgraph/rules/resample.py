@@ -47,7 +47,8 @@ def _normalize(params: Params, shapes: Sequence[Shape]) -> Params:
 
 
 def _infer(params: Params, shapes: Sequence[Shape]) -> Shape:
-    if 0 in (*shapes[0][2:], *params["out"]):
+    is_pool = params["mode"] == "area"  # which may leave nothing
+    if 0 in shapes[0][2:] or (0 in params["out"] and not is_pool):
         raise ValueError(
             f"cannot resample {shapes[0][2:]} to {params['out']}: both must be positive"
         )

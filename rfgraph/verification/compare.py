@@ -112,6 +112,8 @@ def positions_of(report: Report, name: str, limit: int) -> Iterator[Position]:
     period = max((each.period or 1 for each in reads if each is not None), default=1)
     for dims in views_of(report, name):
         sizes = [report[name].shape[dim] for dim in dims]
+        if 0 in sizes:
+            continue
         for position in islice(_corners_and_phases(sizes, min(period, limit)), limit):
             yield dict(zip(dims, position, strict=True))
 

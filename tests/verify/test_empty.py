@@ -94,3 +94,36 @@ def test_a_position_of_a_tensor_without_elements_reads_nothing() -> None:
     for dim in (0, 1):
         reads = node.at(rfgraph.Axis("x", dim))
         assert reads.members({0: 1}).tolist() == [] and reads.hull({0: 1}) is None
+
+
+NOTHING: dict[str, Forward] = {
+    "a slice": lambda x: x[..., :0],
+    "a slice past the end": lambda x: x[..., 9:],
+    "no batch": lambda x: x[:0],
+    "a crop": lambda x: F.pad(x, (-2, -3)),
+    "a product": lambda x: x.new_zeros(2, 4, 6, 0) * x[..., :1],
+    "pooled": lambda x: F.adaptive_avg_pool2d(x, (3, 0)),
+    "pooled by the largest": lambda x: F.adaptive_max_pool2d(x, (0, 2)),
+    "resampled": lambda x: F.interpolate(x, scale_factor=(0.5, 0.1), mode="area"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_an_output_without_elements_is_verified(name: str) -> None:
+    class Made(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return NOTHING[name](x)
+
+    report = rfgraph.analyze(Made(), SHAPE)
+    assert report.output.shape == NOTHING[name](torch.zeros(SHAPE)).shape
+    assert rfgraph.verify(Made(), SHAPE, rows="all").exact
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_what_torch_does_not_resample_to_nothing_is_refused(mode: str) -> None:
+    class Made(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.interpolate(x, scale_factor=0.1, mode=mode)
+
+    with pytest.raises(rfgraph.CaptureError, match="both must be positive"):
+        rfgraph.analyze(Made(), SHAPE)

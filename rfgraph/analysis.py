@@ -5,8 +5,9 @@ In: a model, input shapes or none, options. Out: a `Report`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from numbers import Integral
 from typing import Literal
 
 from torch import nn
@@ -148,7 +149,7 @@ def _axes(graph: Graph, axes: Axes) -> list[Axis]:
         if asked is None:
             dims = list(range(2, rank)) if node.params["is_float"] else []
         else:
-            dims = [_dim(name, dim, rank) for dim in asked]
+            dims = [_dim(name, dim, rank) for dim in _several(asked)]
         tracked += [Axis(name, dim) for dim in dims]
     if not tracked:
         listed = ", ".join(f"{name} {tuple(node.shape)}" for name, node in graph.inputs.items())
@@ -159,7 +160,16 @@ def _axes(graph: Graph, axes: Axes) -> list[Axis]:
     return tracked
 
 
+def _several(dims: object) -> Iterable[object]:
+    if not isinstance(dims, Iterable) or isinstance(dims, str):
+        raise InputError(
+            f"axes must be a sequence of dims, as in axes=(2, 3), or a dict of these by input, got {dims!r}"
+        )
+    return dims
+
+
 def _dim(name: str, dim: object, rank: int) -> int:
-    if not isinstance(dim, int) or not -rank <= dim < rank:
+    whole = int(dim) if isinstance(dim, Integral) and not isinstance(dim, bool) else rank
+    if not -rank <= whole < rank:
         raise InputError(f"axes: input {name!r} has {rank} dims and no dim {dim!r}")
-    return dim % rank
+    return whole % rank

@@ -16,6 +16,18 @@ from rfgraph.cli.console import worded
 from rfgraph.gallery import UNet
 
 
+class MaskedLSTM(nn.Module):
+    """A recurrent layer whose weight its own forward masks."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4, batch_first=True)
+
+    def forward(self, x):
+        self.lstm.weight_hh_l0.data.mul_(torch.ones(16, 4).tril())
+        return self.lstm(x)[0]
+
+
 class Forward(nn.Module):
     """A module whose forward is a function of itself and `x`."""
 
@@ -110,6 +122,19 @@ CASES = {
     "no shape": (UNet(1), "224", rfgraph.InputError, "input 'image' must be a tensor or a shape of positive integers"),
     "a size of 0": (UNet(1), (1, 0, 8, 8), rfgraph.InputError, r"input 'image' must be .* got \(1, 0, 8, 8\)"),
     "no axis": (nn.Linear(5, 2), (3, 5), rfgraph.InputError, r"no axis to track: .* input \(3, 5\); name the dims with axes="),
+    "a recurrent weight that is written": (
+        MaskedLSTM(),
+        (2, 6, 3),
+        rfgraph.CaptureError,
+        r"the weights of the LSTM are written or made by the forward itself, in 'lstm.*', at test_messages.py:\d+, which cannot "
+        "be followed; give it others by torch.nn.utils.parametrize",
+    ),
+    "a recurrent layer made in the forward": (
+        forward(lambda m, x: nn.GRU(8, 4)(x[0])),
+        SHAPE,
+        rfgraph.CaptureError,
+        r"the weights of the GRU are written or made by the forward itself, .*, or make it in __init__",
+    ),
     "nothing to work a shape out from": (nn.ReLU(), None, rfgraph.InputError, "cannot work out an input shape for ReLU: pass one"),
     "no shape fits": (
         nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)),
@@ -136,6 +161,16 @@ OPTIONS = {
     "on_unknown": ("ignore", "on_unknown must be 'raise' or 'whole' or 'measure', got 'ignore'"),
     "axes": ((2, 7), "axes: input 'image' has 4 dims and no dim 7"),
 }
+AXES = {
+    "one dim": (
+        2,
+        "axes must be a sequence of dims, as in axes=.*, or a dict of these by input, got 2",
+    ),
+    "a name": ("height", "axes must be a sequence of dims, .*, got 'height'"),
+    "one dim, by input": ({"image": 2}, "axes must be a sequence of dims, .*, got 2"),
+    "half a dim": ((2.5,), "axes: input 'image' has 4 dims and no dim 2.5"),
+    "a truth": ((True,), "axes: input 'image' has 4 dims and no dim True"),
+}
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -143,6 +178,19 @@ def test_options_that_do_not_exist_are_refused(option):
     value, text = OPTIONS[option]
     with pytest.raises(rfgraph.InputError, match=text):
         rfgraph.analyze(UNet(1), **{option: value})
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_axes_are_dims(name):
+    value, text = AXES[name]
+    with pytest.raises(rfgraph.InputError, match=text):
+        rfgraph.analyze(UNet(1), axes=value)
+
+
+@pytest.mark.parametrize("axes", [np.array([2, -1]), {2, 3}, (np.int64(2), 3), range(2, 4)])
+def test_axes_may_be_numbers_of_numpy_and_any_sequence(axes):
+    report = rfgraph.analyze(UNet(1), axes=axes)
+    assert [(axis.dim, type(axis.dim)) for axis in report.axes] == [(2, int), (3, int)]
 
 
 def test_axes_of_an_unknown_input_are_refused():

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
+from rfgraph.errors import CaptureError
+
+_OF_WEIGHTS: WeakSet[nn.Module] = WeakSet()
 _FEW = 2  # steps, and one more, which say how the layout grows
 
 
@@ -145,7 +149,21 @@ def _layer(
                 else nn.Parameter(weight, requires_grad=False)
             )
         layer._flat_weights = [layer._parameters[name] for name in layer._flat_weights_names]
+    _OF_WEIGHTS.add(layer)
     return layer
+
+
+def is_of_weights(layer: nn.Module) -> bool:
+    """True for one that was made here: to look inside would make it again."""
+    return layer in _OF_WEIGHTS
+
+
+def refusal(layer: nn.Module, at_source: str) -> CaptureError:
+    """What to say of one that was made here and has to be looked into."""
+    return CaptureError(
+        f"the weights of the {type(layer).__name__} are written or made by the forward itself{at_source}, "
+        "which cannot be followed; give it others by torch.nn.utils.parametrize, or make it in __init__"
+    )
 
 
 _KINDS: dict[str, dict[str, Any]] = {

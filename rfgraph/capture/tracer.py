@@ -121,6 +121,8 @@ class Tracer(Recorder):
                 return original(module, *args, **kwargs)
             known = self._lowering.of_module(module)
             if known is None or self._is_other(module):
+                if recurrent.is_of_weights(module):
+                    raise recurrent.refusal(module, self.at_source())
                 if self._can_leave and path:
                     return self._followed_or_left(module, original, args, kwargs)
                 return original(module, *args, **kwargs)

@@ -93,9 +93,13 @@ class Drawer:
         self.env = {**NAMES, "x": x, "self": SimpleNamespace()}
         for name, made in self.members:
             self._make(name, made)
-        for statement in self.statements:
-            for line in statement.lines:
-                run_text(line, self.env)
+        for count, statement in enumerate(self.statements):
+            try:
+                for line in statement.lines:
+                    run_text(line, self.env)
+            except Exception:  # torch took it with other random numbers
+                del self.statements[count:]
+                return
 
     def _make(self, name: str, made: str) -> None:
         value = eval(made, self.env)

@@ -100,14 +100,13 @@ def goes_round(place: Place, law: Law, output: int, size: int, length: int) -> b
     A fold at the beginning stays near it; the other end may be a position that is read anyway. `length`: how
     many outputs there are.
     """
-    told, read = set(law.at((output,), place.dims)), list(place.positions((output,)))
-    around = {i % size for i in told if i < 0}
-    landed = [i for i in around if read.count(i) > (i in told)]
-    if landed != [0] or size == 1 or output + 1 == length:
-        return bool(landed)
-    return goes_round(
-        place, law, output + 1, size, length
-    )  # what repeats the first one stays there
+    for each in range(output, min(length, output + size)):
+        told, read = set(law.at((each,), place.dims)), list(place.positions((each,)))
+        around = {i % size for i in told if i < 0}
+        landed = [i for i in around if read.count(i) > (i in told)]
+        if landed != [0]:  # what repeats the first position stays there
+            return bool(landed)
+    return True
 
 
 def unbounded(step: Step, wraps: Trail | None) -> Step:

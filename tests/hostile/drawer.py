@@ -6,7 +6,7 @@ In: a random generator, the shape of the input. Out: statements that torch accep
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,8 +70,7 @@ class Drawer:
         name = self.fresh()
         lines = [*self._pre, f"{name} = {expression}"]
         self._may_have_written = len(lines) > 1 or "_(" in expression or "out=" in expression
-        for line in lines:
-            run_text(line, self.env)
+        self._run(lines, len(self.statements))
         value = self.env[name]
         while isinstance(value, tuple | list) and value:
             index = self.rng.randrange(len(value))
@@ -94,12 +93,13 @@ class Drawer:
         for name, made in self.members:
             self._make(name, made)
         for count, statement in enumerate(self.statements):
-            try:
-                for line in statement.lines:
-                    run_text(line, self.env)
-            except Exception:  # torch took it with other random numbers
-                del self.statements[count:]
-                return
+            self._run(statement.lines, count)
+
+    def _run(self, lines: Iterable[str], count: int) -> None:
+        """The same random numbers whenever it runs: what torch takes may depend on them."""
+        torch.default_generator.manual_seed(count)
+        for line in lines:
+            run_text(line, self.env)
 
     def _make(self, name: str, made: str) -> None:
         value = eval(made, self.env)

@@ -60,7 +60,7 @@ def excused(report: Report, mismatch: Mismatch) -> bool:
         return node.op in OF_ONE and any(1 in shape[2:] for shape in shapes)
     if mismatch.kind != "overstated":
         return False
-    if _behind_times_nothing(report, mismatch.node) or _fills_with_what_is_there(report, node):
+    if _behind_times_nothing(report, mismatch.node) or _fills_with_what_is_there(report, mismatch):
         return True  # of outputs that the gradient alone looks at
     return mismatch.local and "pixel_unshuffle" in _ops(report, mismatch.node)
 
@@ -90,9 +90,15 @@ def _behind_times_nothing(report: Report, name: str) -> bool:
     return any(node.op == "mul" and _times_nothing(report, node) for node in before)
 
 
-def _fills_with_what_is_there(report: Report, node: NodeReport) -> bool:
-    """A computed mask puts a number where there may be that number: either way it is the same."""
-    return node.op == "masked_fill" and _times_nothing(report, node)
+def _fills_with_what_is_there(report: Report, mismatch: Mismatch) -> bool:
+    """A computed mask puts a number where nothing is read, which may be that number: it is the same then."""
+    node = report[mismatch.node]
+    if node.op != "masked_fill":
+        return False
+    filled, at = report[node.operands[0]], mismatch.position.items()
+    places = product(*map(range, node.shape))
+    here = (index for index in places if all(index[dim] == i for dim, i in at))
+    return not any(_reads_anything(filled, index) for index in here)
 
 
 def _ops(report: Report, name: str) -> set[str]:
